@@ -1,0 +1,36 @@
+# Thin: every target is one command that also works by itself. `make help` lists them.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo check test test-fast bench golden clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.venv/.ready: pyproject.toml scripts/setup
+	@PYTHON=$(PYTHON) scripts/setup
+	@touch $@
+
+setup: .venv/.ready ## make .venv with mbuild and its development tools
+
+demo: .venv/.ready ## build, test and report examples/digits
+	@$(BIN)/mbuild examples/digits --target cpu
+
+check: .venv/.ready ## format, lint, types, architecture and unit tests (under a minute)
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/python -m pytest tests/arch tests/unit tests/property
+
+test: .venv/.ready ## every suite; starts a Docker engine and a registry where they can be started
+	@scripts/test
+
+bench: .venv/.ready ## ratios against a peer or a physical limit, measured in one run
+	@$(BIN)/python -m tests.bench
+
+golden: .venv/.ready ## rewrite the golden files, then look at the diff
+	@$(BIN)/python -m pytest tests --update-goldens -k golden
+
+clean: ## remove what make made (not the cache)
+	rm -rf .venv dist build .mypy_cache .ruff_cache .hypothesis

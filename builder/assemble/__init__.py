@@ -1,0 +1,1 @@
+"""Two assemblers of one plan: embedded and docker."""

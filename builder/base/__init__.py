@@ -1,0 +1,1 @@
+"""A root filesystem from Debian packages, without root, apt or maintainer scripts."""

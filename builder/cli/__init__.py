@@ -1,0 +1,1 @@
+"""The command line: options in, one pipeline call, results out."""

@@ -1,0 +1,1 @@
+"""Isolated, locked environments and the single-file workers that run in them."""

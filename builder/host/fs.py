@@ -1,0 +1,83 @@
+"""The one door for temporary files, and the only way a file of ours is put in its place: whole, or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from builder.errors import AssemblyError
+
+
+class DiskFull(AssemblyError):
+    code = "disk-full"
+    message = "no space left on the device that holds {path}"
+    hint = "free some space (`mbuild cache gc`), or put the cache elsewhere with MBUILD_CACHE; nothing half-written was kept"
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turns ENOSPC and EDQUOT into DiskFull for writes below ``path``."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFull(path=path) from error
+        raise
+
+
+def atomic_write(path: Path, content: bytes) -> None:
+    """Put ``content`` at ``path`` by writing beside it, fsync and rename. Raises DiskFull."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with disk_errors(path):
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with os.fdopen(descriptor, "wb") as out:
+                out.write(content)
+                out.flush()
+                os.fsync(out.fileno())
+            Path(name).chmod(0o644)
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def temporary_directory(parent: Path | None = None, *, prefix: str = "mbuild-") -> Iterator[Path]:
+    """A directory that is gone afterwards, read-only files and all. ``parent`` is made where it is missing."""
+    if parent is not None:
+        parent.mkdir(parents=True, exist_ok=True)
+    path = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+    try:
+        yield path
+    finally:
+        remove_tree(path)
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a file or directory, also where it is read-only; nothing there is fine."""
+    if path.is_symlink() or path.is_file():
+        path.unlink(missing_ok=True)
+        return
+    for directory, _, _ in os.walk(path):
+        mode = os.lstat(directory).st_mode
+        if not mode & stat.S_IWUSR:
+            Path(directory).chmod(stat.S_IMODE(mode) | stat.S_IRWXU)
+    shutil.rmtree(path, ignore_errors=False) if path.exists() else None
+
+
+def link_or_copy(source: Path, destination: Path) -> None:
+    """A hard link where the file systems allow it, else a copy. Raises DiskFull."""
+    with disk_errors(destination):
+        try:
+            os.link(source, destination)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            shutil.copyfile(source, destination)

@@ -1,0 +1,129 @@
+"""Staged trees: file entries together with where their bytes lie on this machine.
+
+A tree on disk is a directory with ``tree.json`` (the entries) and ``files/<hex>`` (the bytes, each once, by digest).
+Nothing in it depends on the file system: no modes, links or letter cases to lose, so any operating system can stage an
+image for any other.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from builder.canonical import canonical_json
+from builder.host.fs import link_or_copy
+from builder.oci.digest import Digest
+from builder.oci.entry import EntryKind, FileEntry
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StagedTree:
+    """``entries`` sorted by path, and for each digest among them the file with those bytes."""
+
+    entries: tuple[FileEntry, ...]
+    files: Mapping[Digest, Path]
+
+    def open(self, digest: Digest) -> IO[bytes]:
+        return self.files[digest].open("rb")
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(entry.size for entry in self.entries)
+
+
+def merged(trees: Iterable[StagedTree]) -> StagedTree:
+    """One tree; a path of a later tree replaces that of an earlier one."""
+    entries: dict[PurePosixPath, FileEntry] = {}
+    files: dict[Digest, Path] = {}
+    for tree in trees:
+        entries |= {entry.path: entry for entry in tree.entries}
+        files |= tree.files
+    return StagedTree(entries=tuple(entries[path] for path in sorted(entries)), files=files)
+
+
+class TreeWriter:
+    """Collects entries and bytes into a directory; ``finish`` writes ``tree.json`` and returns the tree."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._files: dict[Digest, Path] = {}
+        self.entries: dict[PurePosixPath, FileEntry] = {}
+        (directory / "files").mkdir(parents=True, exist_ok=True)
+
+    def add_file(self, path: str | PurePosixPath, content: bytes, mode: int = 0o644) -> None:
+        """Add a file with its parent directories; an entry that is there is replaced."""
+        digest = Digest.of(content)
+        destination = self._directory / "files" / digest.hex
+        if digest not in self._files:
+            destination.write_bytes(content)
+            self._files[digest] = destination
+        self._add(FileEntry(path=PurePosixPath(path), kind=EntryKind.FILE, mode=mode, digest=digest, size=len(content)))
+
+    def add_local_file(self, path: str | PurePosixPath, source: Path, mode: int = 0o644) -> None:
+        """Add a large file of this machine without reading it into memory or copying it: it is linked where possible."""
+        with source.open("rb") as stream:
+            digest = Digest.of_chunks(iter(lambda: stream.read(1 << 20), b""))
+        destination = self._directory / "files" / digest.hex
+        if digest not in self._files:
+            if not destination.exists():
+                link_or_copy(source, destination)
+            self._files[digest] = destination
+        size = destination.stat().st_size
+        self._add(FileEntry(path=PurePosixPath(path), kind=EntryKind.FILE, mode=mode, digest=digest, size=size))
+
+    def add_symlink(self, path: str | PurePosixPath, target: str) -> None:
+        self._add(FileEntry.symlink(path, target))
+
+    def add_directory(self, path: str | PurePosixPath, mode: int = 0o755) -> None:
+        self._add(FileEntry.directory(path, mode))
+
+    def remove(self, path: PurePosixPath) -> None:
+        self.entries.pop(path, None)
+
+    def read(self, path: str | PurePosixPath) -> bytes:
+        """The bytes of a file that was added; KeyError where there is none."""
+        digest = self.entries[PurePosixPath(path)].digest
+        if digest is None:
+            raise KeyError(path)
+        return self._files[digest].read_bytes()
+
+    def _add(self, entry: FileEntry) -> None:
+        for parent in reversed(entry.path.parents):
+            if parent != PurePosixPath("/") and parent not in self.entries:
+                self.entries[parent] = FileEntry.directory(parent)
+        self.entries[entry.path] = entry
+
+    def finish(self) -> StagedTree:
+        entries = tuple(self.entries[path] for path in sorted(self.entries))
+        kept = {entry.digest for entry in entries if entry.digest}
+        for digest in set(self._files) - kept:
+            self._files.pop(digest).unlink()
+        (self._directory / "tree.json").write_bytes(canonical_json([entry.to_json() for entry in entries]))
+        return StagedTree(entries=entries, files=dict(self._files))
+
+
+def load_tree(directory: Path) -> StagedTree:
+    """The tree that ``TreeWriter`` left in ``directory``."""
+    entries = tuple(FileEntry.from_json(value) for value in json.loads((directory / "tree.json").read_bytes()))
+    files = {entry.digest: directory / "files" / entry.digest.hex for entry in entries if entry.digest}
+    return StagedTree(entries=entries, files=files)
+
+
+def materialise(tree: StagedTree, destination: Path) -> None:
+    """Lay the tree out as real files below ``destination`` (for running it here). Owners are not set; files are
+    copies, so that what runs cannot reach the store."""
+    for entry in tree.entries:
+        path = destination / entry.path.relative_to("/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if entry.kind is EntryKind.DIRECTORY:
+            path.mkdir(exist_ok=True)
+        elif entry.kind is EntryKind.SYMLINK:
+            path.symlink_to(entry.target)
+        elif entry.digest:
+            shutil.copyfile(tree.files[entry.digest], path)
+            path.chmod(entry.mode)

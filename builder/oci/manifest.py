@@ -1,0 +1,112 @@
+"""Manifests and indexes (image-spec manifest.md, image-index.md). The bytes are the value; fields are views of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from builder.canonical import canonical_json
+from builder.errors import IntegrityError
+from builder.oci.descriptor import IMAGE_INDEX, IMAGE_MANIFEST, Descriptor
+from builder.oci.digest import Digest
+
+
+class MalformedManifest(IntegrityError):
+    code = "malformed-manifest"
+    message = "{what} is malformed: {reason}"
+    hint = "the image was not written by a conforming tool; push it again from its source"
+
+
+def parse_object(raw: bytes, what: str) -> dict[str, Any]:
+    """The JSON object in ``raw``; raises MalformedManifest."""
+    try:
+        value = json.loads(raw)
+    except ValueError as error:
+        raise MalformedManifest(what=what, reason=f"not JSON ({error})") from error
+    if not isinstance(value, dict):
+        raise MalformedManifest(what=what, reason="not a JSON object")
+    return value
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """An image manifest. ``raw`` is exactly what a registry stores."""
+
+    raw: bytes
+
+    @classmethod
+    def build(
+        cls, *, config: Descriptor, layers: Sequence[Descriptor], annotations: Mapping[str, str] | None = None
+    ) -> Manifest:
+        value: dict[str, object] = {
+            "schemaVersion": 2,
+            "mediaType": IMAGE_MANIFEST,
+            "config": config.to_json(),
+            "layers": [layer.to_json() for layer in layers],
+        }
+        if annotations:
+            value["annotations"] = dict(annotations)
+        return cls(canonical_json(value))
+
+    @cached_property
+    def _fields(self) -> dict[str, Any]:
+        return parse_object(self.raw, "the image manifest")
+
+    @property
+    def digest(self) -> Digest:
+        return Digest.of(self.raw)
+
+    @property
+    def media_type(self) -> str:
+        return str(self._fields.get("mediaType", IMAGE_MANIFEST))
+
+    @property
+    def descriptor(self) -> Descriptor:
+        return Descriptor(media_type=self.media_type, digest=self.digest, size=len(self.raw))
+
+    @property
+    def config(self) -> Descriptor:
+        return Descriptor.from_json(self._fields.get("config"))
+
+    @property
+    def layers(self) -> tuple[Descriptor, ...]:
+        layers = self._fields.get("layers")
+        if not isinstance(layers, list):
+            raise MalformedManifest(what="the image manifest", reason="layers is not a list")
+        return tuple(Descriptor.from_json(layer) for layer in layers)
+
+    @property
+    def annotations(self) -> dict[str, str]:
+        return dict(self._fields.get("annotations") or {})
+
+
+@dataclass(frozen=True)
+class Index:
+    """An image index: one manifest descriptor for each platform."""
+
+    raw: bytes
+
+    @classmethod
+    def build(cls, manifests: Sequence[Descriptor], annotations: Mapping[str, str] | None = None) -> Index:
+        value: dict[str, object] = {
+            "schemaVersion": 2,
+            "mediaType": IMAGE_INDEX,
+            "manifests": [manifest.to_json() for manifest in manifests],
+        }
+        if annotations:
+            value["annotations"] = dict(annotations)
+        return cls(canonical_json(value))
+
+    @property
+    def digest(self) -> Digest:
+        return Digest.of(self.raw)
+
+    @cached_property
+    def manifests(self) -> tuple[Descriptor, ...]:
+        manifests = parse_object(self.raw, "the image index").get("manifests")
+        if not isinstance(manifests, list):
+            raise MalformedManifest(what="the image index", reason="manifests is not a list")
+        return tuple(Descriptor.from_json(manifest) for manifest in manifests)

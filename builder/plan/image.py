@@ -1,0 +1,105 @@
+"""``ImagePlan``: the one description of an image that both assemblers execute and the Dockerfile renders.
+
+A plan is content-addressed and pure: two equal plans give the same image. It names files by digest, so it does not know
+where they lie; whoever executes it takes a ``StagedTree`` beside it. Semantics of a field that is not set: an empty
+tuple means none, and with an upstream base ``entrypoint``, ``cmd`` and ``user`` are always replaced, ``env`` and
+``labels`` are added to those of the base, ours winning.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from builder.canonical import content_key
+from builder.oci.descriptor import Descriptor
+from builder.oci.digest import Digest
+from builder.oci.entry import FileEntry
+from builder.oci.platform import Platform
+from builder.oci.reference import PinnedReference
+
+REVISION = 1
+"""Bumped by hand when the same plan would give other bytes."""
+
+
+class LayerRole(StrEnum):
+    """What a layer is for; layers are stacked in this order."""
+
+    BASE = "base"
+    RUNTIME = "runtime"
+    SERVER = "server"
+    MODEL = "model"
+
+
+class Compression(StrEnum):
+    """How a layer is stored: plain tar (weights do not compress) or gzip (every engine reads it)."""
+
+    NONE = "none"
+    GZIP = "gzip"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LayerPlan:
+    """One layer: its entries, sorted by path, and how it is stored."""
+
+    role: LayerRole
+    entries: tuple[FileEntry, ...]
+    compression: Compression
+
+    @property
+    def key(self) -> str:
+        """The key of everything in the plan that decides the layer's bytes."""
+        entries = [entry.to_json() for entry in self.entries]
+        return content_key({"entries": entries, "compression": self.compression.value, "revision": REVISION})
+
+    @property
+    def size(self) -> int:
+        return sum(entry.size for entry in self.entries)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Healthcheck:
+    """An exec-form check; times in seconds."""
+
+    test: tuple[str, ...]
+    interval: int = 10
+    timeout: int = 3
+    start_period: int = 10
+    retries: int = 3
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ConfigPatch:
+    """The runtime half of an image config (image-spec config.md, ``config``). ``ports`` are TCP."""
+
+    env: tuple[tuple[str, str], ...]
+    entrypoint: tuple[str, ...]
+    cmd: tuple[str, ...]
+    user: str
+    workdir: str
+    ports: tuple[int, ...]
+    labels: tuple[tuple[str, str], ...]
+    healthcheck: Healthcheck
+    stop_signal: str = "SIGTERM"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UpstreamBase:
+    """An image that others made: its manifest by digest, its layers, and its config blob."""
+
+    reference: PinnedReference
+    layers: tuple[Descriptor, ...]
+    diff_ids: tuple[Digest, ...]
+    config: bytes
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImagePlan:
+    """A whole image. ``base`` is None where the base is a layer of our own; ``created`` is RFC 3339."""
+
+    platform: Platform
+    base: UpstreamBase | None
+    layers: tuple[LayerPlan, ...]
+    config: ConfigPatch
+    created: str
+    annotations: tuple[tuple[str, str], ...]

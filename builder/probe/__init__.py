@@ -1,0 +1,1 @@
+"""Runs a built image as production would, and says whether it serves."""

@@ -1,0 +1,1 @@
+"""The registry client: endpoints, authentication, push, pull."""

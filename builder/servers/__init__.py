@@ -1,0 +1,1 @@
+"""Which files and which config a server adds to a plan."""

@@ -1,0 +1,1 @@
+"""What a target needs: the lock, wheels for the image's runtime, bytecode."""
