@@ -1,0 +1,375 @@
+"""The one door to a Docker engine; the only importer of the docker SDK. Its exceptions end here.
+
+The engine is found as the ``docker`` command finds it: DOCKER_HOST (with DOCKER_TLS_VERIFY and DOCKER_CERT_PATH), the
+current context, the default socket. Whatever the engine is called (Docker, Moby, a compatible API), only the Engine
+API v1.41 is relied on.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import tarfile
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+from urllib.parse import urlsplit
+
+import docker
+import docker.errors
+import requests
+
+from builder.errors import AssemblyError, ToolMissing
+from builder.host.buildkit import trace_lines
+from builder.host.fs import disk_errors
+from builder.oci.digest import Digest
+
+_ANSWER_SECONDS = 3
+_CALL_SECONDS = 600
+_LINES_KEPT = 30
+_LABEL = "io.mbuild.owner"
+_ISOLATED, _UNROUTED = "mbuild-isolated", "mbuild-unrouted"
+
+
+class EngineFailed(AssemblyError):
+    code = "docker-engine-failed"
+    message = "the Docker engine could not {action}: {reason}"
+    hint = "`docker info` shows whether the engine is well; `--engine embedded` does without it"
+
+
+class EngineUnreachable(ToolMissing):
+    code = "docker-engine-missing"
+    message = "no Docker engine answers on this machine"
+    hint = "start one (`systemctl start docker`, Docker Desktop), set DOCKER_HOST, or use `--engine embedded`"
+
+
+class BuildFailed(AssemblyError):
+    code = "docker-build-failed"
+    message = "docker build failed: {reason}\n{lines}"
+    hint = "the lines above are the engine's own; `mbuild render` writes the same context for `docker build` by hand"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ContainerSpec:
+    """How to start a container as production would: no capability, no new privileges, no way out to a network.
+
+    ``image`` is an image id or reference; ``port`` the TCP port to reach; ``tmpfs`` the paths that stay writable below
+    a read-only root; ``memory_bytes`` also bounds swap. An empty ``command`` or ``user`` leaves the image's own.
+    """
+
+    image: str
+    port: int
+    command: tuple[str, ...] = ()
+    user: str = ""
+    read_only: bool = True
+    memory_bytes: int | None = None
+    tmpfs: tuple[str, ...] = ("/tmp",)  # noqa: S108 - a path inside the container
+    env: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ContainerState:
+    """Whether it runs; else how it ended (``exit_code`` 137 with ``out_of_memory`` when the kernel killed it)."""
+
+    running: bool
+    exit_code: int | None
+    out_of_memory: bool
+
+
+@contextmanager
+def _mapped(action: str) -> Iterator[None]:
+    try:
+        yield
+    except (docker.errors.DockerException, requests.RequestException) as error:
+        _fail(action, error)
+
+
+def _fail(action: str, error: Exception) -> NoReturn:
+    reason = getattr(error, "explanation", None) or str(error)
+    raise EngineFailed(action=action, reason=str(reason).strip()) from error
+
+
+class Container:
+    """A started container. Whoever started it calls ``remove``."""
+
+    def __init__(self, inner: Any, address: tuple[str, int]) -> None:
+        self._inner = inner
+        self.id: str = inner.id
+        self.address = address
+        self._peak = 0
+
+    def logs(self, tail: int = 50) -> str:
+        """The last ``tail`` lines of stdout and stderr together."""
+        with _mapped("read a container's log"):
+            return bytes(self._inner.logs(tail=tail)).decode(errors="replace")
+
+    def state(self) -> ContainerState:
+        with _mapped("inspect a container"):
+            self._inner.reload()
+        state: Mapping[str, Any] = self._inner.attrs["State"]
+        running = bool(state["Running"])
+        return ContainerState(
+            running=running,
+            exit_code=None if running else int(state["ExitCode"]),
+            out_of_memory=bool(state.get("OOMKilled")),
+        )
+
+    def peak_memory_bytes(self) -> int | None:
+        """The most memory the container has used so far, page cache included; ask while it runs.
+
+        cgroup v1 tells through the API. cgroup v2 does not, so ``memory.peak`` is read where this machine has the
+        cgroup; else it is the largest of the values seen at each call. None: the engine tells nothing.
+        """
+        with _mapped("measure a container"):
+            memory = self._inner.client.api.stats(self.id, stream=False, one_shot=True).get("memory_stats") or {}
+        seen = (int(memory.get("max_usage") or 0), int(memory.get("usage") or 0), _cgroup_peak(self.id))
+        self._peak = max(self._peak, *seen)
+        return self._peak or None
+
+    def stop(self, grace_seconds: int = 10) -> int:
+        """SIGTERM (the image's stop signal), after the grace SIGKILL; the exit code."""
+        with _mapped("stop a container"):
+            self._inner.stop(timeout=grace_seconds)
+            return int(self._inner.wait(timeout=_CALL_SECONDS)["StatusCode"])
+
+    def remove(self) -> None:
+        """Gone, running or not; it is no error when it already is."""
+        with _mapped("remove a container"):
+            try:
+                self._inner.remove(force=True, v=True)
+            except docker.errors.NotFound:
+                return
+
+
+def _cgroup_peak(container: str) -> int:
+    groups = Path("/sys/fs/cgroup")
+    for place in (f"system.slice/docker-{container}.scope", f"docker/{container}"):
+        try:
+            return int((groups / place / "memory.peak").read_text())
+        except (OSError, ValueError):
+            continue
+    return 0
+
+
+class DockerEngine:
+    """A Docker engine that answers. Every call raises EngineFailed (with the engine's words) when it refuses."""
+
+    def __init__(self, client: Any, remote_host: str = "") -> None:
+        self._client = client
+        self._api = client.api
+        self._remote_host = remote_host
+        with _mapped("say what it is"):
+            self._about: Mapping[str, Any] = client.version()
+            self._info: Mapping[str, Any] = client.info()
+
+    @property
+    def version(self) -> str:
+        return str(self._about.get("Version", ""))
+
+    @property
+    def has_buildkit(self) -> bool:
+        """Linux engines since API 1.39 build with BuildKit when asked for ``version=2``."""
+        api = tuple(int(part) for part in str(self._about.get("ApiVersion", "0")).split("."))
+        components = {str(item.get("Name", "")) for item in self._about.get("Components") or ()}
+        return api >= (1, 39) and self._about.get("Os") == "linux" and "Podman Engine" not in components
+
+    # images
+
+    def has_image(self, config_digest: Digest) -> bool:
+        """Whether the image whose id is this config's digest is there."""
+        return self.image_id(str(config_digest)) is not None
+
+    def image_id(self, reference: str) -> str | None:
+        """The id (``sha256:...``) of an image by id or reference, or None."""
+        with _mapped(f"look for {reference}"):
+            try:
+                return str(self._api.inspect_image(reference)["Id"])
+            except docker.errors.NotFound:
+                return None
+
+    def load(self, chunks: Iterator[bytes]) -> tuple[str, ...]:
+        """Load a docker-archive; the references (or ids, where it has none) that the engine says it loaded."""
+        loaded: list[str] = []
+        with _mapped("load an image"):
+            for line in self._api.load_image(chunks, quiet=True):
+                if error := line.get("error"):
+                    raise EngineFailed(action="load an image", reason=error)
+                text = str(line.get("stream", ""))
+                if text.startswith("Loaded image"):
+                    loaded.append(text.split(": ", 1)[1].strip())
+        return tuple(loaded)
+
+    def save(self, image: str) -> Iterator[bytes]:
+        """The docker-archive of one image, streamed."""
+        with _mapped(f"save {image}"):
+            yield from self._api.get_image(image)
+
+    def tag(self, image: str, reference: str) -> None:
+        """Give an image a name, taken from whichever image has it."""
+        with _mapped(f"tag {reference}"):
+            self._api.tag(image, *_split_tag(reference))
+
+    def remove_image(self, image: str) -> None:
+        """Remove an image with its tags; it is no error when there is none."""
+        with _mapped(f"remove {image}"):
+            try:
+                self._api.remove_image(image, force=True)
+            except docker.errors.NotFound:
+                return
+
+    def build(self, context: Path, tag: str, on_line: Callable[[str], None] = lambda _: None) -> str:
+        """Build the Dockerfile in ``context``, tag the image and return its id. Raises BuildFailed."""
+        parameters = {"t": tag, "dockerfile": "Dockerfile", "rm": "1", "forcerm": "1"}
+        if self.has_buildkit:
+            parameters["version"] = "2"
+        with _mapped("build"):
+            headers = {"Content-Type": "application/x-tar"}
+            url = self._api._url("/build")
+            # docker-py's own build() cannot ask for BuildKit.
+            body = _context_chunks(context)
+            response = self._api._post(url, data=body, params=parameters, headers=headers, stream=True)
+            self._api._raise_for_status(response)
+            _follow_build(self._api._stream_helper(response, decode=True), on_line)
+        built = self.image_id(tag)
+        if built is None:
+            raise BuildFailed(reason="the engine made no image", lines="")
+        return built
+
+    # containers
+
+    def start(self, spec: ContainerSpec) -> Container:
+        """Start a container that can be reached at ``address`` from here and can itself reach nothing."""
+        with _mapped("start a container"):
+            direct = self._containers_are_routed
+            network = self._network(direct)
+            publish_on = "0.0.0.0" if self._remote_host else "127.0.0.1"  # noqa: S104 - the only way to a remote engine
+            inner = self._client.containers.create(
+                spec.image,
+                command=list(spec.command) or None,
+                user=spec.user or None,
+                environment=dict(spec.env),
+                read_only=spec.read_only,
+                tmpfs=dict.fromkeys(spec.tmpfs, "rw,noexec,nosuid,nodev"),
+                mem_limit=spec.memory_bytes,
+                memswap_limit=spec.memory_bytes,
+                cap_drop=["ALL"],
+                security_opt=["no-new-privileges"],
+                network=network,
+                ports={} if direct else {f"{spec.port}/tcp": (publish_on, 0)},
+                labels={_LABEL: "mbuild"},
+            )
+            try:
+                inner.start()
+                inner.reload()
+                return Container(inner, self._address(inner.attrs["NetworkSettings"], network, spec.port))
+            except BaseException:
+                inner.remove(force=True, v=True)
+                raise
+
+    def _address(self, settings: Mapping[str, Any], network: str, port: int) -> tuple[str, int]:
+        if self._containers_are_routed:
+            return str(settings["Networks"][network]["IPAddress"]), port
+        published = settings["Ports"].get(f"{port}/tcp") or []
+        if not published:
+            raise EngineFailed(action="start a container", reason="it published no port (did it end at once?)")
+        return self._remote_host or "127.0.0.1", int(published[0]["HostPort"])
+
+    @property
+    def _containers_are_routed(self) -> bool:
+        """Whether this machine reaches a container's own address: a Linux engine right here, not in a virtual machine
+        and not rootless (its networks lie in a namespace of their own)."""
+        here = Path("/proc/sys/kernel/hostname")
+        same_machine = here.exists() and here.read_text().strip() == self._info.get("Name")
+        rootless = any("rootless" in str(option) for option in self._info.get("SecurityOptions") or ())
+        return same_machine and not rootless and not self._remote_host
+
+    def _network(self, direct: bool) -> str:
+        """A network without a way out. An internal one publishes no port, so where containers are not routed from
+        here it is one whose packets nobody translates: they leave with an address that nothing answers."""
+        name = _ISOLATED if direct else _UNROUTED
+        if not self._client.networks.list(names=[f"^{name}$"]):
+            masquerade = {} if direct else {"com.docker.network.bridge.enable_ip_masquerade": "false"}
+            options = {"com.docker.network.bridge.enable_icc": "false", **masquerade}
+            try:
+                self._client.networks.create(
+                    name, internal=direct, options=options, labels={_LABEL: "mbuild"}, check_duplicate=True
+                )
+            except docker.errors.APIError as error:
+                if error.status_code != requests.codes.conflict:
+                    raise
+        return name
+
+
+def connect(environ: Mapping[str, str] | None = None) -> DockerEngine | None:
+    """The engine that ``docker`` would talk to, or None where none answers within a few seconds."""
+    environ = os.environ if environ is None else environ
+    remote_shell = environ.get("DOCKER_HOST", "").startswith("ssh://")
+    try:
+        client = docker.from_env(
+            environment=dict(environ), version="auto", timeout=_ANSWER_SECONDS, use_ssh_client=remote_shell
+        )
+        engine = DockerEngine(client, _remote_host(environ.get("DOCKER_HOST") or client.api.base_url))
+    except (docker.errors.DockerException, requests.RequestException, OSError, EngineFailed):
+        return None
+    client.api.timeout = _CALL_SECONDS
+    return engine
+
+
+def require(environ: Mapping[str, str] | None = None) -> DockerEngine:
+    """``connect`` for those who cannot do without; raises EngineUnreachable."""
+    engine = connect(environ)
+    if engine is None:
+        raise EngineUnreachable
+    return engine
+
+
+def _remote_host(address: str) -> str:
+    """The host name of an engine on another machine, or an empty string."""
+    parts = urlsplit(address)
+    if parts.scheme not in ("tcp", "http", "https", "ssh") or parts.hostname in ("localhost", "127.0.0.1", "::1"):
+        return ""
+    return parts.hostname or ""
+
+
+def _split_tag(reference: str) -> tuple[str, str | None]:
+    name, colon, tag = reference.rpartition(":")
+    return (name, tag) if colon and "/" not in tag else (reference, None)
+
+
+def _context_chunks(context: Path) -> Iterator[bytes]:
+    """The build context as a tar stream, owned by root and dated 0, so that equal contexts hit the engine's cache."""
+    with disk_errors(context), tarfile.open(fileobj=io.BytesIO(), mode="w") as archive:
+        for path in sorted(context.rglob("*")):
+            member = archive.gettarinfo(path, arcname=str(path.relative_to(context)))
+            if member.islnk():
+                member.type, member.linkname, member.size = tarfile.REGTYPE, "", path.stat().st_size
+            member.uid = member.gid = member.mtime = 0
+            member.uname = member.gname = ""
+            yield member.tobuf(tarfile.PAX_FORMAT)
+            if member.isreg():
+                with path.open("rb") as stream:
+                    yield from iter(lambda: stream.read(1 << 20), b"")
+                yield bytes(-member.size % tarfile.BLOCKSIZE)
+    yield bytes(2 * tarfile.BLOCKSIZE)
+
+
+def _follow_build(messages: Iterator[Mapping[str, Any]], on_line: Callable[[str], None]) -> None:
+    """Read the engine's progress to its end; raises BuildFailed with the last lines."""
+    kept: deque[str] = deque(maxlen=_LINES_KEPT)
+    for message in messages:
+        if error := message.get("error"):
+            raise BuildFailed(reason=str(error).strip(), lines="\n".join(kept))
+        for line in filter(str.strip, _build_lines(message)):
+            kept.append(line)
+            on_line(line)
+
+
+def _build_lines(message: Mapping[str, Any]) -> Iterator[str]:
+    if message.get("id") == "moby.buildkit.trace":
+        yield from trace_lines(json.dumps(message["aux"]).strip('"'))
+    else:
+        yield from str(message.get("stream", "")).splitlines()
