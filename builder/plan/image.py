@@ -15,6 +15,7 @@ from builder.canonical import content_key
 from builder.oci.descriptor import Descriptor
 from builder.oci.digest import Digest
 from builder.oci.entry import FileEntry
+from builder.oci.layer_writer import Compression as Compression
 from builder.oci.platform import Platform
 from builder.oci.reference import PinnedReference
 
@@ -29,13 +30,6 @@ class LayerRole(StrEnum):
     RUNTIME = "runtime"
     SERVER = "server"
     MODEL = "model"
-
-
-class Compression(StrEnum):
-    """How a layer is stored: plain tar (weights do not compress) or gzip (every engine reads it)."""
-
-    NONE = "none"
-    GZIP = "gzip"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

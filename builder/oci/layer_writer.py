@@ -1,0 +1,158 @@
+"""Writes a layer (image-spec layer.md): a tar of entries, stored plain or as gzip, in one pass and in flat memory.
+
+The bytes depend on the entries and the compression only: entries are sorted, headers are our own (``builder.oci.tar``),
+and gzip is libdeflate's, because zlib's output differs between machines. gzip is written as members of fixed pieces one
+after the other (RFC 1952, 2.2), which every reader of gzip joins.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import PurePosixPath
+from typing import IO, Protocol
+
+import deflate
+
+from builder.errors import IntegrityError
+from builder.oci import tar
+from builder.oci.descriptor import LAYER_GZIP, LAYER_TAR, Descriptor
+from builder.oci.digest import Digest
+from builder.oci.entry import FileEntry
+
+REVISION = 1
+"""Bumped by hand when the same entries would give other bytes."""
+
+CHUNK = 1 << 20
+_PIECE = 16 << 20
+_LEVEL = 9
+
+
+class Compression(StrEnum):
+    """How a layer is stored: plain tar (weights do not compress) or gzip (every engine reads it)."""
+
+    NONE = "none"
+    GZIP = "gzip"
+
+    @property
+    def media_type(self) -> str:
+        return LAYER_GZIP if self is Compression.GZIP else LAYER_TAR
+
+    @property
+    def writer(self) -> str:
+        """Names everything besides the entries that decides a layer's bytes; for keys and locks."""
+        name = f"layer-writer-{REVISION}"
+        return f"{name}+libdeflate-{deflate.__version__}-{_LEVEL}" if self is Compression.GZIP else name
+
+
+class ChangedFile(IntegrityError):
+    code = "changed-file"
+    message = "the bytes staged for {path} are not those planned: {difference}"
+    hint = "a file changed while the image was built, or the cache is damaged (`mbuild cache verify`); build again"
+
+
+class RepeatedPath(IntegrityError):
+    code = "repeated-path"
+    message = "a layer names {path} twice"
+    hint = "this is a bug in what planned the layer; please report it"
+
+
+class Writable(Protocol):
+    """Where bytes go: a file, or a writer of the store."""
+
+    def write(self, chunk: bytes, /) -> object: ...
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenLayer:
+    """``descriptor`` of the stored bytes, ``diff_id`` of the tar."""
+
+    descriptor: Descriptor
+    diff_id: Digest
+
+
+def write_layer(
+    entries: Iterable[FileEntry],
+    open_file: Callable[[Digest], IO[bytes]],
+    compression: Compression,
+    out: Writable,
+    on_bytes: Callable[[int], None] = lambda _: None,
+) -> WrittenLayer:
+    """Write the layer of ``entries`` to ``out``; ``on_bytes`` hears how many bytes of files were read since last time.
+
+    Raises ChangedFile when a file has not the digest and size of its entry (what was written is then worthless) and
+    RepeatedPath for two entries of one path.
+    """
+    stream = _GzipStream(out) if compression is Compression.GZIP else _PlainStream(out)
+    previous: PurePosixPath | None = None
+    for entry in sorted(entries, key=lambda entry: entry.path.parts):
+        if entry.path == previous:
+            raise RepeatedPath(path=entry.path)
+        previous = entry.path
+        stream.write(tar.header(entry))
+        if entry.digest is not None:
+            with open_file(entry.digest) as source:
+                _copy_file(entry, source, stream, on_bytes)
+            stream.write(tar.padding(entry.size))
+    stream.write(tar.END)
+    return stream.finish(compression.media_type)
+
+
+def _copy_file(entry: FileEntry, source: IO[bytes], stream: Writable, on_bytes: Callable[[int], None]) -> None:
+    hasher, left = hashlib.sha256(), entry.size
+    while chunk := source.read(CHUNK):
+        left -= len(chunk)
+        if left < 0:
+            break
+        hasher.update(chunk)
+        stream.write(chunk)
+        on_bytes(len(chunk))
+    if left:
+        raise ChangedFile(path=entry.path, difference="it is longer" if left < 0 else f"{left} bytes are missing")
+    if entry.digest is None or hasher.hexdigest() != entry.digest.hex:
+        raise ChangedFile(path=entry.path, difference=f"sha256:{hasher.hexdigest()} instead of {entry.digest}")
+
+
+class _PlainStream:
+    """Counts and hashes the tar on its way; stored bytes and tar are the same."""
+
+    def __init__(self, out: Writable) -> None:
+        self._out = out
+        self._hash = hashlib.sha256()
+        self._size = 0
+
+    def write(self, chunk: bytes) -> None:
+        self._hash.update(chunk)
+        self._size += len(chunk)
+        self._out.write(chunk)
+
+    def finish(self, media_type: str) -> WrittenLayer:
+        digest = Digest.from_hex(self._hash.hexdigest())
+        return WrittenLayer(Descriptor(media_type=media_type, digest=digest, size=self._size), digest)
+
+
+class _GzipStream:
+    """Hashes the tar, and passes it on as gzip members of ``_PIECE`` bytes of tar each."""
+
+    def __init__(self, out: Writable) -> None:
+        self._stored = _PlainStream(out)
+        self._hash = hashlib.sha256()
+        self._piece = bytearray()
+
+    def write(self, chunk: bytes) -> None:
+        self._hash.update(chunk)
+        self._piece += chunk
+        while len(self._piece) >= _PIECE:
+            self._compress(_PIECE)
+
+    def _compress(self, size: int) -> None:
+        self._stored.write(bytes(deflate.gzip_compress(bytes(self._piece[:size]), _LEVEL)))
+        del self._piece[:size]
+
+    def finish(self, media_type: str) -> WrittenLayer:
+        if self._piece:
+            self._compress(len(self._piece))
+        written = self._stored.finish(media_type)
+        return WrittenLayer(written.descriptor, Digest.from_hex(self._hash.hexdigest()))
