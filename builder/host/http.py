@@ -2,22 +2,27 @@
 
 Proxies and CA bundles come from the environment (HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE, REQUESTS_CA_BUNDLE), as users
 have them; credentials come only from the caller, never from a netrc. A redirect to another host does not carry the
-Authorization header (requests drops it). What the network does wrong becomes ``NetworkError``; a status is the caller's.
+Authorization header (requests drops it). What the network does wrong becomes ``NetworkError``; a status is the
+caller's to judge.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import os
+import ssl
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import IO
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import requests
+import requests.adapters
 
 from builder import __version__
 from builder.errors import RegistryError
+from builder.host.tls import Trust
 
 CHUNK = 1 << 20
 
@@ -28,13 +33,43 @@ class NetworkError(RegistryError):
     hint = "check the address, the proxy (HTTPS_PROXY, NO_PROXY) and that this machine may reach it"
 
 
+class HostNotFound(NetworkError):
+    code = "host-not-found"
+    message = "{verb} {url} failed: there is no address for that host ({reason})"
+    hint = "check the spelling of the host and that this machine has a network; behind a proxy, set HTTPS_PROXY"
+
+
 class UntrustedCertificate(NetworkError):
     code = "untrusted-certificate"
     message = "{verb} {url} failed: the server's TLS certificate is not accepted: {reason}"
     hint = (
-        "if the certificate has expired, its owner must renew it; if a private CA signed it, "
-        "name that CA's file in SSL_CERT_FILE"
+        "if a private CA signed it, name that CA's file in SSL_CERT_FILE or put it into "
+        "~/.config/docker/certs.d/HOST:PORT/ca.crt"
     )
+
+
+class ExpiredCertificate(NetworkError):
+    code = "expired-certificate"
+    message = "{verb} {url} failed: the server's TLS certificate has expired or is not valid yet ({reason})"
+    hint = "whoever runs the server must renew the certificate; also look at this machine's clock"
+
+
+class TlsExpected(NetworkError):
+    code = "tls-expected"
+    message = "{verb} {url} failed: the server does not speak TLS ({reason})"
+    hint = (
+        "mbuild sends nothing in the clear to another machine: put TLS in front of the server, or reach it on localhost"
+    )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address is this machine itself."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
 
 
 def redacted(url: str) -> str:
@@ -80,7 +115,7 @@ class Response:
                 yield chunk
         except requests.RequestException as error:
             raise _mapped(error, self._verb, self.url) from error
-        if expected and not encoded and self._verb != "HEAD" and seen != int(expected):
+        if expected and expected.isdigit() and not encoded and self._verb != "HEAD" and seen != int(expected):
             reason = f"the body ended after {seen} of {expected} bytes"
             raise NetworkError(verb=self._verb, url=redacted(self.url), reason=reason, temporary=True)
 
@@ -113,44 +148,76 @@ class _NoAuth(requests.auth.AuthBase):
         return request
 
 
+class _Session(requests.Session):
+    """Does not look into a netrc after a redirect either."""
+
+    def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
+        before, after = response.request.url or "", prepared_request.url or ""
+        if self.should_strip_auth(before, after):  # type: ignore[no-untyped-call]
+            prepared_request.headers.pop("Authorization", None)
+
+
+class _Adapter(requests.adapters.HTTPAdapter):
+    """Takes the TLS context of each server from ``Trust`` and sends bodies in large blocks."""
+
+    def __init__(self, trust: Trust) -> None:
+        self._trust = trust
+        super().__init__()
+
+    def build_connection_pool_key_attributes(
+        self, request: requests.PreparedRequest, verify: Any, cert: Any = None
+    ) -> Any:
+        found: Any = super().build_connection_pool_key_attributes(request, verify, cert)
+        host, pool = found
+        pool["blocksize"] = CHUNK
+        if host["scheme"] == "https":
+            pool["ssl_context"] = self._trust.context(str(host["host"]), host.get("port"))
+        return host, pool
+
+    def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
+        """The context holds the certificates already; verification is never off."""
+        conn.cert_reqs = "CERT_REQUIRED"
+
+
 class _Stream:
-    """An iterator of chunks with a known length, so that requests sends Content-Length, not chunked transfer."""
+    """Chunks with a known length, so that requests sends Content-Length and not a chunked transfer."""
 
     def __init__(self, chunks: Iterable[bytes], length: int) -> None:
         self._chunks = iter(chunks)
         self._length = length
-        self._rest = b""
+        self._rest = memoryview(b"")
 
     def __len__(self) -> int:
         return self._length
 
-    def read(self, size: int = -1) -> bytes:
-        while size < 0 or len(self._rest) < size:
+    def read(self, size: int = -1) -> memoryview | bytes:
+        """At most ``size`` bytes, none at the end (a short piece is no end)."""
+        while not self._rest:
             chunk = next(self._chunks, None)
             if chunk is None:
-                break
-            self._rest += chunk
+                return b""
+            self._rest = memoryview(chunk)
         cut = len(self._rest) if size < 0 else size
         piece, self._rest = self._rest[:cut], self._rest[cut:]
         return piece
 
 
 class Http:
-    """Sends requests over pooled connections."""
+    """Sends requests over pooled connections; safe to use from several threads."""
 
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:
         environ = os.environ if environ is None else environ
-        self._session = requests.Session()
+        self._session = _Session()
+        self._session.mount("https://", _Adapter(Trust(environ, requests.adapters.DEFAULT_CA_BUNDLE_PATH)))
         self._session.headers["User-Agent"] = f"mbuild/{__version__}"
         self._session.headers["Accept-Encoding"] = "identity"
-        bundle = environ.get("SSL_CERT_FILE") or environ.get("REQUESTS_CA_BUNDLE")
-        self._verify: bool | str = bundle or True
 
     def send(self, request: Request) -> Response:
-        """One exchange. Raises NetworkError (or UntrustedCertificate) when there is no answer."""
-        body: bytes | Iterable[bytes] | IO[bytes] | None = request.body
+        """One exchange. Raises NetworkError (or one of its kinds above) when there is no answer."""
+        body: Any = request.body
         if body is not None and not isinstance(body, bytes) and request.length is not None:
-            body = _Stream(body, request.length)  # type: ignore[assignment]
+            body = _Stream(body, request.length)
+        direct = {"http": "", "https": ""} if is_loopback(urlsplit(request.url).hostname or "") else None
         try:
             inner = self._session.request(
                 request.verb,
@@ -161,30 +228,47 @@ class Http:
                 allow_redirects=request.allow_redirects,
                 stream=True,
                 auth=_NoAuth(),
-                verify=self._verify,
+                proxies=direct,
             )
         except requests.RequestException as error:
             raise _mapped(error, request.verb, request.url) from error
         return Response(inner, request.verb)
 
 
+_EXPIRED = (9, 10)
+"""X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED (OpenSSL, x509_vfy.h)."""
+
+_NOT_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST", "UNKNOWN_PROTOCOL")
+"""What OpenSSL calls an answer that is no TLS record."""
+
+
 def _mapped(error: requests.RequestException, verb: str, url: str) -> NetworkError:
-    if isinstance(error, requests.exceptions.SSLError):
-        return UntrustedCertificate(verb=verb, url=redacted(url), reason=_root_cause(error))
+    causes = tuple(_causes(error))
+    reason = str(causes[-1]) or type(causes[-1]).__name__
+    where = {"verb": verb, "url": redacted(url)}
+    for cause in causes:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            kind = ExpiredCertificate if cause.verify_code in _EXPIRED else UntrustedCertificate
+            return kind(**where, reason=cause.verify_message)
+        if isinstance(cause, ssl.SSLError) and cause.reason in _NOT_TLS:
+            return TlsExpected(**where, reason=cause.reason.lower().replace("_", " "))
+        if type(cause).__name__ == "gaierror":
+            return HostNotFound(**where, reason=getattr(cause, "strerror", None) or reason)
     temporary = isinstance(
         error, requests.ConnectionError | requests.Timeout | requests.exceptions.ChunkedEncodingError
-    )
-    return NetworkError(verb=verb, url=redacted(url), reason=_root_cause(error), temporary=temporary)
+    ) and not isinstance(error, requests.exceptions.SSLError)
+    return NetworkError(**where, reason=reason, temporary=temporary)
 
 
-def _root_cause(error: BaseException) -> str:
-    """The innermost sentence of a nest of library exceptions."""
-    cause: BaseException = error
-    while True:
-        reason = getattr(cause, "reason", None)
-        inner = reason if isinstance(reason, BaseException) else cause.__cause__ or cause.__context__
-        if inner is None and cause.args and isinstance(cause.args[0], BaseException):
-            inner = cause.args[0]
-        if inner is None or inner is cause:
-            return str(cause) or type(cause).__name__
-        cause = inner
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error and what brought it about, the innermost last."""
+    seen: set[int] = set()
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        yield cause
+        reason, first = getattr(cause, "reason", None), next(iter(cause.args), None)
+        inner = [
+            item for item in (reason, cause.__cause__, cause.__context__, first) if isinstance(item, BaseException)
+        ]
+        cause = inner[0] if inner else None
