@@ -1,1 +1,1 @@
-"""The command line: options in, one pipeline call, results out."""
+"""The command line: options in, one pipeline call, results out. The only user of typer and rich."""

@@ -17,7 +17,7 @@ from builder.errors import AssemblyError
 class DiskFull(AssemblyError):
     code = "disk-full"
     message = "no space left on the device that holds {path}"
-    hint = "free some space (`mbuild cache gc`), or put the cache elsewhere with MBUILD_CACHE; nothing half-written was kept"
+    hint = "free some space, or put the cache elsewhere with MBUILD_CACHE; nothing half-written was kept"
 
 
 @contextmanager

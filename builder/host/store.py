@@ -48,6 +48,15 @@ class Stored:
     path: Path
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Usage:
+    """How much of the store one kind of thing takes: ``items``, and ``size`` in bytes."""
+
+    kind: str
+    items: int
+    size: int
+
+
 class BlobWriter:
     """Takes bytes, counts and hashes them on the way to a temporary file; ``Store.commit`` puts it in its place."""
 
@@ -77,6 +86,8 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.written = 0
+        """How many things this process has put into the store: a step that puts nothing was cached."""
 
     # blobs
 
@@ -115,6 +126,7 @@ class Store:
             writer.sync()
             writer.path.chmod(0o644)
             writer.path.replace(path)
+        self.written += 1
         return Stored(digest=writer.digest, size=writer.size, path=path)
 
     def read_blob(self, digest: Digest) -> Iterator[bytes]:
@@ -139,6 +151,7 @@ class Store:
 
     def put_record(self, kind: str, key: str, value: Mapping[str, object]) -> None:
         atomic_write(self.root / "records" / kind / f"{key}.json", readable_json(value))
+        self.written += 1
 
     # directories
 
@@ -157,6 +170,7 @@ class Store:
                     make(part)
                     part.chmod(0o755)
                     part.rename(path)
+                    self.written += 1
                 except BaseException:
                     remove_tree(part)
                     raise
@@ -164,3 +178,34 @@ class Store:
 
     def has_directory(self, kind: str, key: str) -> bool:
         return (self.root / "directories" / kind / key).is_dir()
+
+    # housekeeping
+
+    def usage(self) -> tuple[Usage, ...]:
+        """What the store holds, one line a kind, largest first."""
+        lines = []
+        for family in ("blobs", "directories", "records", "images"):
+            for kind in sorted((self.root / family).glob("*")):
+                files = [path for path in kind.rglob("*") if path.is_file() and not path.is_symlink()]
+                size = sum(path.stat().st_size for path in files if path.stat().st_nlink == 1 or family == "blobs")
+                items = len(files) if family in ("blobs", "records") else sum(1 for d in kind.iterdir() if d.is_dir())
+                lines.append(Usage(kind=f"{family}/{kind.name}", items=items, size=size))
+        return tuple(sorted(lines, key=lambda line: -line.size))
+
+    def remove_damaged(self) -> tuple[Digest, ...]:
+        """Read every blob and remove those that no longer have their own digest; their digests."""
+        damaged = []
+        for path in sorted((self.root / "blobs" / "sha256").glob("[0-9a-f]*")):
+            with path.open("rb") as stream:
+                actual = Digest.of_chunks(iter(lambda: stream.read(1 << 20), b""))  # noqa: B023 - used at once
+            if actual.hex != path.name:
+                path.unlink()
+                damaged.append(Digest.from_hex(path.name))
+        return tuple(damaged)
+
+    def clear(self) -> int:
+        """Remove everything; the bytes that were freed."""
+        freed = sum(line.size for line in self.usage())
+        for family in ("blobs", "directories", "records", "images"):
+            remove_tree(self.root / family)
+        return freed

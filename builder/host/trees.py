@@ -65,7 +65,7 @@ class TreeWriter:
         self._add(FileEntry(path=PurePosixPath(path), kind=EntryKind.FILE, mode=mode, digest=digest, size=len(content)))
 
     def add_local_file(self, path: str | PurePosixPath, source: Path, mode: int = 0o644) -> None:
-        """Add a large file of this machine without reading it into memory or copying it: it is linked where possible."""
+        """Add a large file of this machine without reading it into memory; it is linked, not copied, where possible."""
         with source.open("rb") as stream:
             digest = Digest.of_chunks(iter(lambda: stream.read(1 << 20), b""))
         destination = self._directory / "files" / digest.hex

@@ -1,4 +1,4 @@
-"""Image references in the ecosystem's grammar (``distribution/reference``): ``[registry/]repository[:tag][@digest]``."""
+"""Image references in the grammar of ``distribution/reference``: ``[registry/]repository[:tag][@digest]``."""
 
 from __future__ import annotations
 

@@ -97,3 +97,33 @@ class ImagePlan:
     config: ConfigPatch
     created: str
     annotations: tuple[tuple[str, str], ...]
+
+    def to_json(self) -> dict[str, object]:
+        """What ``mbuild plan --format json`` prints: everything that decides the image."""
+        return {
+            "platform": str(self.platform),
+            "created": self.created,
+            "base": str(self.base.reference) if self.base else None,
+            "layers": [
+                {
+                    "role": layer.role.value,
+                    "compression": layer.compression.value,
+                    "key": layer.key,
+                    "size": layer.size,
+                    "entries": [entry.to_json() for entry in layer.entries],
+                }
+                for layer in self.layers
+            ],
+            "config": {
+                "env": dict(self.config.env),
+                "entrypoint": list(self.config.entrypoint),
+                "cmd": list(self.config.cmd),
+                "user": self.config.user,
+                "workdir": self.config.workdir,
+                "ports": list(self.config.ports),
+                "labels": dict(self.config.labels),
+                "healthcheck": list(self.config.healthcheck.test),
+                "stop_signal": self.config.stop_signal,
+            },
+            "annotations": dict(self.annotations),
+        }

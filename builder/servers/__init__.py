@@ -1,1 +1,26 @@
-"""Which files and which config a server adds to a plan."""
+"""The servers that an image can carry. One file and one entry in ``SERVERS`` for each."""
+
+from __future__ import annotations
+
+from builder.errors import UsageError
+from builder.servers.http import HttpServer
+from builder.servers.server import PackedModel, Server
+
+
+class UnknownServer(UsageError):
+    code = "unknown-server"
+    message = "there is no server {name!r}"
+    hint = "this version of mbuild packs: {known}"
+
+
+SERVERS: dict[str, Server] = {"http": HttpServer()}
+
+
+def find_server(name: str) -> Server:
+    """The server of that name; raises UnknownServer."""
+    if name not in SERVERS:
+        raise UnknownServer(name=name, known=", ".join(SERVERS))
+    return SERVERS[name]
+
+
+__all__ = ["SERVERS", "PackedModel", "Server", "find_server"]

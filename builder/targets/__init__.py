@@ -1,1 +1,72 @@
-"""What a target needs: the lock, wheels for the image's runtime, bytecode."""
+"""What a target needs: base image, wheels, what the runtime can execute. One entry in ``TARGETS`` for each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from builder.errors import UsageError
+from builder.oci.platform import Platform
+
+
+class UnknownTarget(UsageError):
+    code = "unknown-target"
+    message = "there is no target {name!r}"
+    hint = "this version of mbuild builds for: {known}"
+
+
+class UnsupportedPlatform(UsageError):
+    code = "unsupported-platform"
+    message = "the target {target} cannot be built for {platform}"
+    hint = "it can be built for: {known}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Target:
+    """Where a model will run.
+
+    ``base_image`` names a folder of base-images/; ``requirements`` are exact pins of the wheels; ``provider`` is the
+    onnxruntime execution provider that must be active; ``opsets`` (lowest, highest) of the default domain and
+    ``ir_version`` (highest) are what that onnxruntime loads; ``platforms`` are those with wheels.
+    """
+
+    name: str
+    base_image: str
+    requirements: tuple[str, ...]
+    provider: str
+    opsets: tuple[int, int]
+    ir_version: int
+    platforms: tuple[Platform, ...]
+
+    def identifier(self, server: str, platform: Platform) -> str:
+        """For example ``onnx-http-cpu-linux_amd64``: the unit of locks, tables and caches."""
+        return f"onnx-{server}-{self.name}-{platform.slug}"
+
+
+_LINUX = (Platform(os="linux", architecture="amd64"), Platform(os="linux", architecture="arm64"))
+
+# onnxruntime 1.31.1 loads opset <= 26 and IR <= 13 of the default domain (measured; see docs/targets.md).
+TARGETS: dict[str, Target] = {
+    target.name: target
+    for target in (
+        Target(
+            name="cpu",
+            base_image="cpu",
+            requirements=("numpy==2.5.5", "onnxruntime==1.31.1"),
+            provider="CPUExecutionProvider",
+            opsets=(7, 26),
+            ir_version=13,
+            platforms=_LINUX,
+        ),
+    )
+}
+
+
+def find_target(name: str, platform: Platform) -> Target:
+    """The target of that name; raises UnknownTarget or UnsupportedPlatform."""
+    target = TARGETS.get(name)
+    if target is None:
+        raise UnknownTarget(name=name, known=", ".join(TARGETS))
+    if platform not in target.platforms:
+        known = ", ".join(map(str, target.platforms))
+        raise UnsupportedPlatform(target=name, platform=platform, known=known)
+    return target

@@ -1,0 +1,104 @@
+"""``mbuild build``, ``mbuild plan`` and ``mbuild render``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from builder.canonical import readable_json
+from builder.cli import options, tables
+from builder.cli.session import host_session
+from builder.oci.reference import Reference
+from builder.pipeline.build import Delivery, Engine, build, plan_model, render_model
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command("build")(build_command)
+    app.command("plan")(plan_command)
+    app.command("render")(render_command)
+
+
+def build_command(
+    model: options.ModelArgument,
+    target: options.TargetOption = "cpu",
+    server: options.ServerOption = "http",
+    platform: options.PlatformOption = "",
+    tag: Annotated[str, typer.Option("-t", "--tag", metavar="REF", help="The image's name, and where --push goes.")] = "",
+    push: Annotated[bool, typer.Option("--push", help="Push to the registry of --tag, after the test.")] = False,
+    load: Annotated[
+        bool | None, typer.Option("--load/--no-load", help="Put it into the local Docker engine; default: if there is one.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="DIR", help="Also write it as an OCI image layout.")
+    ] = None,
+    engine: Annotated[Engine, typer.Option("--engine", help="embedded: no daemon; docker: through a Dockerfile.")] = (
+        Engine.EMBEDDED
+    ),
+    base: options.BaseOption = "",
+    lock: options.LockOption = None,
+    locked: options.LockedOption = False,
+    test: Annotated[bool, typer.Option("--test/--no-test", help="Run the image and replay the golden cases.")] = True,
+    template_dir: options.TemplateOption = None,
+    output_format: options.FormatOption = options.OutputFormat.HUMAN,
+    verbose: options.VerboseOption = False,
+) -> None:
+    """Build, test and (with --push) publish the image of a model directory."""
+    spec = options.build_spec(model, target, server, platform, base, lock, locked)
+    delivery = Delivery(
+        tag=Reference.parse(tag) if tag else None,
+        push=push,
+        load=load,
+        output=output,
+        engine=engine,
+        test=test,
+        template_dir=template_dir,
+    )
+    with host_session() as host:
+        result = build(spec, delivery, host)
+    if output_format is options.OutputFormat.JSON:
+        sys.stdout.write(readable_json(result.to_json()).decode())
+    else:
+        tables.print_result(result, verbose=verbose)
+
+
+def plan_command(
+    model: options.ModelArgument,
+    target: options.TargetOption = "cpu",
+    server: options.ServerOption = "http",
+    platform: options.PlatformOption = "",
+    base: options.BaseOption = "",
+    lock: options.LockOption = None,
+    locked: options.LockedOption = False,
+    output_format: options.FormatOption = options.OutputFormat.HUMAN,
+    verbose: options.VerboseOption = False,
+) -> None:
+    """Show what the image would be, file by file, without making it."""
+    spec = options.build_spec(model, target, server, platform, base, lock, locked)
+    with host_session() as host:
+        planned = plan_model(spec, host)
+    if output_format is options.OutputFormat.JSON:
+        sys.stdout.write(readable_json(planned.plan.to_json()).decode())
+    else:
+        tables.print_plan(planned.plan, verbose=verbose)
+
+
+def render_command(
+    model: options.ModelArgument,
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="A new directory for the context.")],
+    target: options.TargetOption = "cpu",
+    server: options.ServerOption = "http",
+    platform: options.PlatformOption = "",
+    base: options.BaseOption = "",
+    lock: options.LockOption = None,
+    locked: options.LockedOption = False,
+    template_dir: options.TemplateOption = None,
+) -> None:
+    """Write a Dockerfile and everything it copies; plain `docker build` makes the image from it."""
+    spec = options.build_spec(model, target, server, platform, base, lock, locked)
+    with host_session() as host:
+        render_model(spec, output, template_dir, host)
+    typer.echo(f"docker build {output}")

@@ -1,0 +1,51 @@
+"""``mbuild test`` and ``mbuild push``: what is done with an image that exists."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from builder.canonical import readable_json
+from builder.cli import options, tables
+from builder.cli.session import host_session
+from builder.oci.platform import Platform
+from builder.oci.reference import Reference
+from builder.pipeline.existing import push_layout, test_image
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command("test")(test_command)
+    app.command("push")(push_command)
+
+
+def test_command(
+    image: Annotated[str, typer.Argument(metavar="IMAGE|LAYOUT", help="A reference, or the directory of an OCI layout.")],
+    platform: options.PlatformOption = "",
+    output_format: options.FormatOption = options.OutputFormat.HUMAN,
+) -> None:
+    """Run an image as production would and replay the golden cases that it carries."""
+    chosen = Platform.parse(platform) if platform else Platform.of_this_machine()
+    with host_session() as host:
+        report = test_image(image, chosen, host)
+    if output_format is options.OutputFormat.JSON:
+        sys.stdout.write(readable_json(report.to_json()).decode())
+    else:
+        tables.print_report(report)
+
+
+def push_command(
+    layout: Annotated[Path, typer.Argument(metavar="LAYOUT", help="The directory of an OCI image layout.")],
+    reference: Annotated[str, typer.Argument(metavar="REF", help="Where to, for example localhost:5000/digits:1.")],
+    output_format: options.FormatOption = options.OutputFormat.HUMAN,
+) -> None:
+    """Push an OCI layout to a registry; prints the reference by digest."""
+    with host_session() as host:
+        result = push_layout(layout, Reference.parse(reference), host)
+    if output_format is options.OutputFormat.JSON:
+        sys.stdout.write(readable_json(result.to_json()).decode())
+    else:
+        tables.print_push(result)

@@ -1,0 +1,43 @@
+"""Makes the ``Host`` of a command-line run: the real doors, the user's cache directory, the sink that fits the terminal."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from builder.cli.sinks import RichSink, choose_sink
+from builder.events import EventSink, NullSink
+from builder.host import Host
+from builder.host.clock import SystemClock
+from builder.host.http import Http
+from builder.host.run import SystemRunner
+from builder.host.store import Store
+
+
+def cache_directory(environ: Mapping[str, str] | None = None) -> Path:
+    """MBUILD_CACHE, else ``mbuild`` in XDG_CACHE_HOME, else ``~/.cache/mbuild``."""
+    environ = os.environ if environ is None else environ
+    if chosen := environ.get("MBUILD_CACHE"):
+        return Path(chosen).expanduser().resolve()
+    parent = environ.get("XDG_CACHE_HOME")
+    return (Path(parent) if parent else Path.home() / ".cache") / "mbuild"
+
+
+@contextmanager
+def host_session(*, quiet: bool = False) -> Iterator[Host]:
+    """A host for one command; the live display is taken away at the end, also on an error."""
+    sink: EventSink = NullSink() if quiet else choose_sink()
+    try:
+        yield Host(
+            run=SystemRunner(),
+            http=Http(),
+            clock=SystemClock(),
+            store=Store(cache_directory()),
+            events=sink,
+            environ=dict(os.environ),
+        )
+    finally:
+        if isinstance(sink, RichSink):
+            sink.close()

@@ -1,0 +1,73 @@
+"""``BuildResult``: what a build gave, as a value. Its JSON form is builder/schemas/result.schema.json (versioned)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from builder.assemble.image import AssembledImage
+from builder.oci.reference import PinnedReference
+from builder.pipeline.steps import StepRecord
+from builder.probe.report import ProbeReport
+from builder.registry.push import PushResult
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BuildResult:
+    """``layout`` is the OCI layout with the image; ``loaded_as`` the name in the local Docker engine or empty;
+    ``report`` is None when the image was not tested, ``pushed`` when it was not pushed."""
+
+    name: str
+    version: str
+    identifier: str
+    image: AssembledImage
+    layout: Path
+    lock: Path
+    engine: str
+    loaded_as: str
+    report: ProbeReport | None
+    pushed: PushResult | None
+    steps: tuple[StepRecord, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes of all layers as stored."""
+        return sum(layer.descriptor.size for layer in self.image.layers)
+
+    @property
+    def reference(self) -> PinnedReference | None:
+        return self.pushed.reference if self.pushed else None
+
+    def to_json(self) -> dict[str, object]:
+        image = self.image
+        return {
+            "schema": SCHEMA,
+            "name": self.name,
+            "version": self.version,
+            "identifier": self.identifier,
+            "engine": self.engine,
+            "image": {
+                "reference": str(self.reference) if self.reference else None,
+                "digest": str(image.manifest.digest),
+                "id": str(image.config.digest),
+                "platform": str(image.config.platform),
+                "size": self.size,
+                "loaded_as": self.loaded_as or None,
+            },
+            "layers": [
+                {
+                    "role": str(layer.role),
+                    "digest": str(layer.descriptor.digest),
+                    "diff_id": str(layer.diff_id),
+                    "media_type": layer.descriptor.media_type,
+                    "size": layer.descriptor.size,
+                }
+                for layer in image.layers
+            ],
+            "files": {"layout": str(self.layout), "lock": str(self.lock)},
+            "steps": [step.to_json() for step in self.steps],
+            "test": self.report.to_json() if self.report else None,
+            "push": self.pushed.to_json() if self.pushed else None,
+        }

@@ -1,0 +1,43 @@
+"""What the pipeline asks of a server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Protocol
+
+from builder.host.trees import TreeWriter
+from builder.model.golden import GoldenCase
+from builder.model.manifest import ModelManifest
+from builder.model.signature import Signature
+from builder.model.source import ModelArtifact
+from builder.plan.image import ConfigPatch
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PackedModel:
+    """Everything about the model that a server may want to write down in the image."""
+
+    manifest: ModelManifest
+    signature: Signature
+    artifact: ModelArtifact
+    cases: tuple[GoldenCase, ...]
+
+
+class Server(Protocol):
+    """Adds its own code, the model in the layout that it reads, and the config that starts it. Pure but for the trees
+    that it is handed."""
+
+    name: str
+
+    def write_server(self, tree: TreeWriter) -> None:
+        """The server's own files: equal for every model."""
+        ...
+
+    def write_model(self, tree: TreeWriter, model: PackedModel) -> None:
+        """The model and what the server must know about it."""
+        ...
+
+    def config(self, interpreter: PurePosixPath, model: PackedModel) -> ConfigPatch:
+        """How the image starts, given the path of Python in it."""
+        ...

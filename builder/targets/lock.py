@@ -1,0 +1,148 @@
+"""``mbuild.lock``: every choice that decides the bytes of an image, written down beside the model.
+
+The lock holds pins and digests, never an address or a credential: where a wheel or a package is fetched from is the
+machine's business. One entry for each identifier (``onnx-http-cpu-linux_amd64``), so that targets do not disturb each
+other. Same lock and same inputs give the same image digest on any machine.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from builder.canonical import readable_json
+from builder.errors import ResolutionError, SpecError, UsageError
+from builder.host.fs import atomic_write
+from builder.oci.digest import Digest
+from builder.targets.wheels import LockedWheel
+
+SCHEMA = 1
+
+
+class MalformedLock(SpecError):
+    code = "malformed-lock"
+    message = "{path} is not a lock that this version of mbuild reads: {reason}"
+    hint = "remove {path} and build again without --locked; the new lock shows in your version control as a change"
+
+
+class LockDrift(ResolutionError):
+    code = "lock-drift"
+    message = "--locked was given, but {path} no longer fits:\n{drift}"
+    hint = "build once without --locked, look at the change of {path}, and commit it"
+
+
+class LockMissing(ResolutionError):
+    code = "lock-missing"
+    message = "--locked was given, but {path} has no entry for {identifier}"
+    hint = "build once without --locked and commit {path}"
+
+
+class LockNotWritable(UsageError):
+    code = "lock-not-writable"
+    message = "the lock {path} cannot be written: {reason}"
+    hint = "name another place with --lock PATH (keep it in version control), or pass --locked to use the lock as it is"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LockedTarget:
+    """What was chosen for one identifier.
+
+    ``base`` identifies the base (the digest of our own base's lock and rules, or of an upstream manifest) and
+    ``base_name`` says which it is; ``python`` is the exact version in it; ``server`` is the digest of the server's
+    files; ``tools`` are (name, version) of what makes bytes or reference answers; ``writer`` the revisions of our own
+    writers.
+    """
+
+    identifier: str
+    model: Digest
+    base_name: str
+    base: Digest
+    python: str
+    requirements: tuple[str, ...]
+    wheels: tuple[LockedWheel, ...]
+    server: Digest
+    tools: tuple[tuple[str, str], ...]
+    writer: tuple[tuple[str, str], ...]
+
+    def to_json(self) -> dict[str, object]:
+        return {
+            "model": str(self.model),
+            "base": {"name": self.base_name, "digest": str(self.base), "python": self.python},
+            "requirements": list(self.requirements),
+            "wheels": [wheel.to_json() for wheel in self.wheels],
+            "server": str(self.server),
+            "tools": dict(self.tools),
+            "writer": dict(self.writer),
+        }
+
+    @classmethod
+    def from_json(cls, identifier: str, value: Mapping[str, Any]) -> LockedTarget:
+        base = value["base"]
+        return cls(
+            identifier=identifier,
+            model=Digest(value["model"]),
+            base_name=base["name"],
+            base=Digest(base["digest"]),
+            python=base["python"],
+            requirements=tuple(value["requirements"]),
+            wheels=tuple(LockedWheel.from_json(wheel) for wheel in value["wheels"]),
+            server=Digest(value["server"]),
+            tools=tuple(sorted(value["tools"].items())),
+            writer=tuple(sorted(value["writer"].items())),
+        )
+
+
+Lock = Mapping[str, LockedTarget]
+"""Locked targets by identifier."""
+
+
+def read_lock(path: Path) -> dict[str, LockedTarget]:
+    """The lock, empty where there is no file. Raises MalformedLock."""
+    try:
+        value = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise MalformedLock(path=path, reason=error) from error
+    if not isinstance(value, dict) or value.get("schema") != SCHEMA:
+        found = value.get("schema") if isinstance(value, dict) else value
+        raise MalformedLock(path=path, reason=f"schema {found!r} instead of {SCHEMA}")
+    try:
+        return {name: LockedTarget.from_json(name, entry) for name, entry in value["targets"].items()}
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise MalformedLock(path=path, reason=f"a field is missing or of the wrong type ({error!r})") from error
+
+
+def write_lock(path: Path, lock: Lock) -> None:
+    """Write it where it differs from what is there. Raises LockNotWritable."""
+    content = readable_json({"schema": SCHEMA, "targets": {name: entry.to_json() for name, entry in lock.items()}})
+    try:
+        if not path.is_file() or path.read_bytes() != content:
+            atomic_write(path, content)
+    except OSError as error:
+        raise LockNotWritable(path=path, reason=error.strerror or error) from error
+
+
+def drift(old: LockedTarget, new: LockedTarget) -> tuple[str, ...]:
+    """What differs, one line for each field: ``wheels: numpy 2.5.4 -> 2.5.5``. Empty when nothing does."""
+    lines = []
+    before, after = _flat(old.to_json()), _flat(new.to_json())
+    for name in sorted(before.keys() | after.keys()):
+        if before.get(name) != after.get(name):
+            lines.append(f"  {name}: {before.get(name, 'not there')} -> {after.get(name, 'not there')}")
+    return tuple(lines)
+
+
+def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    flat: dict[str, str] = {}
+    for key, item in value.items():
+        if key == "wheels":
+            flat |= {f"wheels.{wheel['name']}": f"{wheel['version']} ({wheel['filename']})" for wheel in item}
+        elif isinstance(item, Mapping):
+            flat |= _flat(item, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = ", ".join(item) if isinstance(item, list) else str(item)
+    return flat
