@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Protocol
 
 
@@ -27,3 +29,13 @@ class SystemClock:
 
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds)
+
+
+def utc_stamp(seconds: float) -> str:
+    """Seconds since 1970 in ISO 8601's basic format, as snapshot archives write it: ``20250820T000000Z``."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y%m%dT%H%M%SZ")
+
+
+def seconds_of_date(text: str) -> float:
+    """Seconds since 1970 of an RFC 5322 date (``Sat, 12 Sep 2026 07:55:41 UTC``); ValueError for any other text."""
+    return parsedate_to_datetime(text).timestamp()

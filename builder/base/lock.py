@@ -1,0 +1,155 @@
+"""``image.lock``: which package files a base is made of, for each platform, and where they were true.
+
+It holds digests and paths within an archive, never the address of a mirror. ``snapshot`` is the moment at which a
+snapshot archive serves all of them, so that a package which has left the mirrors can still be had.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from builder.base.spec import BaseImage
+from builder.canonical import readable_json
+from builder.errors import ResolutionError, SpecError
+from builder.host.fs import atomic_write
+from builder.oci.digest import Digest, MalformedDigest
+from builder.oci.platform import MalformedPlatform, Platform
+
+FORMAT = 1
+
+
+class BaseNotLocked(ResolutionError):
+    code = "base-not-locked"
+    message = "the base image {name} has no {path}"
+    hint = "make it with `mbuild base lock {name}`"
+
+
+class MalformedBaseLock(SpecError):
+    code = "malformed-base-lock"
+    message = "{path} is not the lock of a base image: {reason}"
+    hint = "make it anew with `mbuild base lock {name}`"
+
+
+class BaseLockDrift(ResolutionError):
+    code = "base-lock-drift"
+    message = "{path} was made from another image.yaml: {drift}"
+    hint = "run `mbuild base lock {name}` and commit the result"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LockedPackage:
+    """One package file: ``path`` is relative to the root of ``archive``, ``size`` in bytes."""
+
+    package: str
+    version: str
+    archive: str
+    path: str
+    size: int
+    sha256: Digest
+
+    def to_json(self) -> dict[str, object]:
+        return {
+            "package": self.package,
+            "version": self.version,
+            "archive": self.archive,
+            "path": self.path,
+            "size": self.size,
+            "sha256": self.sha256.hex,
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> LockedPackage:
+        return cls(**{**value, "sha256": Digest.from_hex(value["sha256"])})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LockedRelease:
+    """A suite as it was when it was locked: its own date and the fingerprints of the keys that signed it."""
+
+    archive: str
+    suite: str
+    date: str
+    version: str
+    signed_by: tuple[str, ...]
+
+    def to_json(self) -> dict[str, object]:
+        return {
+            "archive": self.archive,
+            "suite": self.suite,
+            "date": self.date,
+            "version": self.version,
+            "signed_by": list(self.signed_by),
+        }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BaseLock:
+    """``python`` is the exact version (``3.13.5``); ``closure_key`` is that of the spec the lock was made from."""
+
+    name: str
+    closure_key: str
+    keyring: Digest
+    python: str
+    snapshot: str
+    releases: tuple[LockedRelease, ...]
+    platforms: Mapping[Platform, tuple[LockedPackage, ...]]
+
+    def to_json(self) -> dict[str, object]:
+        return {
+            "format": FORMAT,
+            "name": self.name,
+            "closure_key": self.closure_key,
+            "keyring": str(self.keyring),
+            "python": self.python,
+            "snapshot": self.snapshot,
+            "releases": [release.to_json() for release in self.releases],
+            "platforms": {
+                str(platform): [package.to_json() for package in packages]
+                for platform, packages in self.platforms.items()
+            },
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> BaseLock:
+        """The inverse of ``to_json``; KeyError, TypeError or ValueError for anything else."""
+        if value["format"] != FORMAT:
+            raise ValueError(f"its format is {value['format']}, and this mbuild reads {FORMAT}")
+        return cls(
+            name=value["name"],
+            closure_key=value["closure_key"],
+            keyring=Digest(value["keyring"]),
+            python=value["python"],
+            snapshot=value["snapshot"],
+            releases=tuple(
+                LockedRelease(**{**each, "signed_by": tuple(each["signed_by"])}) for each in value["releases"]
+            ),
+            platforms={
+                Platform.parse(platform): tuple(LockedPackage.from_json(package) for package in packages)
+                for platform, packages in value["platforms"].items()
+            },
+        )
+
+
+def read_lock(image: BaseImage, path: Path | None = None) -> BaseLock:
+    """The lock of ``image`` (beside it, or at ``path``). Raises BaseNotLocked, MalformedBaseLock or BaseLockDrift."""
+    path = path or image.lock_path
+    try:
+        lock = BaseLock.from_json(json.loads(path.read_bytes()))
+    except FileNotFoundError as error:
+        raise BaseNotLocked(name=image.name, path=path) from error
+    except (KeyError, TypeError, ValueError, AttributeError, MalformedDigest, MalformedPlatform) as error:
+        raise MalformedBaseLock(name=image.name, path=path, reason=repr(error)) from error
+    if lock.closure_key != image.closure_key:
+        raise BaseLockDrift(name=image.name, path=path, drift="packages, exclusions, archives or platforms changed")
+    if Digest.of(image.keyring.read_bytes()) != lock.keyring:
+        raise BaseLockDrift(name=image.name, path=path, drift="the keyring changed")
+    return lock
+
+
+def write_lock(lock: BaseLock, path: Path) -> None:
+    """Write it with sorted keys and packages, so that a new lock is a readable diff."""
+    atomic_write(path, readable_json(lock.to_json()))

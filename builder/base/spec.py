@@ -1,0 +1,165 @@
+"""``image.yaml``: what a base image of ours is made of. Read, checked against its JSON Schema, never changed here.
+
+All that is wrong is reported at once, each by its dotted path. ``image.lock`` beside it pins what the spec only names.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import jsonschema
+import yaml
+
+from builder.base.prune import PruneRules
+from builder.canonical import content_key
+from builder.errors import SpecError, UsageError
+from builder.oci.platform import Platform
+from builder.resources import base_images_directory, schema_file
+
+
+class InvalidBaseSpec(SpecError):
+    code = "invalid-base-spec"
+    message = "{path} is not a base image description:\n{problems}"
+    hint = "builder/schemas/base-image.schema.json describes every field"
+
+
+class UnknownBase(UsageError):
+    code = "unknown-base"
+    message = "there is no base image {name!r}"
+    hint = "the bases of mbuild are {known}; a base of your own is named by the directory that holds its image.yaml"
+
+
+class PlatformNotOffered(UsageError):
+    code = "platform-not-offered"
+    message = "the base image {name} is not made for {platform}"
+    hint = "it is made for {offered}; add the platform to image.yaml and lock the base anew"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Archive:
+    """A Debian archive (``debian``, ``debian-security``) and the suites of it that packages come from."""
+
+    name: str
+    suites: tuple[str, ...]
+    optional: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImageUser:
+    """The user that the image runs as; its group has the same name and number."""
+
+    name: str
+    uid: int
+    home: PurePosixPath
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaseImage:
+    """One base image. ``directory`` holds image.yaml and image.lock; ``python`` is the minor version (``3.13``)."""
+
+    name: str
+    directory: Path
+    description: str
+    suite: str
+    archives: tuple[Archive, ...]
+    components: tuple[str, ...]
+    platforms: tuple[Platform, ...]
+    keyring: Path
+    python: str
+    packages: tuple[str, ...]
+    exclude: Mapping[str, str]
+    rules: PruneRules
+    user: ImageUser
+    env: tuple[tuple[str, str], ...]
+    os_release: tuple[tuple[str, str], ...]
+
+    @property
+    def lock_path(self) -> Path:
+        return self.directory / "image.lock"
+
+    @property
+    def closure_key(self) -> str:
+        """The key of all that decides which packages are locked."""
+        return content_key(
+            {
+                "archives": [[archive.name, *archive.suites] for archive in self.archives],
+                "components": list(self.components),
+                "platforms": sorted(map(str, self.platforms)),
+                "packages": sorted(self.packages),
+                "exclude": sorted(self.exclude),
+            }
+        )
+
+    def require(self, platform: Platform) -> None:
+        """Raises PlatformNotOffered where the base is not made for ``platform``."""
+        if platform not in self.platforms:
+            offered = ", ".join(map(str, self.platforms))
+            raise PlatformNotOffered(name=self.name, platform=platform, offered=offered)
+
+
+def base_names() -> tuple[str, ...]:
+    """The bases that ship with mbuild."""
+    return tuple(sorted(path.parent.name for path in base_images_directory().glob("*/image.yaml")))
+
+
+def load_base(name: str) -> BaseImage:
+    """A base by its name, or by the directory of its image.yaml. Raises UnknownBase or InvalidBaseSpec."""
+    shipped = base_images_directory() / name
+    directory = shipped if name in base_names() else Path(name)
+    if not (directory / "image.yaml").is_file():
+        raise UnknownBase(name=name, known=", ".join(base_names()))
+    return read_spec(directory / "image.yaml")
+
+
+def read_spec(path: Path) -> BaseImage:
+    """Read and check one ``image.yaml``. Raises InvalidBaseSpec with every problem in it."""
+    try:
+        value = yaml.safe_load(path.read_bytes())
+    except yaml.YAMLError as error:
+        raise InvalidBaseSpec(path=path, problems=f"  it is not YAML: {error}") from error
+    problems = list(_problems(value, path.parent))
+    if problems:
+        raise InvalidBaseSpec(path=path, problems="\n".join(f"  {line}" for line in problems))
+    return _base_image(value, path.parent)
+
+
+def _problems(value: object, directory: Path) -> Iterator[str]:
+    schema = json.loads(schema_file("base-image").read_bytes())
+    checker = jsonschema.Draft202012Validator(schema)
+    found = sorted(checker.iter_errors(value), key=lambda error: [str(part) for part in error.absolute_path])
+    for error in found:
+        yield f"{'.'.join(map(str, error.absolute_path)) or 'the file'}: {error.message}"
+    if found or not isinstance(value, dict):
+        return
+    for name in sorted(set(value["packages"]) & set(value.get("exclude", {}))):
+        yield f"exclude.{name}: is also among packages"
+    if not (directory / value["keyring"]).is_file():
+        yield f"keyring: there is no file {value['keyring']}"
+
+
+def _base_image(value: Mapping[str, Any], directory: Path) -> BaseImage:
+    user = value["user"]
+    return BaseImage(
+        name=directory.resolve().name,
+        directory=directory,
+        description=value["description"],
+        suite=value["suite"],
+        archives=tuple(
+            Archive(name=each["name"], suites=tuple(each["suites"]), optional=each.get("optional", False))
+            for each in value["archives"]
+        ),
+        components=tuple(value["components"]),
+        platforms=tuple(Platform.parse(text) for text in value["platforms"]),
+        keyring=directory / value["keyring"],
+        python=value["python"],
+        packages=tuple(value["packages"]),
+        exclude=value.get("exclude", {}),
+        rules=PruneRules(prune=value.get("prune", {}), keep=value.get("keep", {})),
+        user=ImageUser(name=user["name"], uid=user["uid"], home=PurePosixPath(user.get("home", "/nonexistent"))),
+        env=tuple(sorted(value.get("env", {}).items())),
+        os_release=tuple(sorted(value.get("os_release", {}).items())),
+    )
