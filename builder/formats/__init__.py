@@ -1,1 +1,115 @@
-"""One file per model format: is it this, and what does it say about itself."""
+"""One file per format: is it this, and what does it say about itself. Nothing here unpickles or imports a framework.
+
+``detect`` chooses the one model of a directory. It refuses to guess: nothing found, several models or several formats
+are errors that say what was seen and how to say which is meant.
+"""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import Protocol
+
+from builder.errors import SpecError, UnsupportedModel
+from builder.formats.known import Sighting, recognize
+from builder.formats.onnx import OnnxFormat
+from builder.model.manifest import ModelManifest
+from builder.model.problems import suggestion
+from builder.model.source import Detection, ModelSource
+
+
+class Format(Protocol):
+    """A format that mbuild reads. ``summary`` says in a line what its files look like."""
+
+    name: str
+    summary: str
+
+    def detect(self, source: ModelSource) -> tuple[Detection, ...]:
+        """Every model of this format in the listing, from names and first bytes alone."""
+        ...
+
+
+FORMATS: tuple[Format, ...] = (OnnxFormat(),)
+
+
+class NoModelFound(UnsupportedModel):
+    code = "no-model-found"
+    message = "no model was found in {path}; it holds {files}"
+    hint = "mbuild reads {formats}"
+
+
+class FormatNotRead(UnsupportedModel):
+    code = "format-not-read"
+    message = "{path} holds no model that this version of mbuild reads, but:\n{sightings}"
+    hint = "it reads {formats}; export the model to ONNX first ({export})"
+
+
+class SeveralFormats(UnsupportedModel):
+    code = "several-formats"
+    message = "{path} holds models in {count} formats:\n{models}"
+    hint = "say which one to pack, in model.yaml: `format: {example}`; or move the others out of the directory"
+
+
+class SeveralModels(UnsupportedModel):
+    code = "several-models"
+    message = "{path} holds {count} models:\n{models}"
+    hint = "say which one to pack, in model.yaml: `file: {example}`; or give each a directory of its own"
+
+
+class UnknownFormat(SpecError):
+    code = "unknown-format"
+    message = "model.yaml: format: {format!r} is not a format that this version of mbuild reads"
+    hint = "it reads {formats}"
+
+
+class ModelFileMissing(SpecError):
+    code = "model-file-missing"
+    message = "model.yaml: file: {file!r} is not a model of the directory{suggestion}"
+    hint = "name a model file relative to the directory; mbuild reads {formats}"
+
+
+def detect(source: ModelSource, manifest: ModelManifest) -> Detection:
+    """The model to pack. Raises one of this module's errors where there is not exactly one."""
+    if manifest.format and manifest.format not in {format_.name for format_ in FORMATS}:
+        raise UnknownFormat(format=manifest.format, formats=_summaries())
+    found = tuple(model for format_ in FORMATS for model in format_.detect(source))
+    wanted = tuple(model for model in found if manifest.format in ("", model.format))
+    if manifest.file:
+        return _named(wanted, manifest.file)
+    others = () if manifest.format else recognize(source)
+    if not wanted:
+        raise _nothing(source, others or recognize(source))
+    _require_one_format(source, wanted, others)
+    if len(wanted) > 1:
+        lines = "\n".join(f"  {model.entry}" for model in wanted)
+        raise SeveralModels(path=source.directory, count=len(wanted), models=lines, example=wanted[0].entry)
+    return wanted[0]
+
+
+def _named(models: tuple[Detection, ...], file: str) -> Detection:
+    chosen = next((model for model in models if model.entry == PurePosixPath(file)), None)
+    if chosen is None:
+        near = suggestion(file, [str(model.entry) for model in models])
+        raise ModelFileMissing(file=file, suggestion=near, formats=_summaries())
+    return chosen
+
+
+def _require_one_format(source: ModelSource, models: tuple[Detection, ...], others: tuple[Sighting, ...]) -> None:
+    lines = {model.format: f"  {model.entry}: {model.format}" for model in reversed(models)}
+    lines |= {sighting.kind.title: f"  {sighting}" for sighting in reversed(others) if sighting.kind.certain}
+    if len(lines) > 1:
+        example = models[0].format
+        raise SeveralFormats(path=source.directory, count=len(lines), models="\n".join(lines.values()), example=example)
+
+
+def _nothing(source: ModelSource, sightings: tuple[Sighting, ...]) -> UnsupportedModel:
+    if sightings:
+        lines = "\n".join(f"  {sighting}" for sighting in sightings[:10])
+        export = sightings[0].kind.export
+        return FormatNotRead(path=source.directory, sightings=lines, formats=_summaries(), export=export)
+    names = [str(file.path) for file in source.files]
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return NoModelFound(path=source.directory, files=", ".join(names[:5]) + more, formats=_summaries())
+
+
+def _summaries() -> str:
+    return "; ".join(format_.summary for format_ in FORMATS)

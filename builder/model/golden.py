@@ -29,11 +29,13 @@ class Tolerance:
 
 @dataclass(frozen=True, kw_only=True)
 class GoldenCase:
-    """A named case. ``outputs`` is empty until a reference has answered it."""
+    """A named case. ``outputs`` is empty until a reference has answered it; ``origin`` is the file that it was read
+    from, relative to the model directory, and empty for a generated case."""
 
     name: str
     inputs: Mapping[str, Array]
     outputs: Mapping[str, Array]
+    origin: str = ""
 
 
 def write_case(case: GoldenCase) -> bytes:
@@ -59,7 +61,6 @@ def read_case(path: Path) -> GoldenCase:
 def _storable(array: Array) -> Array:
     """Strings as fixed-width bytes or unicode, since an object array could only be pickled."""
     if array.dtype == object:
-        array = np.array([item if isinstance(item, bytes) else str(item).encode() for item in array.ravel()]).reshape(
-            array.shape
-        )
+        items = [item if isinstance(item, bytes) else str(item).encode() for item in array.ravel()]
+        array = np.array(items, dtype=np.bytes_).reshape(array.shape)
     return np.ascontiguousarray(array)

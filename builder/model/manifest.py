@@ -1,0 +1,226 @@
+"""``model.yaml``: what a user may say about a model beyond what the model says itself.
+
+The file is optional; ``ModelManifest`` has all defaults in place. Its grammar is builder/schemas/model.schema.json;
+what a schema cannot say (min <= opt <= max, an SPDX licence) is checked here. All problems are raised at once.
+Names in ``tolerance.outputs`` and in golden cases are those that clients see, after ``renames``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
+
+from builder.errors import SpecError
+from builder.model.golden import Tolerance
+from builder.model.problems import Problem, listing
+from builder.model.schema_check import check_schema, is_nan_free
+from builder.model.source import ModelSource
+from builder.model.yaml_text import YamlProblem, parse_mapping
+
+DEFAULT_VERSION = "0.1.0"
+_DEFAULT_TOLERANCE = Tolerance()
+_NAMES = (PurePosixPath("model.yaml"), PurePosixPath("model.yml"))
+
+
+class ManifestInvalid(SpecError):
+    code = "manifest-invalid"
+    message = "{path} is wrong:\n{problems}"
+    hint = "docs/model-yaml.md lists every key with its meaning; the whole file is optional"
+
+
+class ManifestUnreadable(SpecError):
+    code = "manifest-unreadable"
+    message = "{path} is not YAML that mbuild reads: {reason}"
+    hint = "write it as a mapping, one `key: value` on a line; the file is optional"
+
+
+class TwoManifests(SpecError):
+    code = "two-manifests"
+    message = "there are both model.yaml and model.yml in {path}"
+    hint = "keep model.yaml and remove the other"
+
+
+Pairs = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Renames:
+    """(name in the graph, name that clients see) of the tensors that have two names."""
+
+    inputs: Pairs = ()
+    outputs: Pairs = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DimRange:
+    """The sizes that a dynamic dim may take; ``opt`` is the usual one, ``max`` None where there is no bound."""
+
+    name: str
+    min: int
+    opt: int
+    max: int | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tolerances:
+    """The tolerance of every output: ``default``, or the one that ``outputs`` has for it."""
+
+    default: Tolerance = _DEFAULT_TOLERANCE
+    outputs: tuple[tuple[str, Tolerance], ...] = ()
+
+    def of(self, output: str) -> Tolerance:
+        return dict(self.outputs).get(output, self.default)
+
+    def to_json(self) -> dict[str, object]:
+        outputs = {name: _tolerance_json(tolerance) for name, tolerance in self.outputs}
+        return {**_tolerance_json(self.default), "outputs": outputs}
+
+
+def _tolerance_json(tolerance: Tolerance) -> dict[str, object]:
+    return {"absolute": tolerance.absolute, "relative": tolerance.relative}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GoldenSettings:
+    """``paths`` are patterns (empty: all of golden/); ``seed`` and ``count`` are for generated cases."""
+
+    paths: tuple[str, ...] = ()
+    seed: int = 0
+    count: int = 3
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ServerSettings:
+    """See the schema. ``threads`` 0: as many as the container has processors."""
+
+    grace_seconds: float = 25.0
+    max_body_bytes: int = 64 << 20
+    threads: int = 0
+    queue: int = 1024
+
+    def to_json(self) -> dict[str, object]:
+        return {
+            "grace_seconds": self.grace_seconds,
+            "max_body_bytes": self.max_body_bytes,
+            "threads": self.threads,
+            "queue": self.queue,
+        }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelManifest:
+    """model.yaml with its defaults. ``path`` is the file it came from, None where there is none; ``format`` and
+    ``file`` are empty where the directory decides."""
+
+    name: str
+    version: str = DEFAULT_VERSION
+    description: str = ""
+    licence: str = ""
+    format: str = ""
+    file: str = ""
+    renames: Renames = Renames()
+    dims: tuple[DimRange, ...] = ()
+    tolerance: Tolerances = Tolerances()
+    golden: GoldenSettings = GoldenSettings()
+    server: ServerSettings = ServerSettings()
+    labels: Pairs = ()
+    path: PurePosixPath | None = None
+
+
+def slug(text: str) -> str:
+    """``text`` as a legal repository component: lower case, runs of anything else become one hyphen."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:128].rstrip("-") or "model"
+
+
+def read_manifest(source: ModelSource) -> ModelManifest:
+    """The manifest of a model directory. Raises ManifestInvalid, ManifestUnreadable or TwoManifests."""
+    found = [path for path in _NAMES if source.find(path)]
+    if len(found) > 1:
+        raise TwoManifests(path=source.directory)
+    if not found:
+        return ModelManifest(name=slug(source.directory.name))
+    return parse_manifest(source.locate(found[0]).read_bytes(), found[0], slug(source.directory.name))
+
+
+def parse_manifest(content: bytes, path: PurePosixPath, default_name: str) -> ModelManifest:
+    """The manifest in ``content``; ``path`` is for messages."""
+    try:
+        value = parse_mapping(content)
+    except YamlProblem as error:
+        raise ManifestUnreadable(path=path, reason=error) from error
+    problems = check_schema(value, "model") or tuple(_semantic_problems(value))
+    if problems:
+        raise ManifestInvalid(path=path, problems=listing(problems))
+    return _manifest(value, path, default_name)
+
+
+def _semantic_problems(value: Mapping[str, Any]) -> Iterator[Problem]:
+    if "licence" in value:
+        try:
+            canonicalize_license_expression(value["licence"])
+        except InvalidLicenseExpression:
+            text = f"{value['licence']!r} is not an SPDX licence expression, such as Apache-2.0 or MIT"
+            yield Problem("licence", text)
+    for name, bounds in value.get("dims", {}).items():
+        sizes = [(key, bounds[key]) for key in ("min", "opt", "max") if key in bounds]
+        if [size for _, size in sizes] != sorted(size for _, size in sizes):
+            yield Problem(
+                f"dims.{name}", ", ".join(f"{key} {size}" for key, size in sizes) + " are not in rising order"
+            )
+    for side, names in value.get("renames", {}).items():
+        for new in sorted({new for new in names.values() if list(names.values()).count(new) > 1}):
+            yield Problem(f"renames.{side}", f"two tensors are renamed to {new!r}")
+    if not is_nan_free(value):
+        yield Problem("", "a number is not finite (.nan or .inf)")
+
+
+def _manifest(value: Mapping[str, Any], path: PurePosixPath, default_name: str) -> ModelManifest:
+    golden, renames = value.get("golden", {}), value.get("renames", {})
+    licence = canonicalize_license_expression(value["licence"]) if "licence" in value else ""
+    return ModelManifest(
+        name=value.get("name", default_name),
+        version=value.get("version", DEFAULT_VERSION),
+        description=value.get("description", ""),
+        licence=licence,
+        format=value.get("format", ""),
+        file=value.get("file", ""),
+        renames=Renames(inputs=_pairs(renames.get("inputs", {})), outputs=_pairs(renames.get("outputs", {}))),
+        dims=tuple(_dim_range(name, bounds) for name, bounds in sorted(value.get("dims", {}).items())),
+        tolerance=_tolerances(value.get("tolerance", {})),
+        golden=GoldenSettings(**{**golden, "paths": tuple(golden.get("paths", ()))}),
+        server=ServerSettings(**value.get("server", {})),
+        labels=_pairs(value.get("labels", {})),
+        path=path,
+    )
+
+
+def _pairs(names: Mapping[str, str]) -> Pairs:
+    return tuple(sorted(names.items()))
+
+
+def _dim_range(name: str, bounds: Mapping[str, int]) -> DimRange:
+    least, most = bounds.get("min", 1), bounds.get("max")
+    return DimRange(name=name, min=least, opt=bounds.get("opt", most or least), max=most)
+
+
+def _tolerances(value: Mapping[str, Any]) -> Tolerances:
+    default = Tolerance(
+        absolute=float(value.get("absolute", _DEFAULT_TOLERANCE.absolute)),
+        relative=float(value.get("relative", _DEFAULT_TOLERANCE.relative)),
+    )
+    outputs = (
+        (
+            name,
+            Tolerance(
+                absolute=float(own.get("absolute", default.absolute)),
+                relative=float(own.get("relative", default.relative)),
+            ),
+        )
+        for name, own in sorted(value.get("outputs", {}).items())
+    )
+    return Tolerances(default=default, outputs=tuple(outputs))
