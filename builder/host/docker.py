@@ -8,7 +8,6 @@ API v1.41 is relied on.
 from __future__ import annotations
 
 import io
-import json
 import os
 import tarfile
 from collections import deque
@@ -221,11 +220,11 @@ class DockerEngine:
             except docker.errors.NotFound:
                 return
 
-    def build(self, context: Path, tag: str, on_line: Callable[[str], None] = lambda _: None) -> str:
-        """Build the Dockerfile in ``context``, tag the image and return its id. Raises BuildFailed."""
-        parameters = {"t": tag, "dockerfile": "Dockerfile", "rm": "1", "forcerm": "1"}
-        if self.has_buildkit:
-            parameters["version"] = "2"
+    def build(self, context: Path, tag: str = "", on_line: Callable[[str], None] = lambda _: None) -> str:
+        """Build the Dockerfile in ``context`` and return the image's id, tagged where asked. Raises BuildFailed."""
+        parameters = {"dockerfile": "Dockerfile", "rm": "1", "forcerm": "1"}
+        parameters |= {"t": tag} if tag else {}
+        parameters |= {"version": "2"} if self.has_buildkit else {}
         with _mapped("build"):
             headers = {"Content-Type": "application/x-tar"}
             url = self._api._url("/build")
@@ -233,10 +232,10 @@ class DockerEngine:
             body = _context_chunks(context)
             response = self._api._post(url, data=body, params=parameters, headers=headers, stream=True)
             self._api._raise_for_status(response)
-            _follow_build(self._api._stream_helper(response, decode=True), on_line)
-        built = self.image_id(tag)
-        if built is None:
-            raise BuildFailed(reason="the engine made no image", lines="")
+            built = _follow_build(self._api._stream_helper(response, decode=True), on_line)
+        built = built or (self.image_id(tag) or "" if tag else "")
+        if not built:
+            raise BuildFailed(reason="the engine named no image", lines="")
         return built
 
     # containers
@@ -357,19 +356,23 @@ def _context_chunks(context: Path) -> Iterator[bytes]:
     yield bytes(2 * tarfile.BLOCKSIZE)
 
 
-def _follow_build(messages: Iterator[Mapping[str, Any]], on_line: Callable[[str], None]) -> None:
-    """Read the engine's progress to its end; raises BuildFailed with the last lines."""
+def _follow_build(messages: Iterator[Mapping[str, Any]], on_line: Callable[[str], None]) -> str:
+    """Read the engine's progress to its end; the image's id, where it tells it. Raises BuildFailed."""
     kept: deque[str] = deque(maxlen=_LINES_KEPT)
+    built = ""
     for message in messages:
         if error := message.get("error"):
             raise BuildFailed(reason=str(error).strip(), lines="\n".join(kept))
+        if isinstance(about := message.get("aux"), dict):
+            built = str(about.get("ID") or built)
         for line in filter(str.strip, _build_lines(message)):
             kept.append(line)
             on_line(line)
+    return built
 
 
 def _build_lines(message: Mapping[str, Any]) -> Iterator[str]:
     if message.get("id") == "moby.buildkit.trace":
-        yield from trace_lines(json.dumps(message["aux"]).strip('"'))
+        yield from trace_lines(str(message.get("aux", "")))
     else:
         yield from str(message.get("stream", "")).splitlines()

@@ -1,0 +1,126 @@
+"""The embedded assembler: writes layers, config and manifest itself; no engine, no daemon, no root.
+
+Layers are kept in the store under the key of everything that decides their bytes, so only what changed is written
+again. The image is validated before it is returned; a layer that was found valid once is not read again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from builder.assemble.image import AssembledImage, AssembledLayer
+from builder.assemble.settings import build_config, build_manifest
+from builder.canonical import content_key
+from builder.errors import AssemblyError
+from builder.events import EventSink, Progress
+from builder.host import Host
+from builder.host.fs import disk_errors
+from builder.host.store import Store
+from builder.host.trees import StagedTree
+from builder.oci.descriptor import DOCKER_LAYER_GZIP, LAYER_GZIP, Descriptor
+from builder.oci.digest import Digest
+from builder.oci.layer_writer import write_layer
+from builder.oci.layout import Layout
+from builder.oci.validate import validate_layer, validate_structure
+from builder.plan.image import ImagePlan, LayerPlan, LayerRole, UpstreamBase
+
+STEP = "assemble"
+_LAYERS, _VALIDATED = "layers", "validated-layers"
+_REPORT_EVERY = 4 << 20
+
+
+class MissingBaseLayer(AssemblyError):
+    code = "missing-base-layer"
+    message = "the layer {digest} of the base {reference} is not in the cache"
+    hint = "run the build again: it pulls the base's layers"
+
+
+class EmbeddedAssembler:
+    """Writes images into OCI layouts, by way of the host's store."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    def assemble(self, plan: ImagePlan, tree: StagedTree, output: Path) -> AssembledImage:
+        """See ``Assembler``."""
+        store = self._host.store
+        missing = sum(layer.size for layer in plan.layers if stored_layer(store, layer) is None)
+        meter = _Meter(self._host.events, missing)
+        base = _base_layers(store, plan.base) if plan.base else []
+        own = [stored_layer(store, layer) or _write_layer(store, layer, tree, meter.advance) for layer in plan.layers]
+        return put_image(store, plan, [*base, *own], output)
+
+
+def put_image(store: Store, plan: ImagePlan, layers: list[AssembledLayer], output: Path) -> AssembledImage:
+    """Config and manifest over layers whose blobs are in the store, put into the layout and validated."""
+    config = build_config(plan, layers)
+    manifest = build_manifest(plan, config, layers)
+    layout = Layout(output)
+    with disk_errors(output):
+        entry = layout.write_image(manifest, config, store.blob_path)
+    image = AssembledImage(path=output, manifest=manifest, config=config, layers=tuple(layers))
+    validate_once(store, image, entry)
+    return image
+
+
+def validate_once(store: Store, image: AssembledImage, entry: Descriptor) -> None:
+    """Validate an image; its layers only where the store has no note that these very bytes were found valid."""
+    validate_structure(image.layout, entry)
+    for layer in image.layers:
+        key = content_key({"digest": str(layer.descriptor.digest), "diff_id": str(layer.diff_id)})
+        if store.record(_VALIDATED, key) is None:
+            validate_layer(image.layout, layer.descriptor, layer.diff_id)
+            store.put_record(_VALIDATED, key, {"digest": str(layer.descriptor.digest)})
+
+
+def stored_layer(store: Store, layer: LayerPlan) -> AssembledLayer | None:
+    """The layer as an earlier build wrote it, if its blob is still whole in the store."""
+    record = store.record(_LAYERS, _key(layer))
+    if record is None:
+        return None
+    descriptor = Descriptor.from_json(record["descriptor"])
+    path = store.blob_path(descriptor.digest)
+    if not path.is_file() or path.stat().st_size != descriptor.size:
+        return None
+    return AssembledLayer(descriptor=descriptor, diff_id=Digest(record["diff_id"]), role=layer.role)
+
+
+def _write_layer(store: Store, layer: LayerPlan, tree: StagedTree, on_bytes: Callable[[int], None]) -> AssembledLayer:
+    with store.temporary_blob() as out:
+        written = write_layer(layer.entries, tree.open, layer.compression, out, on_bytes)
+        store.commit(out)
+    record = {"descriptor": written.descriptor.to_json(), "diff_id": str(written.diff_id)}
+    store.put_record(_LAYERS, _key(layer), record)
+    return AssembledLayer(descriptor=written.descriptor, diff_id=written.diff_id, role=layer.role)
+
+
+def _key(layer: LayerPlan) -> str:
+    return content_key({"layer": layer.key, "writer": layer.compression.writer})
+
+
+def _base_layers(store: Store, base: UpstreamBase) -> list[AssembledLayer]:
+    """The base's layers, in OCI's media types (the bytes are the same as under Docker's)."""
+    layers = []
+    for descriptor, diff_id in zip(base.layers, base.diff_ids, strict=True):
+        if not store.has_blob(descriptor.digest):
+            raise MissingBaseLayer(digest=descriptor.digest, reference=base.reference)
+        media_type = LAYER_GZIP if descriptor.media_type == DOCKER_LAYER_GZIP else descriptor.media_type
+        plain = replace(descriptor, media_type=media_type)
+        layers.append(AssembledLayer(descriptor=plain, diff_id=diff_id, role=LayerRole.BASE))
+    return layers
+
+
+class _Meter:
+    """Tells how far the writing of layers is, not oftener than worth showing."""
+
+    def __init__(self, events: EventSink, total: int) -> None:
+        self._events, self._total = events, total
+        self._done = self._told = 0
+
+    def advance(self, count: int) -> None:
+        self._done += count
+        if self._done - self._told >= _REPORT_EVERY or self._done == self._total:
+            self._told = self._done
+            self._events.emit(Progress(step=STEP, done=self._done, total=self._total, unit="bytes"))

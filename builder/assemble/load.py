@@ -1,0 +1,25 @@
+"""Puts an assembled image into a Docker engine, so that ``docker run`` works at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from builder.assemble.image import AssembledImage
+from builder.host.docker import DockerEngine, EngineFailed
+from builder.oci.docker_archive import write_archive
+from builder.oci.reference import Reference
+
+
+def load_into(engine: DockerEngine, image: AssembledImage, tags: Sequence[Reference]) -> str:
+    """Load the image and tag it; the id by which the engine knows it. An image that is there is only tagged."""
+    names = [tag.familiar for tag in tags]
+    digest = image.config.digest
+    if engine.has_image(digest):
+        for name in names:
+            engine.tag(str(digest), name)
+        return str(digest)
+    loaded = engine.load(write_archive(image.layout, image.manifest, names))
+    found = engine.image_id(str(digest)) or next(filter(None, map(engine.image_id, loaded)), None)
+    if found is None:
+        raise EngineFailed(action="load an image", reason=f"it took it, but has no {digest}")
+    return found
