@@ -20,7 +20,6 @@ from urllib.parse import urlsplit
 
 import docker
 import docker.errors
-import requests
 
 from builder.errors import AssemblyError, ToolMissing
 from builder.host.buildkit import trace_lines
@@ -30,6 +29,7 @@ from builder.oci.digest import Digest
 _ANSWER_SECONDS = 3
 _CALL_SECONDS = 600
 _LINES_KEPT = 30
+_CONFLICT = 409
 _LABEL = "io.mbuild.owner"
 _ISOLATED, _UNROUTED = "mbuild-isolated", "mbuild-unrouted"
 
@@ -83,7 +83,7 @@ class ContainerState:
 def _mapped(action: str) -> Iterator[None]:
     try:
         yield
-    except (docker.errors.DockerException, requests.RequestException) as error:
+    except (docker.errors.DockerException, OSError) as error:  # what requests raises is an OSError
         _fail(action, error)
 
 
@@ -298,7 +298,7 @@ class DockerEngine:
                     name, internal=direct, options=options, labels={_LABEL: "mbuild"}, check_duplicate=True
                 )
             except docker.errors.APIError as error:
-                if error.status_code != requests.codes.conflict:
+                if error.status_code != _CONFLICT:
                     raise
         return name
 
@@ -312,7 +312,7 @@ def connect(environ: Mapping[str, str] | None = None) -> DockerEngine | None:
             environment=dict(environ), version="auto", timeout=_ANSWER_SECONDS, use_ssh_client=remote_shell
         )
         engine = DockerEngine(client, _remote_host(environ.get("DOCKER_HOST") or client.api.base_url))
-    except (docker.errors.DockerException, requests.RequestException, OSError, EngineFailed):
+    except (docker.errors.DockerException, OSError, EngineFailed):
         return None
     client.api.timeout = _CALL_SECONDS
     return engine
