@@ -25,6 +25,7 @@ from builder.errors import RegistryError
 from builder.host.tls import Trust
 
 CHUNK = 1 << 20
+_SHORT = 64 << 10
 
 
 class NetworkError(RegistryError):
@@ -130,6 +131,10 @@ class Response:
         return bytes(content)
 
     def close(self) -> None:
+        """Give the connection back; what is left of a short body is read, so that the next request can use it."""
+        length = self.headers.get("Content-Length", "")
+        if self._verb == "HEAD" or (length.isdigit() and int(length) <= _SHORT):
+            self._inner.raw.drain_conn()
         self._inner.close()
 
     def __enter__(self) -> Response:
@@ -211,6 +216,8 @@ class Http:
         self._session.mount("https://", _Adapter(Trust(environ, requests.adapters.DEFAULT_CA_BUNDLE_PATH)))
         self._session.headers["User-Agent"] = f"mbuild/{__version__}"
         self._session.headers["Accept-Encoding"] = "identity"
+        named = {scheme: environ.get(f"{scheme.upper()}_PROXY", "") for scheme in ("http", "https")}
+        self._session.proxies = {scheme: proxy for scheme, proxy in named.items() if proxy}
 
     def send(self, request: Request) -> Response:
         """One exchange. Raises NetworkError (or one of its kinds above) when there is no answer."""

@@ -1,0 +1,38 @@
+"""Where the API of a registry is: https, and plain http only on this machine when https is not what answers there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from builder.host.http import Http, Request, TlsExpected, is_loopback
+
+_API_HOSTS = {"docker.io": "registry-1.docker.io"}
+"""The one registry whose name in references is not the host of its API (the default of the reference grammar)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Endpoint:
+    """``registry`` as references name it; ``origin`` is ``scheme://host[:port]``."""
+
+    registry: str
+    origin: str
+
+
+def find_endpoint(registry: str, http: Http) -> Endpoint:
+    """Ask ``/v2/`` (distribution-spec end-1). Any status will do, 401 is the usual one; raises NetworkError."""
+    host = _API_HOSTS.get(registry, registry)
+    try:
+        return _ping(registry, f"https://{host}", http)
+    except TlsExpected:
+        if not is_loopback(_without_port(host)):
+            raise
+        return _ping(registry, f"http://{host}", http)
+
+
+def _ping(registry: str, origin: str, http: Http) -> Endpoint:
+    with http.send(Request(verb="GET", url=f"{origin}/v2/", timeout=30.0)):
+        return Endpoint(registry=registry, origin=origin)
+
+
+def _without_port(host: str) -> str:
+    return host.rpartition(":")[0] if ":" in host.rpartition("]")[2] else host
