@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from builder.canonical import canonical_json
-from builder.host.fs import link_or_copy
+from builder.host.fs import disk_errors, link_or_copy, temporary_directory
 from builder.oci.digest import Digest
 from builder.oci.entry import EntryKind, FileEntry
 
@@ -63,6 +63,20 @@ class TreeWriter:
             destination.write_bytes(content)
             self._files[digest] = destination
         self._add(FileEntry(path=PurePosixPath(path), kind=EntryKind.FILE, mode=mode, digest=digest, size=len(content)))
+
+    def add_chunks(self, path: str | PurePosixPath, chunks: Iterable[bytes], mode: int = 0o644) -> FileEntry:
+        """Add a file of any size from its pieces; the entry that was made."""
+        with temporary_directory(self._directory) as scratch:
+            part = scratch / "part"
+            with disk_errors(part), part.open("wb") as out:
+                digest = Digest.of_chunks(chunk for chunk in chunks if out.write(chunk))
+            destination = self._directory / "files" / digest.hex
+            size = part.stat().st_size
+            if digest not in self._files:
+                self._files[digest] = part.replace(destination)
+        entry = FileEntry(path=PurePosixPath(path), kind=EntryKind.FILE, mode=mode, digest=digest, size=size)
+        self._add(entry)
+        return entry
 
     def add_local_file(self, path: str | PurePosixPath, source: Path, mode: int = 0o644) -> None:
         """Add a large file of this machine without reading it into memory; it is linked, not copied, where possible."""

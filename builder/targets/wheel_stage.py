@@ -1,0 +1,192 @@
+"""Unpacks locked wheels into a staged tree, as an installer would into site-packages, with nothing in between.
+
+The binary distribution format (PyPA specification) decides where a member goes; what makes an installation differ from
+machine to machine is not written: no scripts (they carry an interpreter's path), no direct_url.json, no REQUESTED.
+RECORD is written anew and lists exactly the files that are there. A member that leaves its place is refused.
+"""
+
+from __future__ import annotations
+
+import base64
+import stat
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from email.parser import HeaderParser
+from pathlib import Path, PurePosixPath
+
+import yaml
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
+from builder.canonical import content_key
+from builder.errors import IntegrityError, ResolutionError
+from builder.host import Host
+from builder.host.trees import StagedTree, TreeWriter, load_tree
+from builder.oci.entry import FileEntry
+from builder.plan.prune import PruneRules
+from builder.targets.wheels import LockedWheel
+
+REVISION = 1
+"""Bumped by hand when the same wheels and rules would give another tree."""
+
+LARGEST = 16 << 30
+"""Bytes that the wheels of one image may unpack to; CUDA's take 5 GB."""
+
+_IN_MEMORY = 16 << 20
+_UNWRITTEN = ("RECORD", "RECORD.jws", "RECORD.p7s", "INSTALLER", "REQUESTED", "direct_url.json")
+
+
+class UnsafeWheel(IntegrityError):
+    code = "unsafe-wheel"
+    message = "the wheel {filename} is refused: {reason}"
+    hint = "it is not what its build tool should make; get it from another index, or report it to its authors"
+
+
+class WheelsDisagree(ResolutionError):
+    code = "wheels-disagree"
+    message = "{filename} needs {requirement}, but the wheels have {name} {version}"
+    hint = "change the requirements so that they fit together"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Member:
+    """A file of a wheel: its name in the archive, and where it goes below site-packages."""
+
+    item: zipfile.ZipInfo
+    path: PurePosixPath
+
+
+def runtime_rules() -> PruneRules:
+    """What is left out of numpy and onnxruntime: ``rules/runtime.yaml``."""
+    value = yaml.safe_load((Path(__file__).parent / "rules" / "runtime.yaml").read_text(encoding="utf-8"))
+    return PruneRules(prune=value["prune"], keep=value["keep"])
+
+
+def stage_key(wheels: tuple[LockedWheel, ...], prefix: PurePosixPath, rules: PruneRules) -> str:
+    """The key of the staged tree: everything that decides its bytes."""
+    hashes = [wheel.sha256 for wheel in wheels]
+    return content_key({"wheels": hashes, "prefix": str(prefix), "rules": rules.to_json(), "revision": REVISION})
+
+
+def stage_wheels(wheels: tuple[LockedWheel, ...], prefix: PurePosixPath, rules: PruneRules, host: Host) -> StagedTree:
+    """The wheels unpacked below ``prefix`` (the image's site-packages), without what the rules prune.
+
+    The wheels must be in the store (``fetch_wheels``). Raises UnsafeWheel or WheelsDisagree.
+    """
+
+    def make(directory: Path) -> None:
+        writer = TreeWriter(directory)
+        for wheel in wheels:
+            with zipfile.ZipFile(host.store.blob_path(wheel.digest)) as archive:
+                _unpack(wheel, archive, prefix, rules, writer)
+        _check_agreement(wheels, prefix, writer)
+        writer.finish()
+
+    try:
+        return load_tree(host.store.directory("wheels", stage_key(wheels, prefix, rules), make))
+    except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, RuntimeError) as error:
+        raise UnsafeWheel(filename=", ".join(wheel.filename for wheel in wheels), reason=error) from error
+
+
+def _unpack(
+    wheel: LockedWheel, archive: zipfile.ZipFile, prefix: PurePosixPath, rules: PruneRules, writer: TreeWriter
+) -> None:
+    record = []
+    folder = dist_info(wheel, archive)
+    for member in members(wheel, archive, folder):
+        if rules.pruned_by(member.path) is None:
+            entry = _add(archive, member, prefix, writer)
+            record.append(_record_line(member.path, entry))
+    writer.add_file(prefix / folder / "INSTALLER", b"mbuild\n")
+    record.append(_record_line(PurePosixPath(folder, "INSTALLER"), writer.entries[prefix / folder / "INSTALLER"]))
+    record.append(f"{folder}/RECORD,,")
+    writer.add_file(prefix / folder / "RECORD", ("\n".join(sorted(record)) + "\n").encode())
+
+
+def _add(archive: zipfile.ZipFile, member: Member, prefix: PurePosixPath, writer: TreeWriter) -> FileEntry:
+    mode = 0o755 if (member.item.external_attr >> 16) & 0o111 else 0o644
+    path = prefix / member.path
+    if member.item.file_size <= _IN_MEMORY:
+        writer.add_file(path, archive.read(member.item), mode)
+        return writer.entries[path]
+    with archive.open(member.item) as stream:
+        return writer.add_chunks(path, iter(lambda: stream.read(1 << 20), b""), mode)
+
+
+def _record_line(path: PurePosixPath, entry: FileEntry) -> str:
+    """A line of RECORD (PyPA "Recording installed projects"): path, unpadded urlsafe base64 of the sha256, size."""
+    assert entry.digest is not None, "RECORD lists files"
+    encoded = base64.urlsafe_b64encode(bytes.fromhex(entry.digest.hex)).decode().rstrip("=")
+    name = f'"{path}"' if "," in str(path) else str(path)
+    return f"{name},sha256={encoded},{entry.size}"
+
+
+def dist_info(wheel: LockedWheel, archive: zipfile.ZipFile) -> str:
+    """The name of the wheel's one .dist-info folder. Raises UnsafeWheel, also for a format newer than 1.x."""
+    tops = sorted({name.partition("/")[0] for name in archive.namelist()})
+    folders = [name for name in tops if name.endswith(".dist-info")]
+    owners = [canonicalize_name(name.removesuffix(".dist-info").rpartition("-")[0]) for name in folders]
+    if owners != [canonicalize_name(wheel.name)]:
+        raise UnsafeWheel(filename=wheel.filename, reason=f"its .dist-info folders are {folders}")
+    try:
+        text = archive.read(f"{folders[0]}/WHEEL").decode(errors="replace")
+    except KeyError as error:
+        raise UnsafeWheel(filename=wheel.filename, reason="it has no WHEEL file") from error
+    version = HeaderParser().parsestr(text).get("Wheel-Version", "")
+    if version.partition(".")[0] != "1":
+        raise UnsafeWheel(filename=wheel.filename, reason=f"its format version is {version!r}, not 1.x")
+    return folders[0]
+
+
+def members(wheel: LockedWheel, archive: zipfile.ZipFile, folder: str) -> Iterator[Member]:
+    """The files that an installation has, in the order of their paths. Raises UnsafeWheel."""
+    items = [item for item in archive.infolist() if not item.is_dir()]
+    unpacked = sum(item.file_size for item in items)
+    if unpacked > LARGEST:
+        raise UnsafeWheel(filename=wheel.filename, reason=f"it unpacks to {unpacked} bytes")
+    found: dict[PurePosixPath, Member] = {}
+    for item in items:
+        path = _destination(wheel, item, folder)
+        if path is None or (path.parts[0] == folder and len(path.parts) == 2 and path.name in _UNWRITTEN):
+            continue
+        if path in found:
+            raise UnsafeWheel(filename=wheel.filename, reason=f"it has {path} twice")
+        found[path] = Member(item=item, path=path)
+    return iter([found[path] for path in sorted(found)])
+
+
+def _destination(wheel: LockedWheel, item: zipfile.ZipInfo, folder: str) -> PurePosixPath | None:
+    """Where below site-packages a member goes; None for scripts and headers, which an image does not need."""
+    name = item.filename
+    parts = name.split("/")
+    if stat.S_ISLNK(item.external_attr >> 16):
+        raise UnsafeWheel(filename=wheel.filename, reason=f"{name} is a symbolic link")
+    if "\\" in name or "\0" in name or ":" in parts[0] or any(part in ("", ".", "..") for part in parts):
+        raise UnsafeWheel(filename=wheel.filename, reason=f"{name!r} leads out of its place")
+    if parts[0] != folder.removesuffix(".dist-info") + ".data":
+        return PurePosixPath(name)
+    scheme = parts[1] if len(parts) > 2 else ""
+    if scheme in ("purelib", "platlib"):
+        return PurePosixPath(*parts[2:])
+    if scheme in ("scripts", "headers"):
+        return None
+    raise UnsafeWheel(filename=wheel.filename, reason=f"{name} would go outside of site-packages")
+
+
+def _check_agreement(wheels: tuple[LockedWheel, ...], prefix: PurePosixPath, writer: TreeWriter) -> None:
+    """Each wheel's Requires-Dist holds for those of its requirements that are among the wheels."""
+    versions = {canonicalize_name(wheel.name): wheel.version for wheel in wheels}
+    linux = {"extra": "", "sys_platform": "linux", "platform_system": "Linux", "os_name": "posix"}
+    for path in [path for path in writer.entries if path.name == "METADATA" and path.parent.parent == prefix]:
+        for line in HeaderParser().parsestr(writer.read(path).decode(errors="replace")).get_all("Requires-Dist", []):
+            try:
+                requirement = Requirement(line)
+            except InvalidRequirement:
+                continue
+            name = canonicalize_name(requirement.name)
+            if name not in versions or (requirement.marker and not requirement.marker.evaluate(linux)):
+                continue
+            if not requirement.specifier.contains(versions[name], prereleases=True):
+                where = path.parent.name.removesuffix(".dist-info")
+                raise WheelsDisagree(filename=where, requirement=requirement, name=name, version=versions[name])
