@@ -1,0 +1,28 @@
+"""``python3 -m mbuild_serve [serve|health]``. ``health`` imports next to nothing: it runs every few seconds."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+
+def main(arguments: list[str]) -> int:
+    command = arguments[0] if arguments else "serve"
+    if command == "health":
+        from .health import check
+
+        return check(os.environ)
+    if command == "serve" and len(arguments) <= 1:
+        from .app import serve
+
+        return serve(os.environ)
+    sys.stderr.write(f"unknown command {' '.join(arguments)!r}; the commands are: serve (the default), health\n")
+    return 2
+
+
+if __name__ == "__main__":
+    code = main(sys.argv[1:])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Inference threads may still be inside onnxruntime; taking the interpreter apart under them could crash.
+    os._exit(code)

@@ -1,0 +1,196 @@
+"""The server's life: listen, load, be ready, drain, end.
+
+It listens first, so that live answers while models load. Loading runs on a thread of its own, which also imports
+numpy and onnxruntime. SIGTERM and SIGINT: not ready at once, the listener closes, what is in flight is answered,
+exit 0.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import VERSION
+from .connection import Connection, Connections
+from .cpus import available
+from .executor import Executor
+from .logs import Log
+from .settings import SettingError, Settings
+
+if TYPE_CHECKING:
+    from .inference import Served
+
+_TICK_SECONDS = 0.5
+_LISTEN_ON_SECONDS = 0.1
+_IDLE_ON_SECONDS = 0.5
+_BACKLOG = 1024
+
+
+class CannotStart(Exception):
+    """The message is one sentence for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    served: list[Served]
+    facts: dict[str, object]
+
+
+def serve(environ: Mapping[str, str]) -> int:
+    """Serves until a signal; the process's exit code."""
+    started = time.perf_counter()
+    try:
+        settings = Settings.from_environ(environ)
+    except SettingError as error:
+        Log("info").event("error", str(error))
+        return 1
+    log = Log(settings.log_level)
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy only moves bytes here; its threads would cost start time
+    try:
+        listener = listen(settings.host, settings.port)
+        return asyncio.run(Server(settings, log, started).run(listener))
+    except CannotStart as error:
+        log.failure(str(error), error.__cause__ or error)
+        return 1
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Raises CannotStart."""
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.setblocking(False)
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise CannotStart(f"Cannot listen on {host} port {port} (MBUILD_HOST, MBUILD_PORT): {reason}.") from error
+    return listener
+
+
+class Server:
+    """Holds the parts together on one event loop."""
+
+    def __init__(self, settings: Settings, log: Log, started: float) -> None:
+        from .routes import Routes
+
+        self._settings = settings
+        self._log = log
+        self._started = started
+        self._routes = Routes(log, settings.access_log)
+        self._connections = Connections(settings, self._routes.answer, self._routes.written)
+        self._routes.connections = lambda: len(self._connections.open)
+        self._stopping = asyncio.Event()
+        self._failure: CannotStart | None = None
+        self._port = settings.port
+        self._loop: asyncio.AbstractEventLoop
+
+    async def run(self, listener: socket.socket) -> int:
+        self._loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, self._stopping.set)
+        self._tick()
+        self._port = listener.getsockname()[1]
+        self._log.event("info", "listening", host=self._settings.host, port=self._port)
+        server = await self._loop.create_server(self._connection, sock=listener, backlog=_BACKLOG)
+        threading.Thread(target=self._load, name="load", daemon=True).start()
+        await self._stopping.wait()
+        if self._failure is not None:
+            raise self._failure
+        await self._drain(server)
+        return 0
+
+    def _connection(self) -> Connection:
+        return Connection(self._connections)
+
+    def _tick(self) -> None:
+        self._connections.tick(self._loop.time())
+        self._loop.call_later(_TICK_SECONDS, self._tick)
+
+    def _load(self) -> None:
+        """On its own thread; ends on the loop with models or with the failure."""
+        then: Callable[[], None]
+        try:
+            loaded = load(self._settings)
+        except Exception as error:
+            failure = error if isinstance(error, CannotStart) else CannotStart(f"{type(error).__name__}: {error}")
+            failure.__cause__ = failure.__cause__ or error
+
+            def then() -> None:
+                self._failure = failure
+                self._stopping.set()
+        else:
+
+            def then() -> None:
+                self._publish(loaded)
+
+        self._loop.call_soon_threadsafe(then)
+
+    def _publish(self, loaded: Loaded) -> None:
+        from .inference import Inference
+
+        if self._stopping.is_set():
+            return
+        threads = self._settings.threads or available()
+        runs, codec = Executor("run", threads, self._loop), Executor("codec", 1, self._loop)
+        self._routes.publish(loaded.served, Inference(self._settings, self._log, runs, codec))
+        self._log.event(
+            "info" if loaded.served else "warning",
+            "ready" if loaded.served else f"no models in {self._settings.models} (MBUILD_MODELS): never ready",
+            host=self._settings.host,
+            port=self._port,
+            server=VERSION,
+            python=".".join(map(str, sys.version_info[:3])),
+            threads=threads,
+            seconds=round(time.perf_counter() - self._started, 3),
+            **loaded.facts,
+        )
+
+    async def _drain(self, server: asyncio.Server) -> None:
+        """What the kernel accepted for us is answered too, so the listener stays a moment, and so do idle clients."""
+        self._routes.withdraw()
+        self._connections.draining = True
+        self._log.event("info", "stopping", connections=len(self._connections.open), grace=self._settings.grace)
+        begun = self._loop.time()
+        end = begun + self._settings.grace
+        await asyncio.sleep(min(_LISTEN_ON_SECONDS, self._settings.grace))
+        server.close()
+        while self._connections.open and self._loop.time() < end:
+            if self._loop.time() > begun + _IDLE_ON_SECONDS:
+                self._connections.close_idle()
+            await asyncio.sleep(0.02)
+        self._log.event("info", "stopped", unanswered=len(self._connections.open))
+
+
+def load(settings: Settings) -> Loaded:
+    """Imports, sessions and warm-up runs, with the seconds of each. Raises CannotStart."""
+    begun = time.perf_counter()
+    from . import engine, inference
+    from .model_folder import ModelUnusable
+
+    imported = time.perf_counter()
+    try:
+        models = engine.load_models(Path(settings.models))
+        opened = time.perf_counter()
+        served = [inference.Served(model, engine.warm_up(model)) for model in models]
+    except ModelUnusable as error:
+        raise CannotStart(str(error)) from error
+    facts: dict[str, object] = {
+        "models": [{"name": m.name, "version": m.version, "provider": m.provider} for m in models],
+        "onnxruntime": engine.RUNTIME_VERSION,
+        "seconds_imports": round(imported - begun, 3),
+        "seconds_sessions": round(opened - imported, 3),
+        "seconds_warm_up": round(time.perf_counter() - opened, 3),
+    }
+    return Loaded(served, facts)

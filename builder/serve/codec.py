@@ -1,0 +1,255 @@
+"""Inference requests and responses on the wire: JSON, Triton's binary tensor extension, gzip and deflate.
+
+Refuses with a message that names tensor and field; nothing here depends on what the model computes.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from dataclasses import dataclass
+from typing import Any
+
+from .answers import BINARY, JSON, Buffer, Refusal, Response, as_json, described
+from .tensors import ONLY_BINARY, Array, Tensor, checked_shape, from_binary, from_json, raw_input, to_binary, to_json
+
+HEADER_LENGTH = "inference-header-content-length"
+_UNSUPPORTED = ("shared_memory_region", "shared_memory_byte_size", "shared_memory_offset", "classification")
+_SMALLEST_COMPRESSED = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """An output that the client asked for, and how it shall travel."""
+
+    tensor: Tensor
+    binary: bool
+
+
+@dataclass(frozen=True, slots=True)
+class InferRequest:
+    feeds: dict[str, Array]
+    """By the graph's names."""
+    wanted: tuple[Wanted, ...]
+    id: str | None
+    size: int
+    """Elements of all inputs together."""
+
+
+def decode(signature: Signature, headers: dict[str, str], body: bytes | bytearray, limit: int) -> InferRequest:
+    """The request that ``body`` carries; ``limit`` holds for the decompressed body. Raises Refusal."""
+    coding = headers.get("content-encoding", "identity").strip().lower()
+    content = memoryview(body if coding == "identity" else _decompressed(coding, body, limit))
+    header = headers.get(HEADER_LENGTH)
+    if header is None:
+        return _decode_json(signature, content, memoryview(b""))
+    length = int(header) if header.isascii() and header.isdigit() and len(header) < 19 else len(content) + 1
+    if length > len(content):
+        raise Refusal(400, f"Inference-Header-Content-Length {header!r} is not a length inside the body")
+    if length == 0:
+        return _decode_raw(signature, content)
+    return _decode_json(signature, content[:length], content[length:])
+
+
+def _decode_raw(signature: Signature, content: memoryview) -> InferRequest:
+    if len(signature.inputs) != 1:
+        raise Refusal(400, f"a raw binary request needs a model with one input, this one has {len(signature.inputs)}")
+    tensor = signature.inputs[0]
+    array = raw_input(tensor, content)
+    wanted = tuple(Wanted(output, True) for output in signature.outputs)
+    return InferRequest({tensor.graph_name: array}, wanted, None, array.size)
+
+
+def _decode_json(signature: Signature, text: memoryview, binary: memoryview) -> InferRequest:
+    try:
+        request = json.loads(str(text, "utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise Refusal(400, f"request is not JSON: {error}") from None
+    if type(request) is not dict:
+        raise Refusal(400, "request must be a JSON object")
+    identifier = request.get("id")
+    if identifier is not None and type(identifier) is not str:
+        raise Refusal(400, "id must be a string")
+    all_binary = _flag(_parameters(request, "request"), "binary_data_output", "request")
+    wanted = _outputs(signature, request.get("outputs"), all_binary is True)
+    feeds, size = _inputs(signature, request.get("inputs"), binary)
+    return InferRequest(feeds, wanted, identifier, size)
+
+
+def _inputs(signature: Signature, given: object, binary: memoryview) -> tuple[dict[str, Array], int]:
+    if type(given) is not list:
+        raise Refusal(400, "inputs must be a list of tensors")
+    known = {tensor.name: tensor for tensor in signature.inputs}
+    feeds: dict[str, Array] = {}
+    at = size = 0
+    for entry in given:
+        tensor = _named(entry, known, "input")
+        if tensor.graph_name in feeds:
+            raise Refusal(400, f"input '{tensor.name}' is given twice")
+        array, used = _input(tensor, entry, binary[at:])
+        at += used
+        size += array.size
+        feeds[tensor.graph_name] = array
+    if at != len(binary):
+        raise Refusal(400, f"body has {len(binary)} bytes of binary data, the inputs' binary_data_size add up to {at}")
+    if len(feeds) != len(known):
+        missing = [tensor.name for tensor in signature.inputs if tensor.graph_name not in feeds]
+        raise Refusal(400, f"input '{missing[0]}' is missing; the model takes {', '.join(known)}")
+    return feeds, size
+
+
+def _input(tensor: Tensor, entry: dict[str, Any], binary: memoryview) -> tuple[Array, int]:
+    """The array, and how many bytes of binary data it took."""
+    where = f"input '{tensor.name}'"
+    datatype = entry.get("datatype")
+    if datatype != tensor.datatype:
+        raise Refusal(400, f"{where}: datatype is {described(datatype)}, the model takes {tensor.datatype}")
+    shape = checked_shape(tensor, entry.get("shape"))
+    parameters = _parameters(entry, where)
+    size = parameters.get("binary_data_size")
+    if size is None:
+        if "data" not in entry:
+            raise Refusal(400, f"{where}: has neither data nor a binary_data_size parameter")
+        return from_json(tensor, shape, entry["data"]), 0
+    if "data" in entry:
+        raise Refusal(400, f"{where}: has both data and binary_data_size")
+    if type(size) is not int or size < 0:
+        raise Refusal(400, f"{where}: binary_data_size must be a whole number")
+    if size > len(binary):
+        raise Refusal(400, f"{where}: binary_data_size is {size}, the body has only {len(binary)} bytes left")
+    return from_binary(tensor, shape, binary[:size]), size
+
+
+def _outputs(signature: Signature, given: object, all_binary: bool) -> tuple[Wanted, ...]:
+    if given is None or given == []:
+        wanted = tuple(Wanted(tensor, all_binary) for tensor in signature.outputs)
+    elif type(given) is list:
+        wanted = _requested(signature, given, all_binary)
+    else:
+        raise Refusal(400, "outputs must be a list")
+    for each in wanted:
+        if each.tensor.datatype in ONLY_BINARY and not each.binary:
+            kind = each.tensor.datatype
+            raise Refusal(400, f"output '{each.tensor.name}': {kind} has no JSON form; ask for it with binary_data")
+    return wanted
+
+
+def _requested(signature: Signature, given: list[Any], all_binary: bool) -> tuple[Wanted, ...]:
+    known = {tensor.name: tensor for tensor in signature.outputs}
+    wanted: dict[str, Wanted] = {}
+    for entry in given:
+        tensor = _named(entry, known, "output")
+        if tensor.name in wanted:
+            raise Refusal(400, f"output '{tensor.name}' is asked for twice")
+        where = f"output '{tensor.name}'"
+        binary = _flag(_parameters(entry, where), "binary_data", where)
+        wanted[tensor.name] = Wanted(tensor, all_binary if binary is None else binary)
+    return tuple(wanted.values())
+
+
+def _named(entry: object, known: dict[str, Tensor], kind: str) -> Tensor:
+    if type(entry) is not dict or type(entry.get("name")) is not str:
+        raise Refusal(400, f"each of {kind}s must be an object with a name")
+    tensor = known.get(entry["name"])
+    if tensor is None:
+        raise Refusal(400, f"unexpected {kind} {described(entry['name'])}; the model has {', '.join(known)}")
+    return tensor
+
+
+def _parameters(owner: dict[str, Any], where: str) -> dict[str, Any]:
+    parameters = owner.get("parameters")
+    if parameters is None:
+        return {}
+    if type(parameters) is not dict:
+        raise Refusal(400, f"{where}: parameters must be an object")
+    for name in _UNSUPPORTED:
+        if name in parameters:
+            raise Refusal(400, f"{where}: parameter {name} is not supported by this server")
+    return parameters
+
+
+def _flag(parameters: dict[str, Any], name: str, where: str) -> bool | None:
+    value = parameters.get(name)
+    if value is not None and type(value) is not bool:
+        raise Refusal(400, f"{where}: parameter {name} must be true or false")
+    return value
+
+
+def encode(model: tuple[str, str], request: InferRequest, results: list[Array], accept_encoding: str) -> Response:
+    """The response for ``results``, in the order of ``request.wanted``; ``model`` is name and version."""
+    outputs: list[dict[str, Any]] = []
+    parts: list[Buffer] = []
+    any_binary = False
+    for wanted, array in zip(request.wanted, results, strict=True):
+        output: dict[str, Any] = {
+            "name": wanted.tensor.name,
+            "datatype": wanted.tensor.datatype,
+            "shape": list(array.shape),
+        }
+        if wanted.binary:
+            content = to_binary(wanted.tensor.datatype, array)
+            output["parameters"] = {"binary_data_size": len(content)}
+            parts.append(content)
+            any_binary = True
+        else:
+            output["data"] = to_json(array)
+        outputs.append(output)
+    answer: dict[str, Any] = {"model_name": model[0], "model_version": model[1], "outputs": outputs}
+    if request.id:
+        answer["id"] = request.id
+    head = as_json(answer)
+    length = (("Inference-Header-Content-Length", str(len(head))),) if any_binary else ()
+    return compressed(Response(200, BINARY if any_binary else JSON, (head, *parts), length), accept_encoding)
+
+
+def compressed(response: Response, accept_encoding: str) -> Response:
+    """The response in the first of gzip and deflate that the client takes, if it is worth it."""
+    coding = _preferred(accept_encoding) if accept_encoding else None
+    if coding is None or sum(map(len, response.body)) < _SMALLEST_COMPRESSED:
+        return response
+    packer = zlib.compressobj(1, zlib.DEFLATED, 31 if coding == "gzip" else 15)
+    body = b"".join([*(packer.compress(part) for part in response.body), packer.flush()])
+    headers = (*response.headers, ("Content-Encoding", coding), ("Vary", "Accept-Encoding"))
+    return Response(response.status, response.content_type, (body,), headers)
+
+
+def _preferred(accept_encoding: str) -> str | None:
+    accepted = set()
+    for option in accept_encoding.lower().split(","):
+        name, _, weight = option.partition(";")
+        if weight.replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000"):
+            accepted.add(name.strip())
+    return next((coding for coding in ("gzip", "deflate") if coding in accepted), None)
+
+
+def _decompressed(coding: str, body: bytes | bytearray, limit: int) -> bytes:
+    """Bounded before it is unpacked: a small body may claim to be terabytes."""
+    if coding not in ("gzip", "x-gzip", "deflate"):
+        accepted = (("Accept-Encoding", "gzip, deflate"),)
+        raise Refusal(415, f"Content-Encoding {coding!r} is not supported, only gzip and deflate", headers=accepted)
+    # deflate means zlib's format, but some clients send it bare; its first byte then is not 0x?8.
+    window = 31 if coding != "deflate" else 15 if body[:1] and body[0] & 15 == 8 else -15
+    parts: list[bytes] = []
+    rest, total = bytes(body), 0
+    try:
+        while rest:
+            unpacker = zlib.decompressobj(window)
+            part = unpacker.decompress(rest, limit - total + 1)
+            total += len(part)
+            parts.append(part)
+            if total > limit:
+                raise Refusal(413, f"decompressed body is larger than {limit} bytes (MBUILD_MAX_BODY)")
+            if not unpacker.eof:
+                raise Refusal(400, f"body ends inside its {coding} data")
+            rest = unpacker.unused_data
+            if rest and window != 31:
+                raise Refusal(400, f"body has bytes after its {coding} data")
+    except zlib.error as error:
+        raise Refusal(400, f"body is not {coding} data: {error}") from None
+    return b"".join(parts)

@@ -1,0 +1,209 @@
+"""One client connection: bytes to requests, one request at a time to the service, responses back in order.
+
+Owns the connection's deadlines. Pipelined requests wait in the parser; when too much waits, reading stops.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from .answers import Refusal, Response, head
+from .http1 import Parser, Request
+from .settings import Settings
+
+_PIPELINED = 65536
+_LINGER_SECONDS = 2.0
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class Exchange:
+    """A request on its way to its response. ``gone`` turns true when the client is no longer there to read it."""
+
+    __slots__ = ("connection", "gone", "received_ns", "request")
+
+    def __init__(self, connection: Connection, request: Request) -> None:
+        self.connection = connection
+        self.request = request
+        self.received_ns = time.monotonic_ns()
+        self.gone = False
+
+    def reply(self, response: Response) -> None:
+        if not self.gone:
+            self.connection.reply(self, response)
+
+
+@dataclass(slots=True)
+class Connections:
+    """All open connections, and what they share: settings, the way to the service, the date of this second."""
+
+    settings: Settings
+    answer: Callable[[Exchange], None]
+    written: Callable[[Exchange, Response], None]
+    open: set[Connection] = field(default_factory=set)
+    draining: bool = False
+    date: str = ""
+
+    def tick(self, now: float) -> None:
+        """Called about twice a second: closes what is over its deadline."""
+        self.date = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime())
+        for connection in list(self.open):
+            connection.expire(now)
+
+    def close_idle(self) -> None:
+        for connection in list(self.open):
+            connection.close_if_idle()
+
+
+class Connection(asyncio.Protocol):
+    """asyncio's view of one client."""
+
+    def __init__(self, shared: Connections) -> None:
+        self._shared = shared
+        settings = shared.settings
+        self._parser = Parser(max_head=settings.max_head, max_body=settings.max_body)
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport
+        self._exchange: Exchange | None = None
+        self._deadline: float | None = None
+        self._stage = "idle"
+        self._advancing = False
+        self._paused = False
+        self._half_closed = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._shared.open.add(self)
+        if len(self._shared.open) > self._shared.settings.max_connections:
+            busy = Refusal(503, "too many connections (MBUILD_MAX_CONNECTIONS)", headers=(("Retry-After", "1"),))
+            self._write(busy.response(), "close")
+            self._linger()
+        else:
+            self._enter("idle", self._shared.settings.idle_timeout)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._shared.open.discard(self)
+        if self._exchange is not None:
+            self._exchange.gone = True
+            self._exchange = None
+
+    def data_received(self, data: bytes) -> None:
+        if self._stage == "linger":
+            return
+        self._parser.feed(data)
+        if self._exchange is None:
+            self._advance()
+        elif self._parser.buffered > _PIPELINED and not self._paused:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def eof_received(self) -> bool:
+        """A client may close its side after its request and still wait for the response."""
+        self._half_closed = True
+        return self._exchange is not None
+
+    def pause_writing(self) -> None:
+        if self._stage != "linger":
+            self._enter("write", self._shared.settings.write_timeout)
+
+    def resume_writing(self) -> None:
+        if self._stage == "write":
+            self._enter("idle", self._shared.settings.idle_timeout)
+            if self._exchange is None:
+                self._advance()
+
+    def reply(self, exchange: Exchange, response: Response) -> None:
+        """Writes the response and takes the next request; called once for each exchange, on the loop."""
+        self._exchange = None
+        stay = exchange.request.keep_alive and not self._shared.draining
+        self._write(response, "" if stay else "close", only_head=exchange.request.method == "HEAD")
+        self._shared.written(exchange, response)
+        if not stay:
+            self._linger()
+            return
+        if self._paused:
+            self._paused = False
+            self._transport.resume_reading()
+        self._advance()
+
+    def expire(self, now: float) -> None:
+        if self._deadline is None or now < self._deadline or self._exchange is not None:
+            return
+        if self._stage in ("head", "body"):
+            self._refuse(Refusal(408, f"request {self._stage} did not arrive in time"))
+        elif self._stage == "idle":
+            self._transport.close()
+        else:
+            self._transport.abort()
+
+    def close_if_idle(self) -> None:
+        if self._exchange is None and self._stage == "idle" and not self._parser.buffered:
+            self._transport.close()
+
+    def _advance(self) -> None:
+        """Requests to the service until one is under way or the parser wants more bytes."""
+        if self._advancing:
+            return  # a reply that came at once; the loop below goes on
+        self._advancing = True
+        try:
+            while self._exchange is None and self._stage not in ("linger", "write"):
+                request = self._parser.next_request()
+                if request is None:
+                    self._wait_for_more()
+                    return
+                self._deadline = None
+                self._stage = "idle"
+                self._exchange = Exchange(self, request)
+                self._shared.answer(self._exchange)
+        except Refusal as refusal:
+            self._refuse(refusal)
+        finally:
+            self._advancing = False
+
+    def _wait_for_more(self) -> None:
+        settings = self._shared.settings
+        if self._half_closed:
+            self._transport.close()
+        elif self._parser.in_body:
+            if self._stage != "body":
+                self._enter("body", settings.body_timeout)
+            if self._parser.continue_wanted:
+                self._parser.continue_wanted = False
+                self._transport.write(_CONTINUE)
+        elif self._parser.buffered:
+            if self._stage != "head":
+                self._enter("head", settings.head_timeout)
+        elif self._deadline is None or self._stage != "idle":
+            self._enter("idle", settings.idle_timeout)
+
+    def _enter(self, stage: str, seconds: float) -> None:
+        self._stage = stage
+        self._deadline = self._loop.time() + seconds
+
+    def _refuse(self, refusal: Refusal) -> None:
+        self._write(refusal.response(), "close")
+        self._linger()
+
+    def _write(self, response: Response, closing: str, *, only_head: bool = False) -> None:
+        start = head(response, self._shared.date, closing)
+        if only_head or not response.body:
+            self._transport.write(start)
+        elif len(response.body) == 1 and len(response.body[0]) < 65536:
+            self._transport.write(start + response.body[0])
+        else:
+            self._transport.writelines([start, *response.body])
+
+    def _linger(self) -> None:
+        """Closes our side and reads on for a moment: closing with unread bytes would reset the connection
+        and could destroy the response before the client has read it (RFC 9112 9.6)."""
+        self._enter("linger", _LINGER_SECONDS if not self._transport.get_write_buffer_size() else 30.0)
+        if self._half_closed:
+            self._transport.close()
+        elif self._transport.can_write_eof() and not self._transport.is_closing():
+            self._transport.write_eof()
+        if self._paused:
+            self._paused = False
+            self._transport.resume_reading()

@@ -1,0 +1,224 @@
+"""Models in onnxruntime: load, compare with what was declared, run, and prove by a warm-up run.
+
+One session for each model, used by several threads at once; each run uses one thread of its own (measured: more lose
+as soon as another core is busy, and spinning makes it worse).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from .answers import Refusal
+from .codec import Signature
+from .model_folder import Golden, ModelFolder, ModelUnusable, find_models
+from .tensors import DTYPES, Array, Tensor
+
+RUNTIME_VERSION: str = onnxruntime.__version__
+_DATATYPES = {
+    "bool": "BOOL",
+    "uint8": "UINT8",
+    "uint16": "UINT16",
+    "uint32": "UINT32",
+    "uint64": "UINT64",
+    "int8": "INT8",
+    "int16": "INT16",
+    "int32": "INT32",
+    "int64": "INT64",
+    "float16": "FP16",
+    "float": "FP32",
+    "double": "FP64",
+    "string": "BYTES",
+    "bfloat16": "BF16",
+}
+_BFLOAT16 = 16  # onnx.TensorProto.BFLOAT16
+# What onnxruntime raises when a graph cannot take what it was fed; a graph that answered its warm-up is itself sound.
+_INPUT_ERRORS = ("InvalidArgument", "Fail", "RuntimeException", "NotImplemented", "InvalidGraph", "UnicodeEncodeError")
+_NO_MEMORY = re.compile(r"bad_alloc|allocate memory|out of memory", re.IGNORECASE)
+_NOISE = re.compile(
+    r"\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : |^.*Status Message: |\S*/\S+\.(?:cc|h|cpp):\d+ ", re.DOTALL
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WarmUp:
+    """What the warm-up run told."""
+
+    case: str
+    seconds: float
+    size: int
+    """Elements of its inputs together."""
+
+
+class Model:
+    """A loaded model. ``run`` may be called from any thread."""
+
+    def __init__(self, folder: ModelFolder, session: Any, signature: Signature) -> None:
+        self.folder = folder
+        self.name = folder.name
+        self.version = folder.version
+        self.signature = signature
+        self.provider = str(session.get_providers()[0])
+        self._session = session
+        self._raw = any(each.datatype == "BF16" for each in (*signature.inputs, *signature.outputs))
+        self._input_types = {each.graph_name: each.datatype for each in signature.inputs}
+
+    def run(self, feeds: dict[str, Array], outputs: list[str]) -> list[Array]:
+        """Raises Refusal: 400 where these inputs do not fit the graph, 503 where memory ran out, else 500."""
+        try:
+            if self._raw:
+                return self._run_raw(feeds, outputs)
+            results: list[Array] = self._session.run(outputs, feeds)
+            return results
+        except Exception as error:
+            raise self._refusal(error) from error
+
+    def _run_raw(self, feeds: dict[str, Array], outputs: list[str]) -> list[Array]:
+        """With OrtValues: the only way in and out for types that numpy has not."""
+        values = {
+            name: onnxruntime.OrtValue.ortvalue_from_numpy_with_onnx_type(np.ascontiguousarray(array), _BFLOAT16)
+            if self._input_types[name] == "BF16"
+            else onnxruntime.OrtValue.ortvalue_from_numpy(array)
+            for name, array in feeds.items()
+        }
+        return [_array(value) for value in self._session.run_with_ort_values(outputs, values)]
+
+    def _refusal(self, error: Exception) -> Refusal:
+        text = _plain(error)
+        if isinstance(error, MemoryError) or _NO_MEMORY.search(text):
+            return Refusal(503, f"model '{self.name}' ran out of memory on these inputs", "BACKEND")
+        status = 400 if type(error).__name__ in _INPUT_ERRORS else 500
+        return Refusal(status, f"model '{self.name}' could not compute these inputs: {text}", "BACKEND")
+
+
+def load_models(folder: Path) -> list[Model]:
+    """Raises ModelUnusable."""
+    onnxruntime.set_default_logger_severity(4)
+    return [_load(each) for each in find_models(folder)]
+
+
+def _load(folder: ModelFolder) -> Model:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    wanted = [str(name) for name in folder.settings.get("providers") or ["CPUExecutionProvider"]]
+    absent = [name for name in wanted if name not in onnxruntime.get_available_providers()]
+    if absent:
+        raise ModelUnusable(f"Model '{folder.name}' asks for {absent[0]}, which this onnxruntime does not have.")
+    try:
+        session = onnxruntime.InferenceSession(str(folder.graph), options, providers=wanted)
+    except Exception as error:
+        raise ModelUnusable(f"Model '{folder.name}' ({folder.graph}) cannot be loaded: {_plain(error)}") from error
+    if session.get_providers()[0] != wanted[0]:
+        raise ModelUnusable(f"Model '{folder.name}' asks for {wanted[0]}, which cannot be used on this machine.")
+    signature = Signature(
+        _tensors(folder, "inputs", session.get_inputs()), _tensors(folder, "outputs", session.get_outputs())
+    )
+    return Model(folder, session, signature)
+
+
+def _tensors(folder: ModelFolder, kind: str, nodes: list[Any]) -> tuple[Tensor, ...]:
+    found = {node.name: _tensor(folder, kind, node) for node in nodes}
+    declared = folder.declared(kind)
+    if declared is None:
+        return tuple(found.values())
+    for tensor in declared:
+        real = found.get(tensor.graph_name)
+        if real is None or real.datatype != tensor.datatype or len(real.shape) != len(tensor.shape):
+            what = "does not have it" if real is None else f"has {real.datatype} {real.protocol_shape}"
+            raise ModelUnusable(
+                f"Model '{folder.name}': mbuild.json declares {kind[:-1]} '{tensor.name}' as {tensor.datatype} "
+                f"{tensor.protocol_shape}, the graph {what}."
+            )
+    if kind == "inputs" and len(declared) != len(found):
+        raise ModelUnusable(f"Model '{folder.name}': mbuild.json does not declare all inputs of the graph.")
+    return tuple(declared)
+
+
+def _tensor(folder: ModelFolder, kind: str, node: Any) -> Tensor:
+    element = re.fullmatch(r"tensor\((\w+)\)", node.type)
+    datatype = _DATATYPES.get(element[1]) if element else None
+    if datatype is None:
+        raise ModelUnusable(
+            f"Model '{folder.name}': {kind[:-1]} '{node.name}' is a {node.type}, "
+            "which the Open Inference Protocol cannot carry."
+        )
+    shape = tuple(dim if isinstance(dim, int) and dim >= 0 else str(dim or "") for dim in node.shape)
+    return Tensor(name=node.name, graph_name=node.name, datatype=datatype, shape=shape)
+
+
+def warm_up(model: Model) -> WarmUp:
+    """Runs a golden case, or zeros where there is none. Raises ModelUnusable when that is not answered as expected."""
+    cases = model.folder.golden()
+    case = cases[0] if cases else _zeros(model)
+    outputs = model.signature.outputs
+    try:
+        feeds = {tensor.graph_name: _fed(tensor, case) for tensor in model.signature.inputs}
+        seconds = []
+        for _ in range(3):  # the first run allocates; the last one is what a request will cost
+            started = time.perf_counter()
+            results = model.run(feeds, [tensor.graph_name for tensor in outputs])
+            seconds.append(time.perf_counter() - started)
+            if seconds[0] > 0.1:
+                break
+    except Refusal as refusal:
+        raise ModelUnusable(f"The warm-up of model '{model.name}' failed: {refusal.message}") from refusal
+    for tensor, result in zip(outputs, results, strict=True):
+        _compare(model, case, tensor, result)
+    return WarmUp(case=case.name, seconds=min(seconds), size=sum(array.size for array in feeds.values()))
+
+
+def _fed(tensor: Tensor, case: Golden) -> Array:
+    array = case.inputs.get(tensor.name, case.inputs.get(tensor.graph_name))
+    if array is None:
+        raise ModelUnusable(f"Golden case '{case.name}' has no input '{tensor.name}'.")
+    return array
+
+
+def _zeros(model: Model) -> Golden:
+    inputs = {}
+    for tensor in model.signature.inputs:
+        shape = tuple(dim if isinstance(dim, int) else 1 for dim in tensor.shape)
+        inputs[tensor.name] = np.full(shape, "" if tensor.datatype == "BYTES" else 0, DTYPES[tensor.datatype])
+    return Golden(name="zeros", inputs=inputs, outputs={})
+
+
+def _compare(model: Model, case: Golden, tensor: Tensor, result: Array) -> None:
+    """Datatype and shape always; values where mbuild.json gives the tolerance that was agreed on."""
+    expected = case.outputs.get(tensor.name, case.outputs.get(tensor.graph_name))
+    if expected is None:
+        return
+    where = f"The warm-up of model '{model.name}' on golden case '{case.name}': output '{tensor.name}'"
+    if result.shape != expected.shape or result.dtype != expected.dtype:
+        raise ModelUnusable(
+            f"{where} is {result.dtype} {list(result.shape)}, expected {expected.dtype} {list(expected.shape)}."
+        )
+    tolerance = model.folder.manifest.get("tolerance")
+    if isinstance(tolerance, dict) and tensor.datatype not in ("BYTES", "BF16"):
+        absolute, relative = float(tolerance.get("absolute", 0)), float(tolerance.get("relative", 0))
+        if not np.allclose(result, expected, rtol=relative, atol=absolute, equal_nan=True):
+            raise ModelUnusable(f"{where} differs by more than the tolerance.")
+
+
+def _array(value: Any) -> Array:
+    if value.element_type() != _BFLOAT16:
+        array: Array = value.numpy()
+        return array
+    shape = tuple(value.shape())
+    content = ctypes.string_at(value.data_ptr(), 2 * int(np.prod(shape, dtype=np.int64)))
+    return np.frombuffer(content, DTYPES["BF16"]).reshape(shape)
+
+
+def _plain(error: BaseException) -> str:
+    """onnxruntime's message without its codes and its source lines."""
+    return " ".join(_NOISE.sub("", str(error)).split())[:500]

@@ -1,0 +1,137 @@
+"""A model's folder in the image: what mbuild wrote there, read without trust in it.
+
+``NAME/mbuild.json`` (optional) names the tensors; ``NAME/VERSION/model.onnx`` is the graph, of the highest version;
+``NAME/golden/*.npz`` are cases with arrays ``input:TENSOR`` and ``output:TENSOR``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .tensors import DTYPES, Array, Tensor
+
+SCHEMA = 1
+
+
+class ModelUnusable(Exception):
+    """The model cannot be served; the message is one sentence for people."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Golden:
+    name: str
+    inputs: dict[str, Array]
+    outputs: dict[str, Array]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelFolder:
+    path: Path
+    name: str
+    version: str
+    manifest: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def graph(self) -> Path:
+        return self.path / self.version / "model.onnx"
+
+    @property
+    def description(self) -> str:
+        return str(self.manifest.get("description") or "")
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        settings = self.manifest.get("settings")
+        return settings if isinstance(settings, dict) else {}
+
+    def graph_name(self, kind: str, public: str) -> str:
+        """The graph's name for a tensor; ``kind`` is inputs or outputs."""
+        renames = self.manifest.get("renames")
+        names = renames.get(kind) if isinstance(renames, dict) else None
+        return str(names.get(public, public)) if isinstance(names, dict) else public
+
+    def declared(self, kind: str) -> list[Tensor] | None:
+        """The manifest's tensors, or None where it does not say."""
+        signature = self.manifest.get("signature")
+        if signature is None:
+            return None
+        try:
+            return [
+                Tensor(
+                    name=str(entry["name"]),
+                    graph_name=self.graph_name(kind, str(entry["name"])),
+                    datatype=str(entry["datatype"]),
+                    shape=tuple(dim if type(dim) is int and dim >= 0 else str(dim) for dim in entry["shape"]),
+                )
+                for entry in signature[kind]
+            ]
+        except (KeyError, TypeError) as error:
+            raise ModelUnusable(f"{self.path / 'mbuild.json'}: signature.{kind} is not as expected: {error}.") from None
+
+    def golden(self) -> list[Golden]:
+        """All cases, by name; numpy never unpickles them."""
+        return [self._case(path) for path in sorted((self.path / "golden").glob("*.npz"))]
+
+    def _case(self, path: Path) -> Golden:
+        sides: dict[str, dict[str, Array]] = {"input": {}, "output": {}}
+        try:
+            with np.load(path, allow_pickle=False) as members:
+                for member in members.files:
+                    side, _, name = member.partition(":")
+                    if side in sides:
+                        sides[side][name] = _as_served(members[member])
+        except (OSError, ValueError, zipfile.BadZipFile) as error:
+            raise ModelUnusable(f"The golden case {path} cannot be read: {error}.") from None
+        return Golden(name=path.stem, inputs=sides["input"], outputs=sides["output"])
+
+
+def _as_served(array: Array) -> Array:
+    """Strings, which cases keep at a fixed width, as objects; types that only carry bits (bfloat16) as uint16."""
+    if array.dtype.kind == "S":
+        strings = np.empty(array.shape, object)
+        strings.ravel()[:] = [item.decode() for item in array.ravel().tolist()]
+        return strings
+    if array.dtype.kind == "U":
+        return array.astype(object)
+    if array.dtype.kind == "V" and array.dtype.itemsize == 2:
+        return array.view(DTYPES["BF16"])
+    return array
+
+
+def find_models(folder: Path) -> list[ModelFolder]:
+    """Each folder that has a version folder, by name. Raises ModelUnusable where the place cannot be read."""
+    try:
+        names = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
+    except OSError as error:
+        raise ModelUnusable(f"The models folder {folder} (MBUILD_MODELS) cannot be read: {error.strerror}.") from None
+    return [_open(folder / name) for name in names]
+
+
+def _open(path: Path) -> ModelFolder:
+    versions = [entry.name for entry in path.iterdir() if entry.name.isdigit() and entry.is_dir()]
+    if not versions:
+        raise ModelUnusable(f"{path} has no version folder such as {path / '1'} with a model.onnx.")
+    found = ModelFolder(path=path, name=path.name, version=max(versions, key=int), manifest=_manifest(path))
+    if not found.graph.is_file():
+        raise ModelUnusable(f"{found.graph} is missing.")
+    return found
+
+
+def _manifest(path: Path) -> dict[str, Any]:
+    file = path / "mbuild.json"
+    if not file.exists():
+        return {}
+    try:
+        manifest = json.loads(file.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ModelUnusable(f"{file} cannot be read: {error}.") from None
+    if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
+        raise ModelUnusable(f"{file} is not of schema {SCHEMA}, the one this server knows.")
+    return manifest

@@ -1,0 +1,216 @@
+"""Which path answers what: health, metadata, statistics, repository index, inference, metrics and the pages.
+
+Paths follow the Open Inference Protocol v2 and Triton's extensions of it; error bodies and statuses are Triton's.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+from . import VERSION, openapi, pages
+from .answers import JSON, Refusal, Response, as_json, json_response
+from .codec import compressed
+from .connection import Exchange
+from .logs import Log
+from .metrics import exposition
+
+if TYPE_CHECKING:
+    from .engine import Model
+    from .inference import Inference, Served
+
+SERVER_NAME = "mbuild-serve"
+EXTENSIONS = ["model_repository", "model_configuration", "statistics", "binary_tensor_data"]
+PLATFORM = "onnxruntime_onnx"
+_EMPTY = Response()
+
+Answer = Callable[[Exchange], Response | None]
+
+
+class Routes:
+    """Answers exchanges. Starts with no model and not ready; ``publish`` adds what was loaded."""
+
+    def __init__(self, log: Log, access_log: float) -> None:
+        self._log = log
+        self._access_log = access_log
+        self._served: dict[str, Served] = {}
+        self._ready = False
+        self.connections: Callable[[], int] = lambda: 0
+        self._paths: dict[str, dict[str, Answer]] = {
+            "/v2": {"GET": self._server},
+            "/v2/health/live": {"GET": lambda _: _EMPTY},
+            "/v2/health/ready": {"GET": self._health_ready},
+            "/v2/models/stats": {"GET": lambda _: self._statistics(self._served.values())},
+            "/v2/repository/index": {"POST": self._index},
+            "/metrics": {"GET": self._metrics},
+            "/openapi.json": {"GET": self._starting},
+            **{path: {"GET": _always(page)} for path, page in pages.pages().items()},
+        }
+
+    @property
+    def ready(self) -> bool:
+        return self._ready
+
+    def publish(self, served: list[Served], inference: Inference) -> None:
+        """Ready from now on, if there is a model."""
+        for each in served:
+            name, version = each.model.name, each.model.version
+            self._served[name] = each
+            for path in (f"/v2/models/{name}", f"/v2/models/{name}/versions/{version}"):
+                self._paths |= self._model_paths(path, each, inference)
+        document = as_json(openapi.document([each.model for each in served]))
+        self._paths["/openapi.json"] = {"GET": lambda _: Response(200, JSON, (document,))}
+        self._ready = bool(served)
+
+    def withdraw(self) -> None:
+        """Not ready from now on; requests are still answered."""
+        self._ready = False
+
+    def answer(self, exchange: Exchange) -> None:
+        """Replies, or sees to it that someone will."""
+        try:
+            response = self._find(exchange.request.target, exchange.request.method)(exchange)
+        except Refusal as refusal:
+            response = refusal.response()
+        except Exception as error:
+            self._log.failure(f"{type(error).__name__}: {error}", error, target=exchange.request.target)
+            response = Refusal(500, "the server made a mistake with this request; its log says more").response()
+        if response is not None:
+            accepted = exchange.request.headers.get("accept-encoding", "")
+            exchange.reply(compressed(response, accepted) if accepted and response.body else response)
+
+    def written(self, exchange: Exchange, response: Response) -> None:
+        if self._access_log and random.random() < self._access_log:  # noqa: S311  a sample, not a secret
+            self._log.event(
+                "info",
+                "request",
+                method=exchange.request.method,
+                target=exchange.request.target[:200],
+                status=response.status,
+                request_bytes=len(exchange.request.body),
+                response_bytes=sum(map(len, response.body)),
+                milliseconds=round((time.monotonic_ns() - exchange.received_ns) / 1e6, 3),
+            )
+
+    def _find(self, target: str, method: str) -> Answer:
+        methods = self._paths.get(target)
+        if methods is None:
+            path = unquote(target.partition("?")[0])
+            methods = self._paths.get(path) or self._paths.get(path.rstrip("/"))
+            if methods is None:
+                raise self._not_found(path)
+        answer = methods.get("GET" if method == "HEAD" else method)
+        if answer is None:
+            allowed = ", ".join([*methods, "HEAD"] if "GET" in methods else methods)
+            raise Refusal(405, f"Method Not Allowed: this path answers {allowed}", headers=(("Allow", allowed),))
+        return answer
+
+    def _not_found(self, path: str) -> Refusal:
+        parts = path.split("/")
+        if path.startswith("/v2/models/") and len(parts) > 3:
+            served = self._served.get(parts[3])
+            if served is None and not self._ready:
+                return Refusal(503, "the models are not loaded", headers=(("Retry-After", "1"),))
+            if served is None:
+                return Refusal(404, f"Request for unknown model: '{parts[3][:200]}' is not found")
+            if len(parts) > 5 and parts[4] == "versions" and parts[5] != served.model.version:
+                found = f"'{parts[3]}' version {parts[5][:40]} is not found, version {served.model.version} is served"
+                return Refusal(404, f"Request for unknown model: {found}")
+        return Refusal(404, f"Not Found: {path[:200]}")
+
+    def _model_paths(self, path: str, served: Served, inference: Inference) -> dict[str, dict[str, Answer]]:
+        model = served.model
+        metadata = json_response(_metadata(model))
+        config = json_response(_config(model))
+        return {
+            path: {"GET": lambda _: metadata},
+            f"{path}/ready": {"GET": lambda _: self._model_ready(model)},
+            f"{path}/config": {"GET": lambda _: config},
+            f"{path}/stats": {"GET": lambda _: self._statistics([served])},
+            f"{path}/infer": {"POST": lambda exchange: inference.accept(served, exchange)},
+        }
+
+    def _server(self, _: Exchange) -> Response:
+        return json_response({"name": SERVER_NAME, "version": VERSION, "extensions": EXTENSIONS})
+
+    def _health_ready(self, _: Exchange) -> Response:
+        if not self._ready:
+            raise Refusal(503, "not ready")
+        return _EMPTY
+
+    def _model_ready(self, model: Model) -> Response:
+        if not self._ready:
+            raise Refusal(503, f"model '{model.name}' is not ready")
+        return json_response({"name": model.name, "ready": True})
+
+    def _starting(self, _: Exchange) -> Response:
+        raise Refusal(503, "the models are not loaded", headers=(("Retry-After", "1"),))
+
+    def _statistics(self, served: Iterable[Served]) -> Response:
+        return json_response({"model_stats": [each.metrics.statistics() for each in served]})
+
+    def _index(self, exchange: Exchange) -> Response:
+        try:
+            asked = json.loads(str(exchange.request.body or b"{}", "utf-8"))
+        except (ValueError, RecursionError) as error:
+            raise Refusal(400, f"request is not JSON: {error}") from None
+        if type(asked) is not dict or type(asked.get("ready", False)) is not bool:
+            raise Refusal(400, "request must be a JSON object; its field ready must be true or false")
+        state = "READY" if self._ready else "UNAVAILABLE"
+        return json_response(
+            [
+                {"name": each.model.name, "version": each.model.version, "state": state, "reason": ""}
+                for each in self._served.values()
+                if self._ready or not asked.get("ready")
+            ]
+        )
+
+    def _metrics(self, _: Exchange) -> Response:
+        text = exposition((each.metrics for each in self._served.values()), self._ready, self.connections())
+        return Response(200, "text/plain; version=0.0.4; charset=utf-8", (text.encode(),))
+
+
+def _always(response: Response) -> Answer:
+    return lambda _: response
+
+
+def _metadata(model: Model) -> dict[str, Any]:
+    signature = model.signature
+    return {
+        "name": model.name,
+        "versions": [model.version],
+        "platform": PLATFORM,
+        "inputs": [{"name": t.name, "datatype": t.datatype, "shape": t.protocol_shape} for t in signature.inputs],
+        "outputs": [{"name": t.name, "datatype": t.datatype, "shape": t.protocol_shape} for t in signature.outputs],
+    }
+
+
+def _config(model: Model) -> dict[str, Any]:
+    """As Triton describes a model without server-side batching: whole shapes, max_batch_size 0."""
+
+    def typed(datatype: str) -> str:
+        return "TYPE_STRING" if datatype == "BYTES" else f"TYPE_{datatype}"
+
+    signature = model.signature
+    return {
+        "name": model.name,
+        "platform": PLATFORM,
+        "backend": "onnxruntime",
+        "version_policy": {"specific": {"versions": [int(model.version)]}},
+        "max_batch_size": 0,
+        "input": [
+            {"name": t.name, "data_type": typed(t.datatype), "format": "FORMAT_NONE", "dims": t.protocol_shape}
+            for t in signature.inputs
+        ],
+        "output": [
+            {"name": t.name, "data_type": typed(t.datatype), "dims": t.protocol_shape, "label_filename": ""}
+            for t in signature.outputs
+        ],
+        "instance_group": [{"name": model.name, "kind": "KIND_CPU", "count": 1}],
+        "default_model_filename": "model.onnx",
+        "parameters": {},
+    }

@@ -1,0 +1,66 @@
+"""The server's settings: one frozen type, read from environment variables; a wrong value names its variable."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+
+class SettingError(ValueError):
+    """A variable has a value that cannot be used; the message is one sentence for people."""
+
+
+def setting(default: int | float | str, env: str, about: str, low: float = 0, high: float = 2**53) -> Any:
+    return field(default=default, metadata={"env": env, "about": about, "low": low, "high": high})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """All variables with their defaults; times are seconds, sizes are bytes."""
+
+    models: str = setting("/models", "MBUILD_MODELS", "folder with one folder for each model")
+    host: str = setting("0.0.0.0", "MBUILD_HOST", "address to listen on")  # noqa: S104  a container's own network
+    port: int = setting(8000, "MBUILD_PORT", "port to listen on; 0 takes a free one", high=65535)
+    threads: int = setting(0, "MBUILD_THREADS", "inference threads; 0 takes the container's CPU quota", high=1024)
+    queue: int = setting(512, "MBUILD_QUEUE", "requests accepted and not yet answered; more get 503", low=1)
+    queue_timeout: float = setting(30.0, "MBUILD_QUEUE_TIMEOUT", "longest wait for an inference thread", low=0.001)
+    max_connections: int = setting(4096, "MBUILD_MAX_CONNECTIONS", "open connections; more are turned away", low=1)
+    max_body: int = setting(64 * 2**20, "MBUILD_MAX_BODY", "largest request body, also after decompression", low=1)
+    max_head: int = setting(16 * 2**10, "MBUILD_MAX_HEAD", "largest request line with headers", low=256)
+    head_timeout: float = setting(
+        10.0, "MBUILD_HEAD_TIMEOUT", "from a request's first byte to its last header", low=0.1
+    )
+    body_timeout: float = setting(120.0, "MBUILD_BODY_TIMEOUT", "from the last header to the body's end", low=0.1)
+    write_timeout: float = setting(60.0, "MBUILD_WRITE_TIMEOUT", "for a client to take a response", low=0.1)
+    idle_timeout: float = setting(75.0, "MBUILD_IDLE_TIMEOUT", "a kept-alive connection without a request", low=0.1)
+    grace: float = setting(25.0, "MBUILD_GRACE_SECONDS", "after SIGTERM, for requests in flight to finish")
+    access_log: float = setting(0.0, "MBUILD_ACCESS_LOG", "share of requests to log: 0 none, 1 all", high=1)
+    log_level: str = setting("info", "MBUILD_LOG_LEVEL", "debug, info, warning or error")
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> Settings:
+        """Raises SettingError. An empty variable counts as unset, as in a compose file."""
+        given: dict[str, Any] = {}
+        for each in fields(cls):
+            text = environ.get(each.metadata["env"], "").strip()
+            if text:
+                given[each.name] = _value(each.metadata, type(each.default), text)
+        level = given.get("log_level", "info")
+        if level not in ("debug", "info", "warning", "error"):
+            raise SettingError(f"MBUILD_LOG_LEVEL is {level!r}; it must be debug, info, warning or error.")
+        return cls(**given)
+
+
+def _value(metadata: Mapping[str, Any], kind: type, text: str) -> int | float | str:
+    if kind is str:
+        return text
+    what = "a whole number" if kind is int else "a number"
+    bounds = f"{metadata['env']} ({metadata['about']}) is {text!r}; it must be {what}"
+    try:
+        value: int | float = int(text) if kind is int else float(text)
+    except ValueError:
+        raise SettingError(f"{bounds}.") from None
+    if not metadata["low"] <= value <= metadata["high"]:
+        raise SettingError(f"{bounds} from {metadata['low']:g} to {metadata['high']:g}.")
+    return value

@@ -1,0 +1,205 @@
+"""Tensors of the Open Inference Protocol: datatypes as numpy dtypes, and values from and to JSON and binary.
+
+BF16 travels as uint16 inside the server, since numpy has no such type. BYTES are arrays of str: onnxruntime's strings
+are UTF-8 here. Whatever does not fit gives a Refusal that names the tensor and the field.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .answers import Buffer, Refusal, described
+
+Array = npt.NDArray[Any]
+
+DTYPES: dict[str, np.dtype[Any]] = {
+    "BOOL": np.dtype(np.bool_),
+    "UINT8": np.dtype("u1"),
+    "UINT16": np.dtype("<u2"),
+    "UINT32": np.dtype("<u4"),
+    "UINT64": np.dtype("<u8"),
+    "INT8": np.dtype("i1"),
+    "INT16": np.dtype("<i2"),
+    "INT32": np.dtype("<i4"),
+    "INT64": np.dtype("<i8"),
+    "FP16": np.dtype("<f2"),
+    "FP32": np.dtype("<f4"),
+    "FP64": np.dtype("<f8"),
+    "BYTES": np.dtype(object),
+    "BF16": np.dtype("<u2"),
+}
+ONLY_BINARY = ("FP16", "BF16")
+_LEAVES: dict[str, tuple[set[type], str]] = {
+    "b": ({bool}, "true and false"),
+    "f": ({int, float}, "numbers"),
+    "i": ({int}, "whole numbers"),
+    "u": ({int}, "whole numbers"),
+}
+_LENGTH = struct.Struct("<I")
+_MAX_DIM = 2**63 - 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tensor:
+    """One input or output by its public name; ``shape`` has an int for a fixed dim and a name for a dynamic one."""
+
+    name: str
+    graph_name: str
+    datatype: str
+    shape: tuple[int | str, ...]
+
+    @property
+    def protocol_shape(self) -> list[int]:
+        return [dim if isinstance(dim, int) else -1 for dim in self.shape]
+
+
+def checked_shape(tensor: Tensor, given: object) -> tuple[int, ...]:
+    """``given`` as a shape that the signature allows."""
+    if type(given) is not list or not all(type(dim) is int and 0 <= dim <= _MAX_DIM for dim in given):
+        raise _wrong(tensor, "shape", f"must be a list of whole numbers from 0 to 2^63-1, got {described(given)}")
+    allowed = tensor.shape
+    if len(given) == len(allowed):
+        for dim, expected in zip(given, allowed, strict=True):
+            if dim != expected and type(expected) is int:
+                break
+        else:
+            return tuple(given)
+    raise _wrong(tensor, "shape", f"is {described(given)}, the model takes {tensor.protocol_shape}")
+
+
+def from_json(tensor: Tensor, shape: tuple[int, ...], values: object) -> Array:
+    """``values``, flat or nested as ``shape``, as an array."""
+    if tensor.datatype in ONLY_BINARY:
+        raise _wrong(tensor, "data", f"{tensor.datatype} has no JSON form; send it as binary data")
+    if type(values) is not list:
+        raise _wrong(tensor, "data", f"must be a list, got {described(values)}")
+    array = _strings(tensor, values) if tensor.datatype == "BYTES" else _numbers(tensor, values)
+    count = math.prod(shape)
+    if array.size != count:
+        raise _wrong(tensor, "data", f"has {array.size} elements, shape {list(shape)} needs {count}")
+    if array.ndim != 1 and array.shape != shape:
+        raise _wrong(tensor, "data", f"is nested as {list(array.shape)}, shape is {list(shape)}")
+    return _reshaped(tensor, array, shape)
+
+
+def _numbers(tensor: Tensor, values: list[Any]) -> Array:
+    dtype = DTYPES[tensor.datatype]
+    leaves, wanted = _LEAVES[dtype.kind]
+    try:
+        if not _leaf_types(values) <= leaves:
+            raise _wrong(tensor, "data", f"must hold only {wanted} for {tensor.datatype}")
+        with np.errstate(over="raise"):
+            return np.array(values, dtype)
+    except (OverflowError, FloatingPointError):
+        raise _wrong(tensor, "data", f"has a number outside the range of {tensor.datatype}") from None
+    except (ValueError, RecursionError):
+        raise _wrong(tensor, "data", "is nested unevenly") from None
+
+
+def _strings(tensor: Tensor, values: list[Any]) -> Array:
+    try:
+        if not _leaf_types(values) <= {str}:
+            raise _wrong(tensor, "data", "must hold only strings for BYTES")
+        array = np.array(values, dtype=object)
+    except (ValueError, RecursionError):
+        raise _wrong(tensor, "data", "is nested unevenly") from None
+    if any(type(item) is list for item in array.ravel()):
+        raise _wrong(tensor, "data", "is nested unevenly")
+    return array
+
+
+def _leaf_types(values: list[Any]) -> set[type]:
+    """Checked before numpy sees the list: it would turn true into 1, and size every element by the longest string."""
+    types = set(map(type, values))
+    if list in types:
+        types.remove(list)
+        for item in values:
+            if type(item) is list:
+                types |= _leaf_types(item)
+    return types
+
+
+def from_binary(tensor: Tensor, shape: tuple[int, ...], content: memoryview) -> Array:
+    """``content`` as an array; a view on it where it is aligned."""
+    if tensor.datatype == "BYTES":
+        return _reshaped(tensor, _elements(tensor, math.prod(shape), content), shape)
+    dtype = DTYPES[tensor.datatype]
+    needed = math.prod(shape) * dtype.itemsize
+    if len(content) != needed:
+        raise _wrong(tensor, "binary_data_size", f"is {len(content)}, shape {list(shape)} needs {needed}")
+    array = np.frombuffer(content, dtype)
+    if not array.flags.aligned:
+        array = array.copy()
+    if dtype.kind == "b" and array.size and array.view(np.uint8).max() > 1:
+        raise _wrong(tensor, "binary data", "of BOOL has a byte other than 0 and 1")
+    return _reshaped(tensor, array, shape)
+
+
+def _elements(tensor: Tensor, count: int, content: memoryview) -> Array:
+    found: list[str] = []
+    at, end = 0, len(content)
+    while at < end:
+        if end - at < 4 or end - at - 4 < (size := _LENGTH.unpack_from(content, at)[0]):
+            raise _wrong(tensor, "binary data", f"of BYTES ends inside element {len(found)}")
+        try:
+            found.append(str(content[at + 4 : at + 4 + size], "utf-8"))
+        except UnicodeDecodeError:
+            raise _wrong(tensor, "binary data", f"element {len(found)} is not UTF-8") from None
+        at += 4 + size
+    if len(found) != count:
+        raise _wrong(tensor, "binary data", f"has {len(found)} elements, the shape needs {count}")
+    array = np.empty(len(found), object)
+    array[:] = found
+    return array
+
+
+def raw_input(tensor: Tensor, content: memoryview) -> Array:
+    """A request that is only data (Triton's raw binary request): the shape follows from the size.
+
+    A dynamic first dim beside another one is a batch of 1; BYTES is one element, without its length.
+    """
+    shape: list[int | str] = list(tensor.shape)
+    if tensor.datatype == "BYTES":
+        fixed = tuple(dim if isinstance(dim, int) else 1 for dim in shape)
+        return from_binary(tensor, fixed, memoryview(_LENGTH.pack(len(content)) + content))
+    dynamic = [axis for axis, dim in enumerate(shape) if not isinstance(dim, int)]
+    if len(dynamic) > 1 and dynamic[0] == 0:
+        shape[dynamic.pop(0)] = 1
+    if len(dynamic) > 1:
+        raise _wrong(tensor, "shape", f"{tensor.protocol_shape} does not follow from the size of a raw request")
+    if dynamic:
+        known = math.prod(dim for dim in shape if isinstance(dim, int)) * DTYPES[tensor.datatype].itemsize
+        shape[dynamic[0]] = len(content) // known if known else 0
+    return from_binary(tensor, tuple(dim for dim in shape if isinstance(dim, int)), content)
+
+
+def to_binary(datatype: str, array: Array) -> Buffer:
+    """Little-endian, row-major; without a copy where the array is that already."""
+    if datatype == "BYTES":
+        encoded = [item.encode() if isinstance(item, str) else bytes(item) for item in array.ravel()]
+        return b"".join(part for item in encoded for part in (_LENGTH.pack(len(item)), item))
+    if array.size == 0:
+        return b""
+    return np.ascontiguousarray(array, DTYPES[datatype]).data.cast("B")
+
+
+def to_json(array: Array) -> list[Any]:
+    values: list[Any] = array.ravel().tolist()
+    return values
+
+
+def _reshaped(tensor: Tensor, array: Array, shape: tuple[int, ...]) -> Array:
+    try:
+        return array.reshape(shape)
+    except (ValueError, OverflowError):
+        raise _wrong(tensor, "shape", f"{list(shape)} is too large") from None
+
+
+def _wrong(tensor: Tensor, field: str, what: str) -> Refusal:
+    return Refusal(400, f"input '{tensor.name}': {field} {what}")

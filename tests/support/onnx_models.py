@@ -1,0 +1,115 @@
+"""Tiny models made with onnx, and the folder layout in which the server finds them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from builder.model.golden import GoldenCase, write_case
+
+DATATYPES = {
+    "BOOL": TensorProto.BOOL,
+    "UINT8": TensorProto.UINT8,
+    "UINT16": TensorProto.UINT16,
+    "UINT32": TensorProto.UINT32,
+    "UINT64": TensorProto.UINT64,
+    "INT8": TensorProto.INT8,
+    "INT16": TensorProto.INT16,
+    "INT32": TensorProto.INT32,
+    "INT64": TensorProto.INT64,
+    "FP16": TensorProto.FLOAT16,
+    "FP32": TensorProto.FLOAT,
+    "FP64": TensorProto.DOUBLE,
+    "BYTES": TensorProto.STRING,
+    "BF16": TensorProto.BFLOAT16,
+}
+
+
+def identity(datatype: str, shape: tuple[int | str, ...] = ("n", "m")) -> onnx.ModelProto:
+    """y = x, of any shape of that rank."""
+    element = DATATYPES[datatype]
+    return _model([helper.make_node("Identity", ["x"], ["y"])], {"x": (element, shape)}, {"y": (element, shape)})
+
+
+def mlp() -> onnx.ModelProto:
+    """4 numbers to 3 probabilities, any batch; weights that anyone can compute again."""
+    weights = {
+        "w1": np.linspace(-1, 1, 64, dtype=np.float32).reshape(4, 16),
+        "b1": np.linspace(0, 1, 16, dtype=np.float32),
+        "w2": np.linspace(1, -1, 48, dtype=np.float32).reshape(16, 3),
+    }
+    nodes = [
+        helper.make_node("Gemm", ["x", "w1", "b1"], ["a"]),
+        helper.make_node("Relu", ["a"], ["h"]),
+        helper.make_node("MatMul", ["h", "w2"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["p"], axis=-1),
+    ]
+    return _model(nodes, {"x": (TensorProto.FLOAT, ("n", 4))}, {"p": (TensorProto.FLOAT, ("n", 3))}, weights)
+
+
+def two_inputs() -> onnx.ModelProto:
+    """total = a + b, picked = a at row ``index``: an index out of bounds is only found while running."""
+    nodes = [
+        helper.make_node("Add", ["a", "b"], ["total"]),
+        helper.make_node("Gather", ["a", "index"], ["picked"], axis=0),
+    ]
+    number = TensorProto.FLOAT
+    return _model(
+        nodes,
+        {"a": (number, ("n", 2)), "b": (number, ("n", 2)), "index": (TensorProto.INT64, ("k",))},
+        {"total": (number, ("n", 2)), "picked": (number, ("k", 2))},
+    )
+
+
+def slow(side: int = 700) -> onnx.ModelProto:
+    """Some tens of milliseconds: four products of square matrices, scaled by the input."""
+    square = np.full((side, side), 1 / side, dtype=np.float32)
+    nodes = [helper.make_node("Mul", ["x", "w"], ["m0"])]
+    nodes += [helper.make_node("MatMul", [f"m{i}", "w"], [f"m{i + 1}"]) for i in range(4)]
+    nodes.append(helper.make_node("ReduceMean", ["m4"], ["y"], keepdims=0, axes=[0, 1]))
+    return _model(nodes, {"x": (TensorProto.FLOAT, (1,))}, {"y": (TensorProto.FLOAT, ())}, {"w": square}, opset=17)
+
+
+def place(
+    models: Path,
+    name: str,
+    model: onnx.ModelProto,
+    *,
+    manifest: Mapping[str, Any] | None = None,
+    cases: tuple[GoldenCase, ...] = (),
+) -> Path:
+    """Writes the model where the server looks for it; the model's folder."""
+    folder = models / name
+    (folder / "1").mkdir(parents=True)
+    onnx.save(model, folder / "1" / "model.onnx")
+    if manifest is not None:
+        (folder / "mbuild.json").write_text(json.dumps({"schema": 1, "name": name, **manifest}))
+    for case in cases:
+        (folder / "golden").mkdir(exist_ok=True)
+        (folder / "golden" / f"{case.name}.npz").write_bytes(write_case(case))
+    return folder
+
+
+def _model(
+    nodes: list[onnx.NodeProto],
+    inputs: Mapping[str, tuple[int, tuple[int | str, ...]]],
+    outputs: Mapping[str, tuple[int, tuple[int | str, ...]]],
+    weights: Mapping[str, Any] | None = None,
+    opset: int = 17,
+) -> onnx.ModelProto:
+    graph = helper.make_graph(
+        nodes,
+        "graph",
+        [helper.make_tensor_value_info(name, *what) for name, what in inputs.items()],
+        [helper.make_tensor_value_info(name, *what) for name, what in outputs.items()],
+        [numpy_helper.from_array(array, name) for name, array in (weights or {}).items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=9)
+    onnx.checker.check_model(model)
+    return model
