@@ -51,7 +51,7 @@ class UntrustedCertificate(NetworkError):
 
 class ExpiredCertificate(NetworkError):
     code = "expired-certificate"
-    message = "{verb} {url} failed: the server's TLS certificate has expired or is not valid yet ({reason})"
+    message = "{verb} {url} failed: the server's TLS certificate is not valid today: {reason}"
     hint = "whoever runs the server must renew the certificate; also look at this machine's clock"
 
 

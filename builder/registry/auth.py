@@ -83,6 +83,8 @@ class Authorizer:
         facts = {"verb": verb, "url": redacted(url), "status": status, "oci_codes": ()}
         if credentials is None:
             return CredentialsMissing(registry=who.registry, repository=who.repository, **facts)
+        if status == 401 and self._header == Secret(credentials.basic):
+            return self._wrong(credentials)
         return AccessDenied(
             registry=who.registry,
             repository=who.repository,

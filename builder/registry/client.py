@@ -144,7 +144,7 @@ class RegistryClient:
         def ask() -> FetchedManifest:
             request = Request(verb="GET", url=self._url("manifests", name), headers=_ACCEPT)
             with self._send(request) as response:
-                self._expect(response, "GET", 200, what=f"image {name}")
+                self._expect(response, "GET", 200, what=f"manifest {name}" if ":" in name else f"tag {name}")
                 media_type = response.headers.get("Content-Type", "").partition(";")[0].strip()
                 if media_type not in MANIFEST_TYPES + INDEX_TYPES:
                     raise unexpected(response, "GET", f"{media_type or 'nothing'} is not the type of an image")
