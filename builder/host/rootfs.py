@@ -23,7 +23,7 @@ def root_filesystem(store: Store, layout: Layout, manifest: Manifest) -> Path:
 
     def stack(destination: Path) -> None:
         directories = [
-            store.directory("layers", diff_id.hex, partial(unpack_layer, layout, layer))
+            store.directory("unpacked-layers", diff_id.hex, partial(unpack_layer, layout, layer))
             for layer, diff_id in zip(manifest.layers, diff_ids, strict=True)
         ]
         stack_layers(directories, destination)

@@ -130,14 +130,25 @@ def load_tree(directory: Path) -> StagedTree:
 
 def materialise(tree: StagedTree, destination: Path) -> None:
     """Lay the tree out as real files below ``destination`` (for running it here). Owners are not set; files are
-    copies, so that what runs cannot reach the store."""
+    copies, so that what runs cannot reach the store. Modes are the entries', whatever the umask."""
+    _make_directories(destination)
     for entry in tree.entries:
         path = destination / entry.path.relative_to("/")
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_directories(path.parent)
         if entry.kind is EntryKind.DIRECTORY:
-            path.mkdir(exist_ok=True)
+            _make_directories(path)
         elif entry.kind is EntryKind.SYMLINK:
             path.symlink_to(entry.target)
         elif entry.digest:
             shutil.copyfile(tree.files[entry.digest], path)
             path.chmod(entry.mode)
+    for entry in reversed(tree.entries):
+        if entry.kind is EntryKind.DIRECTORY:
+            (destination / entry.path.relative_to("/")).chmod(entry.mode)
+
+
+def _make_directories(path: Path) -> None:
+    if not path.is_dir():
+        _make_directories(path.parent)
+        path.mkdir()
+        path.chmod(0o755)

@@ -1,26 +1,30 @@
 """Lays the layers of an image out as real files (image-spec layer.md, "Applying changesets"), to run it without an
 engine.
 
-``unpack_layer`` writes one layer as it is, whiteouts and all; ``stack_layers`` puts several on top of one another, with
-hard links. Works as an ordinary user: owners are not set, set-uid bits are dropped, devices and FIFOs are left out, and
+``unpack_layer`` writes one layer as it is, whiteouts and all, and notes which directories it names (a layer may add
+below a directory that only a lower one describes); ``stack_layers`` puts several on top of one another, with hard
+links. Works as an ordinary user: owners are not set, set-uid bits are dropped, devices and FIFOs are left out, and
 directories stay writable for their owner. Nothing is ever written outside of the destination: links are followed as if
 it were the root.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
+from builder.canonical import canonical_json
 from builder.oci.descriptor import Descriptor
 from builder.oci.layout import Layout
 from builder.oci.manifest import Manifest
 from builder.oci.tar_reader import OPAQUE, WHITEOUT, UnsafeLayer, open_tar, safe_path
 from builder.oci.verify import CHUNK, uncompressed
 
+_ROOT, _DIRECTORIES = "root", "directories.json"
 _MOST_LINKS = 40
 
 
@@ -44,34 +48,37 @@ def unpack_layers(layout: Layout, manifest: Manifest, destination: Path) -> None
 
 
 def unpack_layer(layout: Layout, layer: Descriptor, directory: Path) -> None:
-    """One layer as files below ``directory``. Raises WrongBytes, UnreadableLayer or UnsafeLayer."""
+    """One layer below ``directory``: its files in ``root/``, the modes of the directories that it names in
+    ``directories.json``. Raises WrongBytes, UnreadableLayer or UnsafeLayer."""
+    root, modes = directory / _ROOT, {}
+    root.mkdir()
     chunks = uncompressed(layout.read_blob(layer), layer.media_type)
     with open_tar(chunks) as archive:
         for member in archive:
             try:
-                _unpack_member(archive, member, layer, directory)
+                place = _unpack_member(archive, member, layer, root)
             except _LinkLoop as error:
                 raise UnsafeLayer(digest=layer.digest, path=member.name, reason="behind a loop of links") from error
+            if member.isdir():
+                modes[place.relative_to(root).as_posix()] = (member.mode & 0o1777) | 0o700
     for _ in chunks:  # to the end, where the digest is checked
         pass
+    (directory / _DIRECTORIES).write_bytes(canonical_json(modes))
 
 
-def _unpack_member(archive: tarfile.TarFile, member: tarfile.TarInfo, layer: Descriptor, directory: Path) -> None:
+def _unpack_member(archive: tarfile.TarFile, member: tarfile.TarInfo, layer: Descriptor, root: Path) -> Path:
     path = safe_path(member.name, layer.digest)
     if path == PurePosixPath("."):
-        return
-    place = _place(directory, path)
+        return root
+    place = _place(root, path)
     if member.isdir():
-        if place.is_symlink() or not place.is_dir():
-            _clear(place)
-            place.mkdir()
-        place.chmod((member.mode & 0o1777) | 0o700)
-        return
+        _make_directory(place)
+        return place
     _clear(place)
     if member.issym():
         place.symlink_to(member.linkname)
     elif member.islnk():
-        source = _place(directory, safe_path(member.linkname, layer.digest))
+        source = _place(root, safe_path(member.linkname, layer.digest))
         if source.is_symlink() or not source.is_file():
             raise UnsafeLayer(digest=layer.digest, path=member.name, reason="a hard link to what the layer has not")
         os.link(source, place)
@@ -81,41 +88,55 @@ def _unpack_member(archive: tarfile.TarFile, member: tarfile.TarInfo, layer: Des
             if source_file is not None:
                 shutil.copyfileobj(source_file, out, CHUNK)
         place.chmod((member.mode & 0o777) | 0o400)
+    return place
 
 
 def stack_layers(directories: Sequence[Path], destination: Path) -> None:
     """Apply unpacked layers, lowest first, to ``destination``. Files become hard links, so treat them as read-only."""
     destination.mkdir(parents=True, exist_ok=True)
     for directory in directories:
-        _apply(directory, destination)
+        modes = json.loads((directory / _DIRECTORIES).read_bytes())
+        for name, files, target in _walk(directory / _ROOT, modes, destination):
+            _apply(directory / _ROOT / name, files, target)
+            if str(name) in modes:
+                target.chmod(modes[str(name)])
 
 
-def _apply(layer: Path, destination: Path) -> None:
-    """Put one unpacked layer on top of what is there. Its whiteouts only hide what is below, so they come first.
+def _walk(layer: Path, modes: Mapping[str, int], destination: Path) -> Iterator[tuple[PurePosixPath, list[str], Path]]:
+    """Each directory of an unpacked layer, parents first: its name, what is in it that is no directory, and its place.
 
-    A directory takes the place of a link of the same name, so no parent of ``target`` is a link.
+    A directory that the layer names takes the place of a link; one that it only passes through follows the link.
     """
-    for root, directories, files in os.walk(layer):
-        target = destination / Path(root).relative_to(layer)
-        target.chmod(Path(root).stat().st_mode & 0o7777)
-        for name in files:
-            if name == OPAQUE:
-                for hidden in list(target.iterdir()):
-                    _clear(hidden)
-            elif name.startswith(WHITEOUT):
-                _clear(target / name.removeprefix(WHITEOUT))
-        for name in files:
-            if not name.startswith(WHITEOUT):
-                _clear(target / name)
-                os.link(Path(root, name), target / name, follow_symlinks=False)
-        for name in directories:
-            source, place = Path(root, name), target / name
-            if source.is_symlink():
-                _clear(place)
-                place.symlink_to(source.readlink())
-            elif place.is_symlink() or not place.is_dir():
-                _clear(place)
-                place.mkdir()
+    for found, names, others in os.walk(layer):
+        name = PurePosixPath(Path(found).relative_to(layer).as_posix())
+        target = _place(destination, name / "x").parent
+        yield name, others + [each for each in names if Path(found, each).is_symlink()], target
+        for each in names:
+            if str(name / each) in modes and not Path(found, each).is_symlink():
+                _make_directory(target / each)
+
+
+def _apply(source: Path, names: Sequence[str], target: Path) -> None:
+    """Put the files and links of one directory on top of what is there. Whiteouts come first: they only hide what is
+    below."""
+    for name in names:
+        if name == OPAQUE:
+            for hidden in list(target.iterdir()):
+                _clear(hidden)
+        elif name.startswith(WHITEOUT):
+            _clear(target / name.removeprefix(WHITEOUT))
+    for name in names:
+        if not name.startswith(WHITEOUT):
+            _clear(target / name)
+            os.link(source / name, target / name, follow_symlinks=False)
+
+
+def _make_directory(place: Path) -> None:
+    """A directory as layers imply them (0755, whatever the umask), in the place of anything else."""
+    if place.is_symlink() or not place.is_dir():
+        _clear(place)
+        place.mkdir()
+        place.chmod(0o755)
 
 
 def _place(root: Path, path: PurePosixPath) -> Path:
@@ -138,9 +159,7 @@ def _place(root: Path, path: PurePosixPath) -> Path:
             left[:0] = target.parts
             place = root if target.is_absolute() else place
             continue
-        if not step.is_dir():
-            _clear(step)
-            step.mkdir()
+        _make_directory(step)
         place = step
     return place / path.name
 

@@ -18,11 +18,11 @@ from builder.host.run import SystemRunner
 from builder.host.store import Store
 from builder.host.trees import StagedTree, TreeWriter, merged
 from builder.oci.entry import EntryKind, FileEntry
-from builder.oci.layer_writer import Compression
 from builder.oci.platform import Platform
 from builder.oci.tar_reader import OPAQUE, WHITEOUT, open_tar
 from builder.oci.verify import uncompressed
-from builder.plan.image import ConfigPatch, Healthcheck, ImagePlan, LayerPlan, LayerRole
+from builder.plan.image import ConfigPatch, Healthcheck, ImagePlan, LayerRole
+from builder.plan.layering import plan_layers
 
 
 def make_host(directory: Path, events: EventSink | None = None) -> Host:
@@ -38,7 +38,7 @@ def make_host(directory: Path, events: EventSink | None = None) -> Host:
 
 
 def tiny_program(message: str, *, then_sleep: bool = False) -> bytes:
-    """A static ELF program for Linux on x86-64 that prints a line, and ends or waits for a signal it does not handle."""
+    """A static ELF program for Linux on x86-64 that prints a line, and then ends or waits for ever."""
     text = message.encode() + b"\n"
     sleep = bytes.fromhex("b8220000000f05ebf7")  # pause(), again and again
     leave = bytes.fromhex("b83c00000031ff0f05")  # exit(0)
@@ -78,6 +78,7 @@ def model_tree(directory: Path) -> StagedTree:
     writer.add_file("/models/empty", b"")
     writer.add_directory("/models/nothing", 0o700)
     writer.add_symlink("/models/latest", "digits")
+    writer.add_file("/usr/share/about", b"below a directory of the base")
     return writer.finish()
 
 
@@ -87,10 +88,7 @@ def small_plan(directory: Path) -> tuple[ImagePlan, StagedTree]:
     plan = ImagePlan(
         platform=Platform(os="linux", architecture="amd64"),
         base=None,
-        layers=(
-            LayerPlan(role=LayerRole.BASE, entries=base.entries, compression=Compression.GZIP),
-            LayerPlan(role=LayerRole.MODEL, entries=model.entries, compression=Compression.NONE),
-        ),
+        layers=plan_layers({LayerRole.BASE: base.entries, LayerRole.MODEL: model.entries}),
         config=ConfigPatch(
             env=(("PATH", "/usr/bin"), ("GREETING", 'say "hello", pay $5')),
             entrypoint=("/usr/bin/hello",),
@@ -131,7 +129,7 @@ def file_tree(image: AssembledImage) -> dict[str, SeenFile]:
                     tree = {name: seen for name, seen in tree.items() if hidden not in PurePosixPath(name).parents}
                     tree.pop(str(hidden), None) if path.name != OPAQUE else None
                     continue
-                content = archive.extractfile(member)
+                content = archive.extractfile(member) if member.isreg() else None
                 tree[str(path)] = SeenFile(
                     kind=member.type.decode(),
                     mode=stat.S_IMODE(member.mode),

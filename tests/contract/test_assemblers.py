@@ -1,0 +1,135 @@
+"""One contract for all assemblers: of one plan they make equal file trees and equal settings."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from builder.assemble.docker import DockerAssembler
+from builder.assemble.embedded import EmbeddedAssembler
+from builder.assemble.image import AssembledImage, Assembler
+from builder.host.docker import BuildFailed, DockerEngine, connect
+from builder.oci.layout import Layout
+from builder.oci.validate import validate_image
+from builder.plan.image import LayerRole
+from builder.render.context import write_context
+from tests.support.images import file_tree, make_host, small_plan
+
+ENGINES = pytest.mark.parametrize(
+    "make",
+    ["embedded", pytest.param("buildkit", marks=pytest.mark.docker), pytest.param("legacy", marks=pytest.mark.docker)],
+    indirect=True,
+)
+
+
+def docker_engine() -> DockerEngine:
+    engine = connect()
+    if engine is None:
+        pytest.skip("no Docker engine answers")
+    return engine
+
+
+class LegacyEngine(DockerEngine):
+    """The same engine, asked to build without BuildKit."""
+
+    @property
+    def has_buildkit(self) -> bool:
+        return False
+
+
+@pytest.fixture
+def make(request: pytest.FixtureRequest, tmp_path: Path) -> Assembler:
+    host = make_host(tmp_path)
+    if request.param == "embedded":
+        return EmbeddedAssembler(host)
+    engine = docker_engine()
+    if request.param == "legacy":
+        engine = LegacyEngine(engine._client)
+    return DockerAssembler(host, engine, write_context)
+
+
+def settings(image: AssembledImage) -> dict[str, Any]:
+    """The config without what an engine adds and no container sees."""
+    noise = {"Hostname", "Image", "ArgsEscaped"}
+    return {key: value for key, value in image.config.settings.items() if value and key not in noise}
+
+
+@pytest.fixture
+def reference(tmp_path: Path) -> AssembledImage:
+    plan, tree = small_plan(tmp_path / "reference")
+    return EmbeddedAssembler(make_host(tmp_path / "other")).assemble(plan, tree, tmp_path / "expected")
+
+
+@pytest.fixture(params=[0o022, 0o077])
+def umask(request: pytest.FixtureRequest) -> Iterator[int]:
+    before = os.umask(request.param)
+    yield request.param
+    os.umask(before)
+
+
+@ENGINES
+def test_equal_files_and_settings(make: Assembler, reference: AssembledImage, tmp_path: Path, umask: int) -> None:
+    plan, tree = small_plan(tmp_path / "tree")
+
+    image = make.assemble(plan, tree, tmp_path / "layout")
+
+    assert file_tree(image) == file_tree(reference)
+    assert settings(image) == settings(reference)
+    assert image.config.platform == plan.platform
+    assert image.manifest.annotations == dict(plan.annotations)
+
+
+@ENGINES
+def test_the_image_is_valid_and_alone_in_its_layout(make: Assembler, tmp_path: Path) -> None:
+    plan, tree = small_plan(tmp_path / "tree")
+
+    image = make.assemble(plan, tree, tmp_path / "layout")
+
+    layout = Layout(tmp_path / "layout")
+    found = layout.find(platform=plan.platform)
+    assert found.digest == image.digest
+    validate_image(layout, found)
+    live = {image.digest, image.config.digest, *(layer.descriptor.digest for layer in image.layers)}
+    assert {path.name for path in (tmp_path / "layout/blobs/sha256").iterdir()} == {digest.hex for digest in live}
+
+
+@ENGINES
+def test_layers_have_the_planned_roles_and_compression(make: Assembler, tmp_path: Path) -> None:
+    plan, tree = small_plan(tmp_path / "tree")
+
+    image = make.assemble(plan, tree, tmp_path / "layout")
+
+    assert [layer.role for layer in image.layers] == [LayerRole.BASE, LayerRole.MODEL]
+    assert [layer.descriptor.media_type.rsplit(".", 1)[-1] for layer in image.layers] == ["tar+gzip", "tar"]
+
+
+@ENGINES
+def test_another_image_in_the_layout_stays(make: Assembler, tmp_path: Path) -> None:
+    plan, tree = small_plan(tmp_path / "tree")
+    first = make.assemble(plan, tree, tmp_path / "layout")
+    layout = Layout(tmp_path / "layout")
+    kept = layout.write_image(first.manifest, first.config, layout.blob_path, reference="kept:1")
+
+    make.assemble(plan, tree, tmp_path / "layout")
+
+    validate_image(layout, layout.find("kept:1"))
+    assert layout.find("kept:1").digest == kept.digest
+
+
+@pytest.mark.docker
+def test_a_failed_build_shows_the_engine_s_own_lines(tmp_path: Path) -> None:
+    def broken(plan: object, tree: object, directory: Path) -> None:
+        directory.mkdir(parents=True)
+        (directory / "Dockerfile").write_text("FROM scratch\nCOPY nowhere /\n")
+
+    plan, tree = small_plan(tmp_path / "tree")
+    assembler = DockerAssembler(make_host(tmp_path), docker_engine(), broken)
+
+    with pytest.raises(BuildFailed, match=r"(?s)not found.*COPY nowhere"):
+        assembler.assemble(plan, tree, tmp_path / "layout")
+
+    assert not (tmp_path / "layout").exists()
