@@ -101,7 +101,7 @@ class ServerSettings:
     grace_seconds: float = 25.0
     max_body_bytes: int = 64 << 20
     threads: int = 0
-    queue: int = 1024
+    queue: int = 512
 
     def to_json(self) -> dict[str, object]:
         return {

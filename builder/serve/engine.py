@@ -205,6 +205,7 @@ def _compare(model: Model, case: Golden, tensor: Tensor, result: Array) -> None:
         )
     tolerance = model.folder.manifest.get("tolerance")
     if isinstance(tolerance, dict) and tensor.datatype not in ("BYTES", "BF16"):
+        tolerance = tolerance.get("outputs", {}).get(tensor.name, tolerance)
         absolute, relative = float(tolerance.get("absolute", 0)), float(tolerance.get("relative", 0))
         if not np.allclose(result, expected, rtol=relative, atol=absolute, equal_nan=True):
             raise ModelUnusable(f"{where} differs by more than the tolerance.")

@@ -11,6 +11,7 @@ from pathlib import PurePosixPath
 from builder.canonical import readable_json
 from builder.host.trees import TreeWriter
 from builder.model.golden import write_case
+from builder.model.manifest import ServerSettings
 from builder.plan.image import ConfigPatch, Healthcheck
 from builder.resources import server_source_directory
 from builder.servers.server import PackedModel
@@ -70,6 +71,7 @@ class HttpServer:
                 # numpy's BLAS is not used for inference; one thread saves 80 ms of CPU at start (measured).
                 ("OPENBLAS_NUM_THREADS", "1"),
                 ("MBUILD_MODELS", str(MODELS)),
+                *_environ(model.manifest.server),
             ),
             entrypoint=(python, "-m", "mbuild_serve"),
             cmd=("serve",),
@@ -79,3 +81,15 @@ class HttpServer:
             labels=(),
             healthcheck=Healthcheck(test=(python, "-m", "mbuild_serve", "health")),
         )
+
+
+def _environ(settings: ServerSettings) -> tuple[tuple[str, str], ...]:
+    """The server's variables (builder/serve/settings.py) for what model.yaml sets otherwise than the default."""
+    default = ServerSettings()
+    variables = (
+        ("MBUILD_GRACE_SECONDS", settings.grace_seconds, default.grace_seconds),
+        ("MBUILD_MAX_BODY", settings.max_body_bytes, default.max_body_bytes),
+        ("MBUILD_THREADS", settings.threads, default.threads),
+        ("MBUILD_QUEUE", settings.queue, default.queue),
+    )
+    return tuple((name, str(value)) for name, value, usual in variables if value != usual)
