@@ -42,7 +42,7 @@ def make_certificate(directory: Path, *, days: int = 30) -> ServerCertificate:
         .sign(key, hashes.SHA256())
     )
     directory.mkdir(parents=True, exist_ok=True)
-    made = ServerCertificate(directory / "ca.crt", directory / "server.key")
+    made = ServerCertificate(directory / "ca.crt", directory / "server-key.pem")
     made.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
     made.key.touch(mode=0o600)
     made.key.write_bytes(
