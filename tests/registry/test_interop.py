@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import base64
 import json
+import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from builder.host import Host
+from builder.oci.layer_writer import Compression
 from builder.oci.layout import Layout
 from builder.oci.reference import PinnedReference
 from builder.registry.push import push
@@ -63,8 +66,21 @@ def test_skopeo_inspects_the_layout(image: PushedImage) -> None:
     assert (seen["Digest"], seen["Architecture"]) == (str(image.layout.find().digest), "amd64")
 
 
-def test_crane_validates_every_layer(image: PushedImage, login: dict[str, str]) -> None:
-    run_tool("crane", "validate", "--remote", str(image.reference), env=login)
+def test_crane_validates_and_exports_it(image: PushedImage, login: dict[str, str], tmp_path: Path) -> None:
+    """A full ``crane validate`` takes every layer for gzip (go-containerregistry pkg/v1/validate/layer.go), so plain
+    layers are checked by ``export``, which reads and verifies each."""
+    run_tool("crane", "validate", "--fast", "--remote", str(image.reference), env=login)
+    run_tool("crane", "export", str(image.reference), str(tmp_path / "rootfs.tar"), env=login)
+    with tarfile.open(tmp_path / "rootfs.tar") as rootfs:
+        assert any(name.startswith("model/") for name in rootfs.getnames())
+
+
+def test_crane_validates_every_gzip_layer(
+    registry: RealRegistry, make_host: Callable[..., Host], login: dict[str, str], tmp_path: Path
+) -> None:
+    layout = tiny_layout(tmp_path, weights_as=Compression.GZIP)
+    pushed = push(layout, registry.fresh("gzip"), make_host(environ=registry.environ))
+    run_tool("crane", "validate", "--remote", str(pushed.reference), env=login)
 
 
 def test_syft_finds_the_packages(image: PushedImage) -> None:

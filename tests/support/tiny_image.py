@@ -19,7 +19,12 @@ STATUS = b"Package: tiny\nStatus: install ok installed\nVersion: 1.0-1\nArchitec
 
 
 def tiny_layout(
-    directory: Path, *, platform: Platform = AMD64, weights: bytes = bytes(range(256)) * 64, base_name: str = ""
+    directory: Path,
+    *,
+    platform: Platform = AMD64,
+    weights: bytes = bytes(range(256)) * 64,
+    weights_as: Compression = Compression.NONE,
+    base_name: str = "",
 ) -> Layout:
     """An OCI layout in ``directory`` with (after several calls: one more) image."""
     files = {"etc/os-release": OS_RELEASE, "var/lib/dpkg/status.d/tiny": STATUS}
@@ -27,7 +32,7 @@ def tiny_layout(
     blobs.mkdir(parents=True, exist_ok=True)
     written = [
         _layer({PurePosixPath("/", name): content for name, content in files.items()}, Compression.GZIP, blobs),
-        _layer({PurePosixPath("/model/weights.bin"): weights}, Compression.NONE, blobs),
+        _layer({PurePosixPath("/model/weights.bin"): weights}, weights_as, blobs),
     ]
     config = ImageConfig.build(
         platform=platform,
