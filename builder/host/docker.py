@@ -57,7 +57,8 @@ class ContainerSpec:
     """How to start a container as production would: no capability, no new privileges, no way out to a network.
 
     ``image`` is an image id or reference; ``port`` the TCP port to reach; ``tmpfs`` the paths that stay writable below
-    a read-only root; ``memory_bytes`` also bounds swap. An empty ``command`` or ``user`` leaves the image's own.
+    a read-only root, of ``tmpfs_bytes`` each; ``memory_bytes`` also bounds swap. An empty ``command`` or ``user``
+    leaves the image's own.
     """
 
     image: str
@@ -67,6 +68,8 @@ class ContainerSpec:
     read_only: bool = True
     memory_bytes: int | None = None
     tmpfs: tuple[str, ...] = ("/tmp",)  # noqa: S108 - a path inside the container
+    tmpfs_bytes: int | None = None
+    pids: int | None = None
     env: tuple[tuple[str, str], ...] = ()
 
 
@@ -95,8 +98,9 @@ def _fail(action: str, error: Exception) -> NoReturn:
 class Container:
     """A started container. Whoever started it calls ``remove``."""
 
-    def __init__(self, inner: Any, address: tuple[str, int]) -> None:
+    def __init__(self, inner: Any, address: tuple[str, int], *, here: bool = False) -> None:
         self._inner = inner
+        self._here = here
         self.id: str = inner.id
         self.address = address
         self._peak = 0
@@ -128,6 +132,12 @@ class Container:
         seen = (int(memory.get("max_usage") or 0), int(memory.get("usage") or 0), _cgroup_peak(self.id))
         self._peak = max(self._peak, *seen)
         return self._peak or None
+
+    def pid(self) -> int | None:
+        """Its first process, as this machine numbers it; None when it has ended or runs on another machine."""
+        with _mapped("inspect a container"):
+            self._inner.reload()
+        return int(self._inner.attrs["State"]["Pid"]) or None if self._here else None
 
     def stop(self, grace_seconds: int = 10) -> int:
         """SIGTERM (the image's stop signal), after the grace SIGKILL; the exit code."""
@@ -244,7 +254,7 @@ class DockerEngine:
         """Start a container that can be reached at ``address`` from here and can itself reach nothing."""
         with _mapped("start a container"):
             direct = self._containers_are_routed
-            network = self._network(direct)
+            network, size = self._network(direct), spec.tmpfs_bytes
             publish_on = "0.0.0.0" if self._remote_host else "127.0.0.1"  # noqa: S104 - the only way to a remote engine
             inner = self._client.containers.create(
                 spec.image,
@@ -252,7 +262,8 @@ class DockerEngine:
                 user=spec.user or None,
                 environment=dict(spec.env),
                 read_only=spec.read_only,
-                tmpfs=dict.fromkeys(spec.tmpfs, "rw,noexec,nosuid,nodev"),
+                tmpfs=dict.fromkeys(spec.tmpfs, "rw,noexec,nosuid,nodev" + (f",size={size}" if size else "")),
+                pids_limit=spec.pids,
                 mem_limit=spec.memory_bytes,
                 memswap_limit=spec.memory_bytes,
                 cap_drop=["ALL"],
@@ -264,7 +275,8 @@ class DockerEngine:
             try:
                 inner.start()
                 inner.reload()
-                return Container(inner, self._address(inner.attrs["NetworkSettings"], network, spec.port))
+                address = self._address(inner.attrs["NetworkSettings"], network, spec.port)
+                return Container(inner, address, here=direct)
             except BaseException:
                 inner.remove(force=True, v=True)
                 raise

@@ -23,11 +23,11 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 SELF_CONTAINED = ("serve", "convert/workers")
 DOORS = {
     "subprocess": ("host/run.py",),
-    "socket": ("host/ports.py", "probe/sandbox.py", "probe/sandbox_init.py"),
+    "socket": ("host/ports.py", "probe/sandbox/"),
     "requests": ("host/http.py",),
     "urllib.request": (),
     "http.client": (),
-    "time": ("host/clock.py",),
+    "time": ("host/clock.py", "probe/sandbox/"),
     "datetime": ("host/clock.py",),
     "tempfile": ("host/fs.py", "host/store.py"),
     "docker": ("host/docker.py",),

@@ -1,0 +1,94 @@
+"""Are all shared libraries in the image that its programs and extension modules ask the loader for (ld.so(8))?
+
+Searched as glibc does, but for the inherited RPATH and for ``$LIB`` and ``$PLATFORM``: LD_LIBRARY_PATH, the file's own
+RUNPATH or RPATH with ``$ORIGIN``, ``/etc/ld.so.conf``, the default directories. A name that any file of the image has
+loaded before would also do; such plugins are named in ``OPTIONAL_PLUGINS``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from builder.oci.entry import EntryKind
+from builder.oci.platform import Platform
+from builder.probe.contents import ImageContents, ImageFile
+from builder.probe.elf import ElfFacts
+
+DRIVER_LIBRARIES = frozenset({"libcuda.so.1", "libnvidia-ml.so.1", "libnvidia-ptxjitcompiler.so.1", "libnvcuvid.so.1"})
+"""Libraries of the GPU driver: the container toolkit brings them at run time, an image never has them."""
+
+OPTIONAL_PLUGINS = frozenset({"libonnxruntime_providers_tensorrt.so"})
+"""Files that are loaded on demand only, by whoever has what they need."""
+
+_ARCHITECTURES = {"amd64": ("EM_X86_64", "x86_64-linux-gnu"), "arm64": ("EM_AARCH64", "aarch64-linux-gnu")}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LibraryProblem:
+    """``file`` (in layer ``layer``) cannot be loaded; ``problem`` is a phrase such as "needs libfoo.so.1"."""
+
+    file: PurePosixPath
+    layer: int
+    problem: str
+
+
+def library_problems(
+    contents: ImageContents, platform: Platform, library_path: str, allowed: frozenset[str] = DRIVER_LIBRARIES
+) -> tuple[LibraryProblem, ...]:
+    """Every program and shared object that the loader could not load; ``library_path`` is LD_LIBRARY_PATH."""
+    machine, triplet = _ARCHITECTURES.get(platform.architecture, ("", ""))
+    directories = [*_paths(library_path), *_configured(contents), *_defaults(triplet)]
+    found = []
+    for file in contents.files.values():
+        if file.elf is None or file.path.name in OPTIONAL_PLUGINS:
+            continue
+        for problem in _problems(contents, file, file.elf, machine, directories, allowed):
+            found.append(LibraryProblem(file=file.path, layer=file.layer, problem=problem))
+    return tuple(sorted(found, key=lambda item: (item.file, item.problem)))
+
+
+def _problems(
+    contents: ImageContents,
+    file: ImageFile,
+    elf: ElfFacts,
+    machine: str,
+    directories: list[PurePosixPath],
+    allowed: frozenset[str],
+) -> Iterator[str]:
+    if machine and elf.machine != machine:
+        yield f"is built for {elf.machine}, not for {machine}"
+        return
+    if elf.interpreter and not _is_file(contents, PurePosixPath(elf.interpreter)):
+        yield f"needs the loader {elf.interpreter}"
+    own = [_expanded(entry, file.path.parent) for entry in elf.search]
+    for name in elf.needed:
+        places = [PurePosixPath(name)] if "/" in name else [place / name for place in (*own, *directories)]
+        if name not in allowed and not any(_is_file(contents, place) for place in places):
+            yield f"needs {name}"
+
+
+def _is_file(contents: ImageContents, path: PurePosixPath) -> bool:
+    found = contents.resolve(path)
+    return found is not None and found.kind is EntryKind.FILE
+
+
+def _expanded(entry: str, origin: PurePosixPath) -> PurePosixPath:
+    return PurePosixPath(entry.replace("${ORIGIN}", str(origin)).replace("$ORIGIN", str(origin)))
+
+
+def _paths(text: str) -> list[PurePosixPath]:
+    return [PurePosixPath(part) for part in text.split(":") if part.startswith("/")]
+
+
+def _configured(contents: ImageContents) -> list[PurePosixPath]:
+    """The directories that ldconfig would put into its cache (ldconfig(8))."""
+    texts = [raw.decode(errors="replace") for path, raw in sorted(contents.kept.items()) if path.suffix == ".conf"]
+    lines = [line.partition("#")[0].strip() for text in texts for line in text.splitlines()]
+    return [PurePosixPath(line) for line in lines if line.startswith("/")]
+
+
+def _defaults(triplet: str) -> list[PurePosixPath]:
+    names = [f"/lib/{triplet}", f"/usr/lib/{triplet}"] if triplet else []
+    return [PurePosixPath(name) for name in (*names, "/lib64", "/usr/lib64", "/lib", "/usr/lib")]

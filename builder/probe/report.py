@@ -1,0 +1,149 @@
+"""The whole probe: static checks, start, replay, measurements, stop. ``ProbeReport`` is what it gives; what is wrong
+is a ProbeError (exit code 9), with the container's last log lines once it has started."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import dataclass
+
+from builder.errors import ProbeError
+from builder.events import Warned
+from builder.host import Host
+from builder.probe.cases import ModelCases, carried_cases
+from builder.probe.checks import Check, Finding, static_checks
+from builder.probe.contents import read_contents
+from builder.probe.replay import Form, Latency, Replay, measure, replay, wait_until_ready
+from builder.probe.runner import ImageRunner, Limits, ProbedImage, RunningImage
+
+_MOST_LISTED = 10
+_READ_ONLY = "Read-only file system"
+
+
+class CheckFailed(ProbeError):
+    code = "check-failed"
+    message = "the image breaks the rule {check}:\n{findings}"
+    hint = "docs/security.md says what each rule is for and which part of a build decides it"
+
+
+class NotStopping(ProbeError):
+    code = "not-stopping"
+    message = "SIGTERM did not end the container well within {grace:g} s ({ending}); its last lines:\n{log}"
+    hint = "the server must handle SIGTERM as process 1, finish what it has begun and exit with 0"
+
+
+class Died(ProbeError):
+    code = "container-died"
+    message = "the container ended while it was in use ({ending}); its last lines:\n{log}"
+    hint = "the lines above are the server's own; a memory limit that is too low also ends it"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProbeReport:
+    """A probe that went well. Times in seconds unless the name says ms, sizes in bytes. ``memory_limit`` says what
+    enforced the limit and counted the peak: a cgroup, the engine, or rlimit (best effort; the peak is the resident
+    set). ``peak_memory_bytes`` is None where nothing tells."""
+
+    runner: str
+    ready_seconds: float
+    cases: tuple[Replay, ...]
+    latency_json: Latency
+    latency_binary: Latency
+    peak_memory_bytes: int | None
+    memory_limit: str
+    stop_seconds: float
+    exit_code: int
+    checks: tuple[Check, ...]
+
+    @property
+    def latency(self) -> Latency:
+        """With the binary extension, which costs the least."""
+        return self.latency_binary
+
+    def to_json(self) -> dict[str, object]:
+        return {
+            "runner": self.runner,
+            "ready_seconds": round(self.ready_seconds, 3),
+            "cases": [case.to_json() for case in self.cases],
+            "latency": {"json": self.latency_json.to_json(), "binary": self.latency_binary.to_json()},
+            "peak_memory_bytes": self.peak_memory_bytes,
+            "memory_limit": self.memory_limit,
+            "stop_seconds": round(self.stop_seconds, 3),
+            "exit_code": self.exit_code,
+            "checks": [check.to_json() for check in self.checks],
+        }
+
+
+def probe(
+    image: ProbedImage, runner: ImageRunner, cases: tuple[ModelCases, ...], limits: Limits, host: Host
+) -> ProbeReport:
+    """Check, run, replay and stop an image; ``cases`` empty: those that the image carries.
+
+    Raises a ProbeError for the first thing that is wrong, ToolMissing where this machine cannot run it.
+    """
+    contents = read_contents(image.layout, image.manifest)
+    checks = static_checks(image, contents)
+    _require(checks, host)
+    cases = cases or carried_cases(contents)
+    with closing(runner.start(image, limits)) as running:
+        ready = wait_until_ready(running, limits, host.clock)
+        replays = replay(running, cases)
+        latency = measure(running, cases, host.clock)
+        peak = running.peak_memory()
+        behaviour = _behaviour(running)
+        seconds, code = _stop(running, limits, host)
+        checks += (behaviour, _writes(running))
+        _require(checks[-2:], host)
+        return ProbeReport(
+            runner=runner.name,
+            ready_seconds=ready,
+            cases=replays,
+            latency_json=latency[Form.JSON],
+            latency_binary=latency[Form.BINARY],
+            peak_memory_bytes=peak,
+            memory_limit=running.memory_limit,
+            stop_seconds=seconds,
+            exit_code=code,
+            checks=checks,
+        )
+
+
+def _require(checks: tuple[Check, ...], host: Host) -> None:
+    """Raise CheckFailed for the first rule that is broken by us; warn where a base image of others breaks one."""
+    for check in checks:
+        if not check.passed:
+            ours = [finding for finding in check.findings if not finding.foreign]
+            raise CheckFailed(check=check.name, findings=_listed(ours))
+        if check.findings:
+            message = f"the base image breaks the rule {check.name}: {check.findings[0].text}"
+            host.events.emit(Warned(message=message, hint=f"{len(check.findings)} findings; see the report"))
+
+
+def _listed(findings: list[Finding]) -> str:
+    lines = [f"- {finding.text}" for finding in findings[:_MOST_LISTED]]
+    if len(findings) > _MOST_LISTED:
+        lines.append(f"- and {len(findings) - _MOST_LISTED} more")
+    return "\n".join(lines)
+
+
+def _behaviour(running: RunningImage) -> Check:
+    attempts = running.outbound_attempts()
+    text = f"it tried {attempts} times to reach an address outside or to look up a name"
+    return Check(name="no-outbound", findings=(Finding(text=text),) if attempts else ())
+
+
+def _writes(running: RunningImage) -> Check:
+    """The root is read-only, so nothing was written; what tried to says so in the log, if anywhere."""
+    lines = [line for line in running.log(lines=1000).splitlines() if _READ_ONLY in line]
+    return Check(name="no-writes", findings=tuple(Finding(text=f"it logged: {line}") for line in lines))
+
+
+def _stop(running: RunningImage, limits: Limits, host: Host) -> tuple[float, int]:
+    state = running.state()
+    if not state.running:
+        raise Died(ending=state.ending, log=running.log())
+    begun = host.clock.monotonic()
+    code = running.stop(limits.grace_seconds)
+    seconds = host.clock.monotonic() - begun
+    if code != 0:
+        raise NotStopping(grace=limits.grace_seconds, ending=f"exit code {code}", log=running.log())
+    return seconds, code

@@ -1,0 +1,117 @@
+"""What a probe asks of a runner: one image, started as production would, on a loopback port.
+
+Both runners hold the same terms: a read-only root with a tmpfs at /tmp, the image's own user, no capability, no new
+privilege, a memory limit, and no network but the published port.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from builder.errors import ProbeError
+from builder.oci.config import ImageConfig
+from builder.oci.layout import Layout
+from builder.oci.manifest import Manifest
+
+_DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class Unstartable(ProbeError):
+    code = "image-cannot-start"
+    message = "the image for {platform} does not start: it cannot {step}: {reason}"
+    hint = "look at the entrypoint, the working directory and the platform of the image (`mbuild plan` shows them)"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limits:
+    """What a container gets: ``memory_bytes`` (swap included), at most ``pids`` processes, a tmpfs of ``tmp_bytes``,
+    ``ready_seconds`` from its start until it must be ready and ``grace_seconds`` from SIGTERM to its end. ``port`` is
+    the server's own."""
+
+    memory_bytes: int = 2 << 30
+    pids: int = 512
+    tmp_bytes: int = 64 << 20
+    grace_seconds: float = 30.0
+    ready_seconds: float = 60.0
+    port: int = 8000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProbedImage:
+    """An image in a layout. ``engine_name`` is its name or id in the Docker engine, where it is loaded; the lowest
+    ``base_layers`` layers were made by others, so findings in them are theirs and only warned about."""
+
+    layout: Layout
+    manifest: Manifest
+    config: ImageConfig
+    engine_name: str = ""
+    base_layers: int = 0
+
+    @property
+    def argv(self) -> tuple[str, ...]:
+        settings = self.config.settings
+        return (*(settings.get("Entrypoint") or ()), *(settings.get("Cmd") or ()))
+
+    @property
+    def env(self) -> tuple[tuple[str, str], ...]:
+        """The image's environment, with the PATH that engines give where it has none."""
+        listed = dict(str(item).partition("=")[::2] for item in self.config.settings.get("Env") or ())
+        return tuple({"PATH": _DEFAULT_PATH, **listed}.items())
+
+    @property
+    def user(self) -> str:
+        return str(self.config.settings.get("User") or "")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunState:
+    """Whether the container runs; else its ``exit_code`` and whether the kernel killed it for lack of memory."""
+
+    running: bool
+    exit_code: int | None = None
+    out_of_memory: bool = False
+
+    @property
+    def ending(self) -> str:
+        """How it ended, in words."""
+        limit = ", killed at its memory limit" if self.out_of_memory else ""
+        return f"exit code {self.exit_code}{limit}"
+
+
+class RunningImage(Protocol):
+    """A started container. ``started`` is on the host's monotonic clock; ``memory_limit`` says what enforces it."""
+
+    address: tuple[str, int]
+    started: float
+    memory_limit: str
+
+    def log(self, lines: int = 20) -> str:
+        """Its last lines of stdout and stderr."""
+        ...
+
+    def state(self) -> RunState: ...
+
+    def peak_memory(self) -> int | None:
+        """The most bytes it has used so far, while it runs; None where nothing tells."""
+        ...
+
+    def outbound_attempts(self) -> int | None:
+        """How often it tried to reach an address outside or to look a name up; None where nothing tells."""
+        ...
+
+    def stop(self, grace_seconds: float) -> int:
+        """SIGTERM, and SIGKILL after the grace; the exit code (137 when it had to be killed)."""
+        ...
+
+    def close(self) -> None:
+        """Remove everything that belongs to it."""
+        ...
+
+
+class ImageRunner(Protocol):
+    """Starts images. Raises ToolMissing where this machine cannot, Unstartable where the image is at fault."""
+
+    name: str
+
+    def start(self, image: ProbedImage, limits: Limits) -> RunningImage: ...
