@@ -1,0 +1,95 @@
+"""Isolated Python environments of this machine for workers, made by uv once and kept in the cache.
+
+An environment holds exactly the wheels that its specification pins, nothing that they would like beside them, and
+mbuild's own environment is never touched. Its key is its pins and this machine's Python, so a change of either makes
+another one and the old one stays valid for whoever runs it.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from packaging.requirements import InvalidRequirement, Requirement
+
+from builder.canonical import content_key
+from builder.errors import ResolutionError
+from builder.events import StepFinished, StepStarted
+from builder.host import Host
+from builder.host.fs import remove_tree
+from builder.host.uv import run_uv
+
+REVISION = 1
+"""Bumped by hand when the same pins would give another environment."""
+
+
+class UnpinnedRequirement(ResolutionError):
+    code = "unpinned-requirement"
+    message = "the environment {environment} asks for {requirement!r}, which is not one exact version"
+    hint = "write NAME==VERSION; an environment must be the same tomorrow"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EnvironmentSpec:
+    """``requirements`` is the whole closure as ``name==version``; dependencies are not followed."""
+
+    name: str
+    requirements: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        for text in self.requirements:
+            if not _is_pin(text):
+                raise UnpinnedRequirement(environment=self.name, requirement=text)
+
+    @property
+    def key(self) -> str:
+        """Of everything that decides what the environment is on this machine."""
+        return content_key(
+            {
+                "requirements": sorted(self.requirements),
+                "python": [platform.python_implementation(), sys.version, str(_base_python())],
+                "machine": [sys.platform, platform.machine()],
+                "revision": REVISION,
+            }
+        )
+
+
+def ensure_environment(spec: EnvironmentSpec, host: Host) -> Path:
+    """The Python of the environment, made where it is not there yet. Raises what ``run_uv`` raises."""
+    directory = host.store.root / "directories" / "environments" / spec.key
+    if _python(directory).exists():
+        return _python(directory)
+    remove_tree(directory)  # one whose Python was uninstalled since
+    step, began = f"environment {spec.name}", host.clock.monotonic()
+    host.events.emit(StepStarted(step=step, detail=", ".join(spec.requirements)))
+    made = host.store.directory("environments", spec.key, lambda path: _make(spec, path, host))
+    host.events.emit(StepFinished(step=step, seconds=host.clock.monotonic() - began, cached=False))
+    return _python(made)
+
+
+def _make(spec: EnvironmentSpec, path: Path, host: Host) -> None:
+    """``--relocatable``, since the directory is renamed into its place when it is whole."""
+    base = ("--python", str(_base_python()), "--no-python-downloads")
+    run_uv(("venv", str(path), *base, "--relocatable", "--no-project", "--allow-existing"), host)
+    install = ("pip", "install", "--python", str(_python(path)), "--no-deps", "--only-binary", ":all:")
+    run_uv((*install, "--compile-bytecode", *spec.requirements), host, timeout=3600)
+
+
+def _python(directory: Path) -> Path:
+    return directory / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+def _base_python() -> Path:
+    """The Python behind the one that runs mbuild, not the virtual environment's."""
+    return Path(getattr(sys, "_base_executable", None) or sys.executable).resolve()
+
+
+def _is_pin(text: str) -> bool:
+    try:
+        specifiers = list(Requirement(text).specifier)
+    except InvalidRequirement:
+        return False
+    return len(specifiers) == 1 and specifiers[0].operator == "==" and "*" not in specifiers[0].version

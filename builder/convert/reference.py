@@ -1,0 +1,119 @@
+"""What the model itself answers: golden cases run through onnxruntime in an environment of its own.
+
+The same pins answer on every machine; the answers are kept in the store by everything that decides them, so that a
+warm build asks nobody. Refuses what onnxruntime refuses, in its own words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from types import MappingProxyType
+
+from builder.canonical import content_key
+from builder.convert.envs import EnvironmentSpec, ensure_environment
+from builder.convert.worker import WorkerFailed, WorkerJob, run_worker
+from builder.errors import ConversionError
+from builder.host import Host
+from builder.host.fs import link_or_copy, temporary_directory
+from builder.model.golden import GoldenCase, read_case, write_case
+from builder.model.source import ModelArtifact
+from builder.oci.digest import Digest
+
+REVISION = 1
+"""Bumped by hand when the same model and cases would get other answers, e.g. when the worker changes."""
+
+REFERENCE = EnvironmentSpec(name="onnx-reference", requirements=("numpy==2.4.6", "onnxruntime==1.31.1"))
+"""numpy 2.4 is the newest for Python 3.11; the wheels exist for 3.11 to 3.14."""
+
+TOOLS: Mapping[str, str] = MappingProxyType(
+    {f"reference.{pin.partition('==')[0]}": pin.partition("==")[2] for pin in REFERENCE.requirements}
+    | {"reference": str(REVISION)}
+)
+"""What a lock says about whoever answered the golden cases."""
+
+
+class ModelNotRunnable(ConversionError):
+    code = "model-not-runnable"
+    message = "onnxruntime does not load the model ({kind}): {reason}"
+    hint = "{advice}"
+
+
+class CaseNotAnswered(ConversionError):
+    code = "case-not-answered"
+    message = "onnxruntime loads the model but does not answer its cases ({kind}): {reason}"
+    hint = "check the golden cases against the model's inputs with `mbuild plan`; names, datatypes and shapes must fit"
+
+
+_ADVICE: Mapping[str, str] = MappingProxyType(
+    {
+        "unsupported-opset": "export the model again with a lower opset, or convert it with onnx.version_converter",
+        "unsupported-operator": "the model uses an operator that onnxruntime does not have; export it without that one",
+        "missing-file": "put the files with external data beside the model, below the same directory",
+        "bad-model": "check it with onnx.checker.check_model; the file may be truncated",
+    }
+)
+
+
+def answer_cases(model: ModelArtifact, cases: tuple[GoldenCase, ...], host: Host) -> tuple[GoldenCase, ...]:
+    """The cases with the model's own outputs; what they had as outputs is not looked at.
+
+    Raises ModelNotRunnable, CaseNotAnswered, WorkerCrashed or WorkerTimeout, and what making the environment raises.
+    """
+    asked = tuple(write_case(replace(case, outputs={})) for case in cases)
+    directory = host.store.directory("answers", _key(model, asked), lambda path: _ask(model, asked, path, host))
+    answers = (read_case(directory / f"{number}.npz").outputs for number in range(len(cases)))
+    return tuple(replace(case, outputs=outputs) for case, outputs in zip(cases, answers, strict=True))
+
+
+def _key(model: ModelArtifact, asked: tuple[bytes, ...]) -> str:
+    return content_key(
+        {
+            "model": [[str(path), str(digest)] for path, _, digest in model.files],
+            "cases": [str(Digest.of(content)) for content in asked],
+            "pins": sorted(REFERENCE.requirements),
+            "revision": REVISION,
+        }
+    )
+
+
+def _ask(model: ModelArtifact, asked: tuple[bytes, ...], directory: Path, host: Host) -> None:
+    """Run the worker; it writes ``N.npz`` with the outputs of case N into ``directory``."""
+    python = ensure_environment(REFERENCE, host)
+    with temporary_directory(host.store.root / "scratch", prefix="reference-") as scratch:
+        cases = []
+        for number, content in enumerate(asked):
+            (scratch / f"{number}.npz").write_bytes(content)
+            cases.append({"inputs": str(scratch / f"{number}.npz"), "outputs": str(directory / f"{number}.npz")})
+        request = {"model": str(_laid_out(model, scratch / "model")), "cases": cases}
+        try:
+            run_worker(WorkerJob(worker="onnx_reference", python=python, request=request, scratch=scratch), host)
+        except WorkerFailed as error:
+            raise _told(error) from error
+
+
+def _told(error: WorkerFailed) -> ConversionError:
+    kind, reason = str(error.facts["kind"]), error.facts["reason"]
+    if kind in _ADVICE:
+        return ModelNotRunnable(kind=kind, reason=reason, advice=_ADVICE[kind])
+    return CaseNotAnswered(kind=kind, reason=reason)
+
+
+def _laid_out(model: ModelArtifact, directory: Path) -> Path:
+    """The graph, with its external data where it looks for them: as they lie, or linked together in ``directory``."""
+    graph = model.files[0][0]
+    if len(model.files) == 1:
+        return model.graph.absolute()
+    top = _top(model.graph, graph)
+    if top is not None and all(path == top.joinpath(*name.parts) for name, path, _ in model.files):
+        return model.graph.absolute()
+    for name, path, _ in model.files:
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
+        link_or_copy(path, directory / name)
+    return directory / graph
+
+
+def _top(path: Path, name: PurePosixPath) -> Path | None:
+    """The directory below which ``path`` is called ``name``."""
+    return path.parents[len(name.parts) - 1] if path.parts[-len(name.parts) :] == name.parts else None

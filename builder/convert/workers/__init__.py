@@ -1,0 +1,1 @@
+"""Single files that run inside isolated environments; they import nothing of mbuild."""
