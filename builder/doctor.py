@@ -11,7 +11,7 @@ import uv
 
 from builder.errors import MbuildError
 from builder.host import Host
-from builder.host.docker import DockerEngine
+from builder.host.docker import DockerEngine, connect
 from builder.host.run import Command
 
 
@@ -39,7 +39,7 @@ NEEDED_BYTES = 3 << 30
 
 def examine(host: Host) -> tuple[Finding, ...]:
     """Look at the machine. Takes a second or two; changes nothing."""
-    engine = DockerEngine.connect(host.environ)
+    engine = connect(host.environ)
     return (
         _python(),
         _uv(host),
@@ -51,9 +51,7 @@ def examine(host: Host) -> tuple[Finding, ...]:
 
 def _python() -> Finding:
     version = ".".join(map(str, sys.version_info[:3]))
-    if sys.version_info >= (3, 11):
-        return Finding(name="python", verdict=Verdict.OK, seen=version)
-    return Finding(name="python", verdict=Verdict.MISSING, seen=version, mend="install Python 3.11 or later")
+    return Finding(name="python", verdict=Verdict.OK, seen=version)
 
 
 def _uv(host: Host) -> Finding:

@@ -6,6 +6,7 @@ Every function takes the tree that is being written and adds to it; none reads t
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import PurePosixPath
 
 from builder.base.deb import PackageFile, image_path
@@ -99,7 +100,7 @@ def extend_os_release(writer: TreeWriter, image: BaseImage) -> None:
 
 
 def add_package_records(writer: TreeWriter, packages: list[PackageFile]) -> None:
-    """/var/lib/dpkg/status.d: a control stanza for each package and the md5sums of those of its files that are here,
+    """/var/lib/dpkg/status.d: a control stanza for each package, and the md5sums of those of its files that are here,
     so that scanners know what is installed (the layout of Google's distroless images, which they all read)."""
     for package in packages:
         stanza = package.control.strip("\n")
@@ -112,9 +113,12 @@ def add_package_records(writer: TreeWriter, packages: list[PackageFile]) -> None
 
 
 def _is_here(line: str, writer: TreeWriter) -> bool:
-    _, _, name = line.partition("  ")
+    """Whether the file of an md5sums line is in the tree as it was packaged (os-release, for one, is not)."""
+    expected, _, name = line.partition("  ")
     entry = writer.entries.get(image_path(name)) if name else None
-    return entry is not None and entry.kind is EntryKind.FILE
+    if entry is None or entry.kind is not EntryKind.FILE:
+        return False
+    return hashlib.md5(writer.read(entry.path), usedforsecurity=False).hexdigest() == expected
 
 
 def _lines(lines: list[str]) -> bytes:

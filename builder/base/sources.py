@@ -8,12 +8,14 @@ serves is verified by signature and digest anyway.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from builder.base.deb822 import parse_stanzas
 
+_LINE = re.compile(r"deb\s+(?:\[[^]]*\]\s*)?(\S+\s+\S+\s+\S.*)")
 APT_DIRECTORY = Path("/etc/apt")
 
 
@@ -29,15 +31,10 @@ def parse_sources(text: str) -> Iterator[tuple[str, frozenset[str]]]:
 def parse_list(text: str) -> Iterator[tuple[str, frozenset[str]]]:
     """(URI, components) of each ``deb [options] uri suite component...`` line."""
     for line in text.splitlines():
-        kind, _, rest = line.partition("#")[0].strip().partition(" ")
-        if kind != "deb":
-            continue
-        rest = rest.strip()
-        if rest.startswith("["):
-            rest = rest.partition("]")[2].strip()
-        words = rest.split()
-        if len(words) >= 3:
-            yield words[0], frozenset(words[2:])
+        match = _LINE.fullmatch(line.partition("#")[0].strip())
+        if match:
+            uri, _, *components = match[1].split()
+            yield uri, frozenset(components)
 
 
 def machine_mirrors(archive: str, directory: Path = APT_DIRECTORY) -> tuple[str, ...]:

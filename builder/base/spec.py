@@ -57,7 +57,7 @@ class ImageUser:
     home: PurePosixPath
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class BaseImage:
     """One base image. ``directory`` holds image.yaml and image.lock; ``python`` is the minor version (``3.13``)."""
 

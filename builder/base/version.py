@@ -12,7 +12,10 @@ from functools import total_ordering
 
 from builder.errors import ResolutionError
 
-_WHOLE = re.compile(r"(?:(?P<epoch>\d+):)?(?P<upstream>[A-Za-z0-9.+~:-]+?)(?:-(?P<revision>[A-Za-z0-9.+~]+))?")
+_WHOLE = re.compile(
+    r"(?:(?P<epoch>\d+):(?=.)|(?!.*:))(?P<upstream>[A-Za-z0-9.+~:-]+?)(?:-(?P<revision>[A-Za-z0-9.+~]+))?"
+)
+"""A colon in the upstream part is only allowed behind an epoch."""
 _RUN = re.compile(r"(\D*)(\d*)")
 
 

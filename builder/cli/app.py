@@ -1,4 +1,4 @@
-"""The ``mbuild`` command: registers the commands, and is the one place where every error becomes a message and a status."""
+"""The ``mbuild`` command: registers the commands, and is the one place where every error becomes a message."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-import click
 import typer
 from rich.console import Console
 
@@ -61,18 +60,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = sys.argv[1:] if arguments is None else list(arguments)
     words = with_build_as_default(given, list(getattr(command, "commands", {})))
     try:
-        status = command.main(args=words, prog_name="mbuild", standalone_mode=False)
+        command.main(args=words, prog_name="mbuild")
     except MbuildError as error:
-        status = report(error)
-    except click.ClickException as error:
-        error.show()
-        status = error.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        Console(stderr=True).print("interrupted", style="yellow")
-        status = 130
+        sys.exit(report(error))
     except Exception:  # the one place that catches everything: a bug of ours
-        status = report_bug()
-    sys.exit(status if isinstance(status, int) else 0)
+        sys.exit(report_bug())
 
 
 def report(error: MbuildError) -> int:

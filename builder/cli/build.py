@@ -27,10 +27,13 @@ def build_command(
     target: options.TargetOption = "cpu",
     server: options.ServerOption = "http",
     platform: options.PlatformOption = "",
-    tag: Annotated[str, typer.Option("-t", "--tag", metavar="REF", help="The image's name, and where --push goes.")] = "",
+    tag: Annotated[
+        str, typer.Option("-t", "--tag", metavar="REF", help="The image's name, and where --push goes.")
+    ] = "",
     push: Annotated[bool, typer.Option("--push", help="Push to the registry of --tag, after the test.")] = False,
     load: Annotated[
-        bool | None, typer.Option("--load/--no-load", help="Put it into the local Docker engine; default: if there is one.")
+        bool | None,
+        typer.Option("--load/--no-load", help="Put it into the local Docker engine; default: if there is one."),
     ] = None,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="DIR", help="Also write it as an OCI image layout.")

@@ -23,7 +23,9 @@ def register(app: typer.Typer) -> None:
 
 
 def test_command(
-    image: Annotated[str, typer.Argument(metavar="IMAGE|LAYOUT", help="A reference, or the directory of an OCI layout.")],
+    image: Annotated[
+        str, typer.Argument(metavar="IMAGE|LAYOUT", help="A reference, or the directory of an OCI layout.")
+    ],
     platform: options.PlatformOption = "",
     output_format: options.FormatOption = options.OutputFormat.HUMAN,
 ) -> None:

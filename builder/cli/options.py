@@ -29,7 +29,8 @@ PlatformOption = Annotated[
     str, typer.Option("--platform", help="linux/amd64 or linux/arm64; default: this machine's processor.")
 ]
 BaseOption = Annotated[
-    str, typer.Option("--base", metavar="REF", help="An upstream image with Python to build on, instead of our own base.")
+    str,
+    typer.Option("--base", metavar="REF", help="An upstream image with Python to build on, instead of our own base."),
 ]
 LockOption = Annotated[
     Path | None, typer.Option("--lock", metavar="PATH", help=f"The lock file; default: {LOCK_NAME} beside the model.")
@@ -40,7 +41,9 @@ LockedOption = Annotated[
 TemplateOption = Annotated[
     Path | None, typer.Option("--template-dir", metavar="DIR", help="Your own Dockerfile.j2 instead of ours.")
 ]
-FormatOption = Annotated[OutputFormat, typer.Option("--format", help="Result on stdout: a table, or JSON with a schema.")]
+FormatOption = Annotated[
+    OutputFormat, typer.Option("--format", help="Result on stdout: a table, or JSON with a schema.")
+]
 VerboseOption = Annotated[bool, typer.Option("-v", "--verbose", help="Also print what each step chose and why.")]
 
 

@@ -1,4 +1,4 @@
-"""Makes the ``Host`` of a command-line run: the real doors, the user's cache directory, the sink that fits the terminal."""
+"""Makes the ``Host`` of a command-line run: the real doors, the user's cache, the sink that fits the terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Event sinks: a terminal (rich), plain lines, and GitHub Actions folds. All write to stderr; stdout is the result's."""
+"""Event sinks: a terminal (rich), plain lines, GitHub Actions folds. All write to stderr; stdout is the result's."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import TextIO
 
 from rich.console import Console
 from rich.live import Live
-from rich.progress import BarColumn, Progress as Bars, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bars
 
 from builder.events import Event, EventSink, Produced, Progress, StepFinished, StepStarted, Warned
 

@@ -32,7 +32,9 @@ def print_result(result: BuildResult, *, verbose: bool) -> None:
     grid.add_row("digest", str(result.image.manifest.digest))
     grid.add_row("size", f"{amount(result.size, 'bytes')} compressed")
     for layer in result.image.layers:
-        grid.add_row("", f"{layer.role!s:<8} {amount(layer.descriptor.size, 'bytes'):>9}  {layer.descriptor.digest.short}")
+        grid.add_row(
+            "", f"{layer.role!s:<8} {amount(layer.descriptor.size, 'bytes'):>9}  {layer.descriptor.digest.short}"
+        )
     steps = "  ".join(f"{s.name} {'cached' if s.cached else f'{s.seconds:.1f}s'}" for s in result.steps)
     grid.add_row("steps", f"{steps}  = {sum(s.seconds for s in result.steps):.1f}s")
     if result.report:
@@ -65,8 +67,12 @@ def _add_report(grid: Table, report: ProbeReport) -> None:
     grid.add_row(
         "",
         f"p50 {report.latency.p50_ms:.2f} ms, p99 {report.latency.p99_ms:.2f} ms (binary); "
-        f"peak memory {amount(report.peak_memory_bytes, 'bytes')}; stopped in {report.stop_seconds:.2f} s",
+        f"peak memory {_memory(report)}; stopped in {report.stop_seconds:.2f} s",
     )
+
+
+def _memory(report: ProbeReport) -> str:
+    return "unknown" if report.peak_memory_bytes is None else amount(report.peak_memory_bytes, "bytes")
 
 
 def print_push(result: PushResult) -> None:

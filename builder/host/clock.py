@@ -8,6 +8,11 @@ from email.utils import parsedate_to_datetime
 from typing import Protocol
 
 
+def rfc3339(seconds: int) -> str:
+    """Whole seconds since 1970 as 2026-11-21T00:00:00Z. Raises ValueError, OverflowError or OSError out of range."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 class Clock(Protocol):
     """Seconds since 1970 (``now``), seconds from any fixed point (``monotonic``), and waiting."""
 

@@ -197,7 +197,7 @@ class Store:
         damaged = []
         for path in sorted((self.root / "blobs" / "sha256").glob("[0-9a-f]*")):
             with path.open("rb") as stream:
-                actual = Digest.of_chunks(iter(lambda: stream.read(1 << 20), b""))  # noqa: B023 - used at once
+                actual = Digest.of_chunks(iter(lambda: stream.read(1 << 20), b""))
             if actual.hex != path.name:
                 path.unlink()
                 damaged.append(Digest.from_hex(path.name))

@@ -41,13 +41,13 @@ class MissingBlob(IntegrityError):
 
 class NoSuchImage(UsageError):
     code = "no-such-image"
-    message = "{path} holds no image {wanted}; it holds {held}"
+    message = "{path} holds no image{wanted}; it holds {held}"
     hint = "name one that is there, or build for the platform that you want with --platform"
 
 
 class AmbiguousImage(UsageError):
     code = "ambiguous-image"
-    message = "{path} holds several images {wanted}: {held}"
+    message = "{path} holds several images{wanted}: {held}"
     hint = "say which one with --platform, or name the reference that it was built as"
 
 
@@ -125,7 +125,7 @@ class Layout:
         }
         if len(fitting) == 1:
             return next(iter(fitting.values()))
-        wanted = " ".join(part for part in (reference, f"for {platform}" if platform else "") if part) or "at all"
+        wanted = (f" {reference}" if reference else "") + (f" for {platform}" if platform else "")
         if not fitting:
             raise NoSuchImage(path=self.path, wanted=wanted, held=_listed(images))
         raise AmbiguousImage(path=self.path, wanted=wanted, held=_listed(fitting.values()))
@@ -208,5 +208,5 @@ def _slot(entry: Descriptor) -> tuple[str, str]:
 
 
 def _listed(images: Iterable[Descriptor]) -> str:
-    names = sorted(f"{image.annotations.get(REFERENCE_NAME, image.digest)} ({image.platform})" for image in images)
-    return ", ".join(names) or "none"
+    names = sorted((str(image.platform), image.annotations.get(REFERENCE_NAME, str(image.digest))) for image in images)
+    return ", ".join(f"{name} ({platform})" for platform, name in names) or "none"

@@ -23,6 +23,10 @@ REVISION = 1
 """Bumped by hand when the same plan would give other bytes."""
 
 
+BASE_LAYERS = "dev.mbuild.base.layers"
+"""Label: how many of the lowest layers are of an upstream base, so that a reader of the image knows whose they are."""
+
+
 class LayerRole(StrEnum):
     """What a layer is for; layers are stacked in this order."""
 

@@ -20,7 +20,7 @@ from builder.oci.descriptor import GZIP_LAYER_TYPES, Descriptor
 from builder.oci.layout import Layout
 from builder.oci.unpack import stack_layers, unpack_layer
 from builder.probe.contents import numeric_user
-from builder.probe.runner import Unstartable, Limits, ProbedImage, RunState
+from builder.probe.runner import Limits, ProbedImage, RunState, Unstartable
 from builder.probe.sandbox.keeper import KILL, TERMINATE
 from builder.probe.traffic import outbound_attempts
 

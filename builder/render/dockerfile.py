@@ -29,7 +29,9 @@ _COMMENTS = {
 class TemplateFailed(SpecError):
     code = "template-failed"
     message = "the template {template} cannot be rendered: {reason}"
-    hint = "compare it with the one that ships with mbuild (templates/{template}); --template-dir overrides single files"
+    hint = (
+        "compare it with the one that ships with mbuild (templates/{template}); --template-dir overrides single files"
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

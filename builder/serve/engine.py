@@ -203,12 +203,11 @@ def _compare(model: Model, case: Golden, tensor: Tensor, result: Array) -> None:
         raise ModelUnusable(
             f"{where} is {result.dtype} {list(result.shape)}, expected {expected.dtype} {list(expected.shape)}."
         )
-    tolerance = model.folder.manifest.get("tolerance")
-    if isinstance(tolerance, dict) and tensor.datatype not in ("BYTES", "BF16"):
-        tolerance = tolerance.get("outputs", {}).get(tensor.name, tolerance)
-        absolute, relative = float(tolerance.get("absolute", 0)), float(tolerance.get("relative", 0))
+    tolerance = model.folder.tolerance(tensor.name)
+    if tolerance is not None and tensor.datatype not in ("BYTES", "BF16"):
+        absolute, relative = tolerance
         if not np.allclose(result, expected, rtol=relative, atol=absolute, equal_nan=True):
-            raise ModelUnusable(f"{where} differs by more than the tolerance.")
+            raise ModelUnusable(f"{where} differs by more than absolute {absolute:g} and relative {relative:g}.")
 
 
 def _array(value: Any) -> Array:

@@ -11,8 +11,8 @@ ANY_ADDRESS = ("", "0.0.0.0", "::")  # noqa: S104  not bound to: these stand for
 def check(environ: Mapping[str, str]) -> int:
     """Asks /v2/health/ready; 1 for anything but 200 within three seconds."""
     host = environ.get("MBUILD_HOST", "")
-    address = ("127.0.0.1" if host in ANY_ADDRESS else host, int(environ.get("MBUILD_PORT") or 8000))
     try:
+        address = ("127.0.0.1" if host in ANY_ADDRESS else host, int(environ.get("MBUILD_PORT") or 8000))
         with socket.create_connection(address, timeout=3) as connection:
             connection.sendall(b"GET /v2/health/ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
             return 0 if connection.recv(64).startswith(b"HTTP/1.1 200 ") else 1

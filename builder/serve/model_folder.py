@@ -51,6 +51,17 @@ class ModelFolder:
         settings = self.manifest.get("settings")
         return settings if isinstance(settings, dict) else {}
 
+    def tolerance(self, output: str) -> tuple[float, float] | None:
+        """Absolute and relative, as agreed on for this output; None where the manifest does not say."""
+        agreed = self.manifest.get("tolerance")
+        try:
+            if agreed is None:
+                return None
+            agreed = agreed.get("outputs", {}).get(output, agreed)
+            return float(agreed["absolute"]), float(agreed["relative"])
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise ModelUnusable(f"{self.path / 'mbuild.json'}: tolerance is not as expected: {error}.") from None
+
     def graph_name(self, kind: str, public: str) -> str:
         """The graph's name for a tensor; ``kind`` is inputs or outputs."""
         renames = self.manifest.get("renames")

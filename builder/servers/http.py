@@ -27,12 +27,10 @@ class HttpServer:
 
     name = "http"
 
-    def write_server(self, tree: TreeWriter) -> None:
+    def files(self) -> tuple[tuple[PurePosixPath, bytes], ...]:
         source = server_source_directory()
-        for path in sorted(source.rglob("*")):
-            relative = path.relative_to(source)
-            if path.is_file() and "__pycache__" not in relative.parts:
-                tree.add_file(CODE / "mbuild_serve" / relative.as_posix(), path.read_bytes())
+        found = (path for path in sorted(source.rglob("*")) if path.is_file() and "__pycache__" not in path.parts)
+        return tuple((CODE / "mbuild_serve" / path.relative_to(source).as_posix(), path.read_bytes()) for path in found)
 
     def write_model(self, tree: TreeWriter, model: PackedModel) -> None:
         home = MODELS / model.manifest.name

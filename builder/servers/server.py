@@ -30,8 +30,8 @@ class Server(Protocol):
 
     name: str
 
-    def write_server(self, tree: TreeWriter) -> None:
-        """The server's own files: equal for every model."""
+    def files(self) -> tuple[tuple[PurePosixPath, bytes], ...]:
+        """The server's own files, equal for every model: path in the image and content."""
         ...
 
     def write_model(self, tree: TreeWriter, model: PackedModel) -> None:

@@ -1,0 +1,98 @@
+"""``mbuild base``: the bases that images stand on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from builder.base.catalogue import changes, list_bases
+from builder.base.lock import BaseNotLocked, read_lock, write_lock
+from builder.base.locking import lock_base
+from builder.base.spec import load_base
+from builder.cli import options, tables
+from builder.cli.session import host_session
+from builder.cli.sinks import amount
+from builder.oci.platform import Platform
+from builder.oci.reference import Reference
+from builder.pipeline.base_image import build_base
+from builder.registry.push import push
+
+app = typer.Typer(no_args_is_help=True, help="List, lock, build and push the bases that images stand on.")
+NameArgument = Annotated[
+    str, typer.Argument(metavar="NAME", help="A folder of base-images/, or a directory of your own.")
+]
+
+
+@app.command("list")
+def list_command() -> None:
+    """The bases that ship with mbuild."""
+    table = Table()
+    for heading in ("name", "suite", "python", "snapshot", "download", "what"):
+        table.add_column(heading)
+    for base in list_bases():
+        sizes = ", ".join(f"{platform} {amount(size, 'bytes')}" for platform, size in base.download)
+        table.add_row(base.name, base.suite, base.python, base.snapshot, sizes, base.description)
+    Console(highlight=False).print(table)
+
+
+@app.command("show")
+def show_command(name: NameArgument, platform: options.PlatformOption = "") -> None:
+    """The packages of a base, as they are locked."""
+    image = load_base(name)
+    lock = read_lock(image)
+    chosen = Platform.parse(platform) if platform else Platform.of_this_machine()
+    image.require(chosen)
+    table = Table(title=f"{name} for {chosen}: {image.description}, as of {lock.snapshot}")
+    table.add_column("package")
+    table.add_column("version")
+    table.add_column("download", justify="right")
+    for package in lock.platforms[chosen]:
+        table.add_row(package.package, package.version, amount(package.size, "bytes"))
+    Console(highlight=False).print(table)
+
+
+@app.command("lock")
+def lock_command(name: NameArgument) -> None:
+    """Choose the packages of a base anew and write image.lock; prints what changed."""
+    image = load_base(name)
+    try:
+        before = read_lock(image)
+    except BaseNotLocked:
+        before = None
+    with host_session() as host:
+        after = lock_base(image, host)
+    write_lock(after, image.lock_path)
+    for change in changes(before, after):
+        typer.echo(f"{change.platform}  {change.package}  {change.before or 'new'} -> {change.after or 'gone'}")
+    typer.echo(f"{image.lock_path} is of {after.snapshot}")
+
+
+@app.command("build")
+def build_command(
+    name: NameArgument,
+    platform: options.PlatformOption = "",
+    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="DIR", help="OCI layout to write.")] = None,
+) -> None:
+    """Build a base as an image of its own."""
+    chosen = Platform.parse(platform) if platform else Platform.of_this_machine()
+    with host_session() as host:
+        image = build_base(name, chosen, output, host)
+    typer.echo(f"{image.digest}  {amount(image.compressed_size, 'bytes')} compressed  {image.path}")
+
+
+@app.command("push")
+def push_command(
+    name: NameArgument,
+    reference: Annotated[str, typer.Argument(metavar="REF", help="Where to, for example localhost:5000/base-cpu:1.")],
+    platform: options.PlatformOption = "",
+) -> None:
+    """Build a base and push it; name it with `--base` afterwards."""
+    chosen = Platform.parse(platform) if platform else Platform.of_this_machine()
+    target = Reference.parse(reference)
+    with host_session() as host:
+        result = push(build_base(name, chosen, None, host).layout, target, host)
+    tables.print_push(result)

@@ -1,0 +1,92 @@
+"""Which base an image stands on, our own or an upstream one, seen the same way by the steps that follow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from builder.base.lock import BaseLock, read_lock
+from builder.base.spec import BaseImage, load_base
+from builder.base.stage import base_key, stage_base
+from builder.base.upstream import inspect_rootfs
+from builder.host import Host
+from builder.host.trees import StagedTree
+from builder.oci.config import ImageConfig
+from builder.oci.digest import Digest
+from builder.oci.platform import Platform
+from builder.plan.image import UpstreamBase
+from builder.plan.spec import BuildSpec
+from builder.registry.pull import pull_base
+from builder.targets import Target
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OwnBase:
+    """A base of base-images/, made here from Debian packages."""
+
+    image: BaseImage
+    lock: BaseLock
+
+    def stage(self, platform: Platform, host: Host) -> StagedTree:
+        """Its files, without bytecode."""
+        return stage_base(self.image, self.lock, platform, host)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ResolvedBase:
+    """What the other steps need to know of a base. ``python`` is exact (3.13.5), ``glibc`` as in (2, 41), ``created``
+    RFC 3339; one of ``own`` and ``upstream`` is set."""
+
+    name: str
+    digest: Digest
+    python: str
+    interpreter: PurePosixPath
+    glibc: tuple[int, int]
+    created: str
+    own: OwnBase | None = None
+    upstream: UpstreamBase | None = None
+
+
+def resolve_base(spec: BuildSpec, target: Target, host: Host) -> ResolvedBase:
+    """The base that the spec asks for. An upstream one is pulled into the store; ours is read from its lock."""
+    if spec.base is not None:
+        return _upstream(pull_base(spec.base, spec.platform, host), spec.platform, host)
+    return own_base(target.base_image, spec.platform)
+
+
+def own_base(name: str, platform: Platform) -> ResolvedBase:
+    """A base of base-images/ as its lock has it. Raises UnknownBase, PlatformNotOffered or BaseNotLocked."""
+    image = load_base(name)
+    image.require(platform)
+    lock = read_lock(image)
+    libc = next(package for package in lock.platforms[platform] if package.package == "libc6")
+    day = lock.snapshot
+    return ResolvedBase(
+        name=name,
+        digest=Digest.from_hex(base_key(image, lock, platform)),
+        python=lock.python,
+        interpreter=PurePosixPath(f"/usr/bin/python{image.python}"),
+        glibc=_glibc(libc.version),
+        created=f"{day[:4]}-{day[4:6]}-{day[6:8]}T{day[9:11]}:{day[11:13]}:{day[13:15]}Z",
+        own=OwnBase(image=image, lock=lock),
+    )
+
+
+def _upstream(base: UpstreamBase, platform: Platform, host: Host) -> ResolvedBase:
+    layers = [host.store.blob_path(layer.digest) for layer in base.layers]
+    found = inspect_rootfs(layers, architecture=platform.architecture)
+    return ResolvedBase(
+        name=f"{base.reference.registry}/{base.reference.repository}",
+        digest=base.reference.digest,
+        python=found.version,
+        interpreter=found.path,
+        glibc=_glibc(found.glibc),
+        created=str(ImageConfig(base.config).fields.get("created") or "1970-01-01T00:00:00Z"),
+        upstream=base,
+    )
+
+
+def _glibc(version: str) -> tuple[int, int]:
+    """(2, 41) from 2.41 or 2.41-12+deb13u1."""
+    major, minor = version.partition("-")[0].split(".")[:2]
+    return int(major), int(minor)

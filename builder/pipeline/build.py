@@ -1,0 +1,183 @@
+"""A build, as a table of contents: the stages in order for one target."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from builder.assemble.docker import DockerAssembler
+from builder.assemble.embedded import EmbeddedAssembler
+from builder.assemble.image import AssembledImage, Assembler
+from builder.assemble.load import load_into
+from builder.errors import UsageError
+from builder.host import Host
+from builder.host.docker import DockerEngine, connect, require
+from builder.host.trees import StagedTree
+from builder.oci.reference import Reference
+from builder.pipeline.base import resolve_base
+from builder.pipeline.image import creation_time, plan_image
+from builder.pipeline.model import LoadedModel, answer, load_model
+from builder.pipeline.prove import prove
+from builder.pipeline.resolve import resolve
+from builder.pipeline.result import BuildResult
+from builder.pipeline.stage import stage_layers, stage_model, stage_server
+from builder.pipeline.steps import Steps
+from builder.plan.image import ImagePlan
+from builder.plan.spec import BuildSpec
+from builder.probe.report import ProbeReport
+from builder.registry.push import push
+from builder.render.context import write_context
+from builder.servers import find_server
+from builder.targets import find_target
+
+
+class PushNeedsTag(UsageError):
+    code = "push-needs-tag"
+    message = "--push was given, but not where to"
+    hint = "add -t REGISTRY/NAME:VERSION, for example -t localhost:5000/{name}:1"
+
+
+class Engine(StrEnum):
+    """Which assembler executes the plan."""
+
+    EMBEDDED = "embedded"
+    DOCKER = "docker"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Delivery:
+    """What is to be done with the image. ``load`` None: into the local engine if there is one."""
+
+    tag: Reference | None
+    push: bool
+    load: bool | None
+    output: Path | None
+    engine: Engine
+    test: bool
+    template_dir: Path | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Planned:
+    """A plan, the bytes that it names, and the model that it packs."""
+
+    plan: ImagePlan
+    tree: StagedTree
+    model: LoadedModel
+    identifier: str
+
+
+def build(spec: BuildSpec, delivery: Delivery, host: Host) -> BuildResult:
+    """Build, test, load and push one image. Nothing is pushed that was not tested, unless the test is turned off."""
+    if delivery.push and delivery.tag is None:
+        raise PushNeedsTag(name=spec.model.resolve().name)
+    steps = Steps(host)
+    daemon = _daemon(delivery, host)
+    planned = _plan(spec, steps, host)
+    with steps("assemble") as note:
+        image = _assembler(delivery, daemon, host).assemble(
+            planned.plan, planned.tree, _output(planned, delivery, host)
+        )
+        note.detail = image.digest.short
+    report = _test(image, delivery, daemon, steps, host)
+    loaded = _load(image, planned, delivery, daemon, steps)
+    pushed = None
+    if delivery.push and delivery.tag is not None:
+        with steps("push") as note:
+            pushed = push(image.layout, delivery.tag, host)
+            note.detail = str(pushed.reference)
+    manifest = planned.model.manifest
+    return BuildResult(
+        name=manifest.name,
+        version=manifest.version,
+        identifier=planned.identifier,
+        image=image,
+        layout=image.path,
+        lock=spec.lock,
+        engine=delivery.engine.value,
+        loaded_as=loaded,
+        report=report,
+        pushed=pushed,
+        steps=tuple(steps.records),
+    )
+
+
+def plan_model(spec: BuildSpec, host: Host) -> Planned:
+    """Everything up to the plan: what ``mbuild plan`` shows."""
+    return _plan(spec, Steps(host), host)
+
+
+def render_model(spec: BuildSpec, directory: Path, template_dir: Path | None, host: Host) -> None:
+    """Write the plan as a Dockerfile with its build context."""
+    planned = plan_model(spec, host)
+    write_context(planned.plan, planned.tree, directory, template_dir)
+
+
+def _plan(spec: BuildSpec, steps: Steps, host: Host) -> Planned:
+    target, server = find_target(spec.target, spec.platform), find_server(spec.server)
+    with steps("detect") as note:
+        model = load_model(spec.model, target)
+        note.detail = f"{model.manifest.name} {model.manifest.version}: ONNX opset {model.artifact.opset}"
+    with steps("resolve") as note:
+        base = resolve_base(spec, target, host)
+        code = stage_server(server, host)
+        locked = resolve(spec, target, model, base, code, host)
+        note.detail = ", ".join(
+            [f"{base.name} (Python {base.python})", *(f"{w.name} {w.version}" for w in locked.wheels)]
+        )
+    with steps("verify") as note:
+        cases, parity = answer(model, host)
+        note.detail = f"{len(cases)} golden cases answered by the source model, {len(parity.cases)} agree"
+    with steps("stage") as note:
+        staged = stage_layers(spec, locked, base, code, stage_model(server, model, cases, host), host)
+        note.detail = f"{len(staged.tree.entries)} files and directories"
+    with steps("plan") as note:
+        plan = plan_image(spec, server, model, base, staged, creation_time(host.environ, base))
+        note.detail = ", ".join(layer.role.value for layer in plan.layers)
+    return Planned(plan=plan, tree=staged.tree, model=model, identifier=locked.identifier)
+
+
+def _daemon(delivery: Delivery, host: Host) -> DockerEngine | None:
+    """The local engine: required where something asks for it by name, else used if it is there."""
+    if delivery.engine is Engine.DOCKER or delivery.load:
+        return require(host.environ)
+    return connect(host.environ)
+
+
+def _assembler(delivery: Delivery, daemon: DockerEngine | None, host: Host) -> Assembler:
+    if delivery.engine is Engine.EMBEDDED or daemon is None:
+        return EmbeddedAssembler(host)
+    return DockerAssembler(
+        host, daemon, lambda plan, tree, directory: write_context(plan, tree, directory, delivery.template_dir)
+    )
+
+
+def _output(planned: Planned, delivery: Delivery, host: Host) -> Path:
+    """Where the layout goes: what the user named, else a place in the cache that the next build of it replaces."""
+    return delivery.output or host.store.root / "images" / planned.model.manifest.name / planned.identifier
+
+
+def _test(
+    image: AssembledImage, delivery: Delivery, daemon: DockerEngine | None, steps: Steps, host: Host
+) -> ProbeReport | None:
+    if not delivery.test:
+        return None
+    with steps("test") as note:
+        report = prove(image, daemon, host)
+        note.detail = f"{len(report.cases)} golden cases, ready in {report.ready_seconds:.2f} s"
+    return report
+
+
+def _load(
+    image: AssembledImage, planned: Planned, delivery: Delivery, daemon: DockerEngine | None, steps: Steps
+) -> str:
+    """Tag it in the local engine; the name that ``docker run`` takes, or nothing."""
+    if delivery.load is False or daemon is None:
+        return ""
+    manifest = planned.model.manifest
+    tag = delivery.tag or Reference.parse(f"{manifest.name}:{manifest.version}")
+    with steps("load") as note:
+        load_into(daemon, image, [tag])
+        note.detail = tag.familiar
+    return tag.familiar

@@ -1,0 +1,42 @@
+"""What is done with an image that exists: test it, push it. Reads an OCI layout or a registry, nothing of a build."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from builder.assemble.image import AssembledImage, AssembledLayer
+from builder.host import Host
+from builder.host.docker import connect
+from builder.host.fs import temporary_directory
+from builder.oci.layout import Layout
+from builder.oci.platform import Platform
+from builder.oci.reference import Reference
+from builder.pipeline.prove import prove
+from builder.plan.image import LayerRole
+from builder.probe.report import ProbeReport
+from builder.registry.pull import pull_image
+from builder.registry.push import PushResult, push
+
+
+def test_image(image: str, platform: Platform, host: Host) -> ProbeReport:
+    """Test the image in the layout directory ``image``, or behind the reference ``image`` in a registry."""
+    if Path(image).is_dir():
+        return _test_layout(Layout(Path(image)), platform, host)
+    with temporary_directory(host.store.root / "tmp") as directory:
+        return _test_layout(pull_image(Reference.parse(image), platform, directory, host), platform, host)
+
+
+def push_layout(directory: Path, reference: Reference, host: Host) -> PushResult:
+    """Push the image (or the index) in a layout directory."""
+    return push(Layout(directory), reference, host)
+
+
+def _test_layout(layout: Layout, platform: Platform, host: Host) -> ProbeReport:
+    manifest = layout.manifest(layout.find(platform=platform))
+    config = layout.config(manifest)
+    layers = tuple(
+        AssembledLayer(descriptor=descriptor, diff_id=diff_id, role=LayerRole.MODEL)
+        for descriptor, diff_id in zip(manifest.layers, config.diff_ids, strict=True)
+    )
+    image = AssembledImage(path=layout.path, manifest=manifest, config=config, layers=layers)
+    return prove(image, connect(host.environ), host)

@@ -1,0 +1,81 @@
+"""The plan step: the pure end of everything before execution."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from builder.errors import UsageError
+from builder.host.clock import rfc3339
+from builder.model.manifest import ModelManifest
+from builder.oci.digest import Digest
+from builder.pipeline.base import ResolvedBase
+from builder.pipeline.model import LoadedModel
+from builder.pipeline.stage import StagedLayers
+from builder.plan.image import BASE_LAYERS, ImagePlan
+from builder.plan.layering import plan_layers
+from builder.plan.spec import BuildSpec
+from builder.servers import PackedModel, Server
+
+
+class MalformedEpoch(UsageError):
+    code = "malformed-epoch"
+    message = "SOURCE_DATE_EPOCH is {text!r}, not a number of seconds since 1970"
+    hint = "set it to whole seconds, for example `git log -1 --format=%ct`, or leave it unset"
+
+
+def plan_image(
+    spec: BuildSpec, server: Server, model: LoadedModel, base: ResolvedBase, staged: StagedLayers, created: str
+) -> ImagePlan:
+    """The plan; the same arguments give the same plan, and the same plan the same image."""
+    packed = PackedModel(manifest=model.manifest, signature=model.signature, artifact=model.artifact, cases=())
+    config = server.config(base.interpreter, packed)
+    labels = _labels(model.manifest, spec, server.name, model.digest)
+    if base.upstream:
+        labels[BASE_LAYERS] = str(len(base.upstream.layers))
+    return ImagePlan(
+        platform=spec.platform,
+        base=base.upstream,
+        layers=plan_layers({role: tree.entries for role, tree in staged.roles.items()}),
+        config=replace(config, labels=tuple(sorted(labels.items()))),
+        created=created,
+        annotations=tuple(sorted(_annotations(labels, base, created).items())),
+    )
+
+
+def creation_time(environ: Mapping[str, str], base: ResolvedBase) -> str:
+    """RFC 3339: SOURCE_DATE_EPOCH where it is set (reproducible-builds.org), else the base's date. Never the clock.
+    Raises MalformedEpoch."""
+    text = environ.get("SOURCE_DATE_EPOCH", "")
+    if not text:
+        return base.created
+    try:
+        return rfc3339(int(text))
+    except (ValueError, OverflowError, OSError) as error:
+        raise MalformedEpoch(text=text) from error
+
+
+def _labels(manifest: ModelManifest, spec: BuildSpec, server: str, model: Digest) -> dict[str, str]:
+    """One line each: a label with a line break cannot be written in a Dockerfile."""
+    labels = {
+        **dict(manifest.labels),
+        "org.opencontainers.image.title": manifest.name,
+        "org.opencontainers.image.version": manifest.version,
+        "org.opencontainers.image.description": manifest.description,
+        "org.opencontainers.image.licenses": manifest.licence,
+        "dev.mbuild.model.digest": str(model),
+        "dev.mbuild.model.format": "onnx",
+        "dev.mbuild.server": server,
+        "dev.mbuild.target": spec.target,
+    }
+    return {key: " ".join(value.split()) for key, value in labels.items() if value}
+
+
+def _annotations(labels: Mapping[str, str], base: ResolvedBase, created: str) -> dict[str, str]:
+    """image-spec annotations.md. ``base.digest`` is only for a base that is a manifest in a registry."""
+    annotations = {key: value for key, value in labels.items() if key.startswith("org.opencontainers.")}
+    annotations["org.opencontainers.image.created"] = created
+    if base.upstream:
+        annotations["org.opencontainers.image.base.name"] = base.name
+        annotations["org.opencontainers.image.base.digest"] = str(base.digest)
+    return annotations

@@ -1,0 +1,72 @@
+"""The resolve step: every choice made, written to the lock, or with --locked compared with it."""
+
+from __future__ import annotations
+
+from builder.convert.reference import TOOLS
+from builder.host import Host
+from builder.host.trees import StagedTree
+from builder.oci.digest import Digest
+from builder.oci.layer_writer import Compression
+from builder.pipeline.base import ResolvedBase
+from builder.pipeline.model import LoadedModel
+from builder.plan.image import REVISION as PLAN_REVISION
+from builder.plan.spec import BuildSpec
+from builder.targets import Target
+from builder.targets.lock import LockDrift, LockedTarget, LockMissing, drift, read_lock, write_lock
+from builder.targets.wheels import LockedWheel, resolve_wheels
+
+
+def resolve(
+    spec: BuildSpec, target: Target, model: LoadedModel, base: ResolvedBase, server: StagedTree, host: Host
+) -> LockedTarget:
+    """The locked choices for this build. Wheels that are locked for the same request are kept; only where the request
+    is new is an index asked. Writes the lock, or with ``spec.locked`` raises LockMissing or LockDrift instead.
+    """
+    identifier = target.identifier(spec.server, spec.platform)
+    lock = read_lock(spec.lock)
+    old = lock.get(identifier)
+    if spec.locked and old is None:
+        raise LockMissing(path=spec.lock, identifier=identifier)
+    locked = LockedTarget(
+        identifier=identifier,
+        model=model.digest,
+        base_name=base.name,
+        base=base.digest,
+        python=base.python,
+        requirements=target.requirements,
+        wheels=_kept_wheels(old, target, base) or _new_wheels(spec, target, base, old, host),
+        server=tree_digest(server),
+        tools=tuple(sorted(TOOLS.items())),
+        writer=(("gzip", Compression.GZIP.writer), ("plan", str(PLAN_REVISION)), ("tar", Compression.NONE.writer)),
+    )
+    if spec.locked and old is not None and (changes := drift(old, locked)):
+        raise LockDrift(path=spec.lock, drift="\n".join(changes))
+    if not spec.locked:
+        write_lock(spec.lock, {**lock, identifier: locked})
+    return locked
+
+
+def tree_digest(tree: StagedTree) -> Digest:
+    """One digest for a whole tree of entries."""
+    lines = "\n".join(f"{entry.mode:o} {entry.path} {entry.digest or entry.target}" for entry in tree.entries)
+    return Digest.of(lines.encode())
+
+
+def _kept_wheels(old: LockedTarget | None, target: Target, base: ResolvedBase) -> tuple[LockedWheel, ...]:
+    same = old is not None and old.requirements == target.requirements and _minor(old.python) == _minor(base.python)
+    return old.wheels if old is not None and same else ()
+
+
+def _new_wheels(
+    spec: BuildSpec, target: Target, base: ResolvedBase, old: LockedTarget | None, host: Host
+) -> tuple[LockedWheel, ...]:
+    """Ask the index; with --locked nothing may be chosen, so the request that differs is the drift."""
+    if spec.locked and old is not None:
+        was = f"{', '.join(old.requirements)} for Python {old.python}"
+        now = f"{', '.join(target.requirements)} for Python {base.python}"
+        raise LockDrift(path=spec.lock, drift=f"  requirements: {was} -> {now}")
+    return resolve_wheels(target.requirements, _minor(base.python), spec.platform, base.glibc, host)
+
+
+def _minor(version: str) -> str:
+    return ".".join(version.split(".")[:2])

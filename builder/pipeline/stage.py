@@ -1,0 +1,85 @@
+"""The stage step: every file that goes into the image, as trees in the store, each under the role of its layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from builder.canonical import content_key
+from builder.host import Host
+from builder.host.trees import StagedTree, TreeWriter, load_tree, merged
+from builder.model.golden import GoldenCase, write_case
+from builder.oci.digest import Digest
+from builder.oci.platform import Platform
+from builder.pipeline.base import ResolvedBase
+from builder.pipeline.model import LoadedModel
+from builder.plan.image import LayerRole
+from builder.plan.spec import BuildSpec
+from builder.servers import PackedModel, Server
+from builder.servers.http import RUNTIME
+from builder.targets.bytecode import compile_bytecode
+from builder.targets.lock import LockedTarget
+from builder.targets.wheel_stage import runtime_rules, stage_wheels
+from builder.targets.wheels import fetch_wheels
+
+REVISION = 1
+"""Bumped by hand when a server would write the same model in another way."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StagedLayers:
+    """The tree of each role, and all of them as one (what an assembler reads bytes from)."""
+
+    roles: Mapping[LayerRole, StagedTree]
+
+    @property
+    def tree(self) -> StagedTree:
+        return merged(self.roles.values())
+
+
+def stage_server(server: Server, host: Host) -> StagedTree:
+    """The server's own files, equal for every model."""
+    files = server.files()
+    key = content_key({str(path): str(Digest.of(content)) for path, content in files})
+
+    def write(writer: TreeWriter) -> None:
+        for path, content in files:
+            writer.add_file(path, content)
+
+    return _staged("server", key, write, host)
+
+
+def stage_model(server: Server, model: LoadedModel, cases: tuple[GoldenCase, ...], host: Host) -> StagedTree:
+    """The model as the server reads it, with its answered golden cases."""
+    packed = PackedModel(manifest=model.manifest, signature=model.signature, artifact=model.artifact, cases=cases)
+    answers = {case.name: str(Digest.of(write_case(case))) for case in cases}
+    key = content_key({"model": str(model.digest), "server": server.name, "cases": answers, "revision": REVISION})
+    return _staged("model", key, lambda writer: server.write_model(writer, packed), host)
+
+
+def _staged(kind: str, key: str, write: Callable[[TreeWriter], None], host: Host) -> StagedTree:
+    def make(directory: Path) -> None:
+        writer = TreeWriter(directory)
+        write(writer)
+        writer.finish()
+
+    return load_tree(host.store.directory(kind, key, make))
+
+
+def stage_layers(
+    spec: BuildSpec, locked: LockedTarget, base: ResolvedBase, server: StagedTree, model: StagedTree, host: Host
+) -> StagedLayers:
+    """Base and runtime from their pins, then bytecode for all that is Python."""
+    fetch_wheels(locked.wheels, base.python, host)
+    runtime = stage_wheels(locked.wheels, RUNTIME, runtime_rules(), host)
+    roles = {LayerRole.RUNTIME: runtime, LayerRole.SERVER: server, LayerRole.MODEL: model}
+    if base.own is None:
+        return StagedLayers(roles=roles)
+    rootfs = base.own.stage(spec.platform, host)
+    interpreter = base.own.stage(Platform.of_this_machine(), host)
+    python = {LayerRole.BASE: rootfs, LayerRole.RUNTIME: runtime, LayerRole.SERVER: server}
+    compiled = {
+        role: merged((tree, compile_bytecode(interpreter, tree, base.python, host))) for role, tree in python.items()
+    }
+    return StagedLayers(roles={**compiled, LayerRole.MODEL: model})

@@ -1,0 +1,120 @@
+"""Finding the Python of somebody else's image in its layers."""
+
+from __future__ import annotations
+
+import struct
+import tarfile
+from io import BytesIO
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from builder.base.upstream import Interpreter, UnsupportedBase, inspect_rootfs
+from builder.oci.verify import UnreadableLayer
+from tests.support.archives import tar_member
+
+LOADER = "/lib64/ld-linux-x86-64.so.2"
+LIBC = b"\x7fELF...\0GNU C Library (Debian GLIBC 2.36-9+deb12u10) stable release version 2.36.\nCopyright"
+
+
+def program(machine: int = 62, loader: str = LOADER, payload: bytes = b"") -> bytes:
+    """A 64-bit ELF file with a PT_INTERP segment (gABI chapter 5)."""
+    text = loader.encode() + b"\0"
+    identity = b"\x7fELF\x02\x01\x01" + bytes(9)
+    header = identity + struct.pack("<HHIQQQIHHHHHH", 3, machine, 1, 0, 64, 0, 0, 64, 56, 1, 0, 0, 0)
+    segment = struct.pack("<IIQQQQQQ", 3, 4, 120, 0, 0, len(text), len(text), 1)
+    return header + segment + text + payload
+
+
+def layer(path: Path, members: dict[str, bytes | str], compression: str = "gz") -> Path:
+    """A layer; a str is the target of a symbolic link."""
+    with tarfile.open(path, f"w:{compression}") as archive:
+        for name, content in members.items():
+            if isinstance(content, str):
+                archive.addfile(tar_member(name, tarfile.SYMTYPE, content))
+            else:
+                member = tar_member(name, mode=0o755)
+                member.size = len(content)
+                archive.addfile(member, BytesIO(content))
+    return path
+
+
+DEBIAN = {
+    "lib": "usr/lib",
+    "lib64": "usr/lib64",
+    "usr/lib64/ld-linux-x86-64.so.2": "../lib/x86_64-linux-gnu/ld-linux-x86-64.so.2",
+    "usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2": b"loader",
+    "usr/lib/x86_64-linux-gnu/libc.so.6": LIBC,
+}
+
+
+def test_a_debian_python(tmp_path: Path) -> None:
+    binary = program(payload=b"\0003.11.2\0other")
+    found = inspect_rootfs([layer(tmp_path / "1", DEBIAN | {"usr/bin/python3.11": binary})], architecture="amd64")
+    assert found == Interpreter(
+        path=PurePosixPath("/usr/bin/python3.11"),
+        version="3.11.2",
+        architecture="amd64",
+        loader=PurePosixPath(LOADER),
+        glibc="2.36",
+    )
+    assert found.minor == "3.11"
+
+
+def test_a_python_of_usr_local_whose_version_is_in_its_library(tmp_path: Path) -> None:
+    first = layer(tmp_path / "1", DEBIAN, "")
+    second = layer(
+        tmp_path / "2",
+        {
+            "usr/local/bin/python3.13": program(),
+            "usr/local/bin/python3": "python3.13",
+            "usr/local/lib/libpython3.13.so.1.0": b"..\x003.13.9\0..",
+        },
+    )
+    found = inspect_rootfs([first, second], architecture="amd64")
+    assert (found.path, found.version) == (PurePosixPath("/usr/local/bin/python3.13"), "3.13.9")
+
+
+def test_the_newest_of_several_wins(tmp_path: Path) -> None:
+    pythons = {
+        "usr/bin/python3.11": program(payload=b"\x003.11.2\0"),
+        "usr/local/bin/python3.12": program(payload=b"\x003.12.7\0"),
+    }
+    base = layer(tmp_path / "1", DEBIAN | pythons)
+    assert inspect_rootfs([base], architecture="amd64").version == "3.12.7"
+    assert inspect_rootfs([base], architecture="amd64", pythons=("3.11",)).version == "3.11.2"
+
+
+def test_an_upper_layer_hides_what_it_whites_out(tmp_path: Path) -> None:
+    lower = layer(tmp_path / "1", DEBIAN | {"usr/bin/python3.11": program(payload=b"\x003.11.2\0")})
+    upper = layer(tmp_path / "2", {"usr/bin/.wh.python3.11": b""})
+    with pytest.raises(UnsupportedBase, match="it has no Python"):
+        inspect_rootfs([lower, upper], architecture="amd64")
+    opaque = layer(
+        tmp_path / "3", {"usr/bin/.wh..wh..opq": b"", "usr/bin/python3.12": program(payload=b"\x003.12.1\0")}
+    )
+    assert inspect_rootfs([lower, opaque], architecture="amd64").version == "3.12.1"
+
+
+@pytest.mark.parametrize(
+    ("members", "reason"),
+    [
+        ({}, "no Python"),
+        ({"usr/bin/python3.13": "/elsewhere"}, "no Python"),
+        ({"usr/bin/python3.13": "python3.13"}, "no Python"),
+        ({"usr/bin/python3.13": b"#!/bin/sh"}, "not a program for amd64"),
+        ({"usr/bin/python3.13": program(machine=183)}, "not a program for amd64"),
+        ({"usr/bin/python3.13": program()}, "exact version"),
+        ({"usr/bin/python3.13": program(loader="/lib/ld-musl-x86_64.so.1")}, "which is not glibc's"),
+    ],
+)
+def test_other_images_are_refused_with_the_reason(tmp_path: Path, members: dict[str, bytes | str], reason: str) -> None:
+    with pytest.raises(UnsupportedBase, match=reason) as caught:
+        inspect_rootfs([layer(tmp_path / "1", DEBIAN | members)], architecture="amd64")
+    assert "/usr/local/bin/python3.N" in caught.value.advice
+
+
+def test_a_layer_that_is_no_tar_is_named(tmp_path: Path) -> None:
+    (tmp_path / "1").write_bytes(b"(\xb5/\xfd zstd")
+    with pytest.raises(UnreadableLayer, match="a layer cannot be read: 1: "):
+        inspect_rootfs([tmp_path / "1"], architecture="amd64")

@@ -1,0 +1,65 @@
+"""The lock: a round trip, readable drift, and refusals that name the file."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from builder.oci.digest import Digest
+from builder.targets.lock import LockedTarget, LockNotWritable, MalformedLock, drift, read_lock, write_lock
+from builder.targets.wheels import LockedWheel
+
+WHEEL = LockedWheel(
+    name="numpy", version="2.5.5", filename="numpy-2.5.5-cp313-cp313-linux.whl", sha256="0" * 64, size=12
+)
+TARGET = LockedTarget(
+    identifier="onnx-http-cpu-linux_amd64",
+    model=Digest.of(b"model"),
+    base_name="cpu",
+    base=Digest.of(b"base"),
+    python="3.13.5",
+    requirements=("numpy==2.5.5",),
+    wheels=(WHEEL,),
+    server=Digest.of(b"server"),
+    tools=(("onnxruntime", "1.31.1"),),
+    writer=(("layer", "1"),),
+)
+
+
+def test_a_lock_is_read_back_as_written(tmp_path: Path) -> None:
+    path = tmp_path / "mbuild.lock"
+    write_lock(path, {TARGET.identifier: TARGET})
+    assert read_lock(path) == {TARGET.identifier: TARGET}
+    written = path.stat().st_mtime_ns
+    write_lock(path, read_lock(path))
+    assert path.stat().st_mtime_ns == written, "an unchanged lock is not touched"
+
+
+def test_no_lock_is_an_empty_lock(tmp_path: Path) -> None:
+    assert read_lock(tmp_path / "mbuild.lock") == {}
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"schema": 99}', '{"schema": 1, "targets": {"a": {}}}', "{"])
+def test_a_broken_lock_is_named(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "mbuild.lock"
+    path.write_text(text)
+    with pytest.raises(MalformedLock, match=r"mbuild\.lock"):
+        read_lock(path)
+
+
+def test_drift_names_what_changed() -> None:
+    other = replace(TARGET, model=Digest.of(b"new"), wheels=(replace(WHEEL, version="2.5.6", filename="n.whl"),))
+    lines = "\n".join(drift(TARGET, other))
+    assert "model: sha256:" in lines
+    assert "wheels.numpy: 2.5.5 (numpy-2.5.5-cp313-cp313-linux.whl) -> 2.5.6 (n.whl)" in lines
+    assert drift(TARGET, TARGET) == ()
+
+
+def test_a_place_that_cannot_be_written_is_an_error_with_a_way_out(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    with pytest.raises(LockNotWritable) as caught:
+        write_lock(blocked / "mbuild.lock", {TARGET.identifier: TARGET})
+    assert "--lock PATH" in caught.value.advice
