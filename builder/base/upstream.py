@@ -18,6 +18,7 @@ from elftools.elf.elffile import ELFFile
 from elftools.elf.segments import InterpSegment
 
 from builder.errors import ResolutionError
+from builder.oci.tar_reader import OPAQUE, WHITEOUT
 from builder.oci.verify import UnreadableLayer
 
 _BINARIES = ("/usr/local/bin", "/usr/bin")
@@ -109,7 +110,7 @@ class _Image:
             with tarfile.open(layer) as archive:
                 for member in archive:
                     path = PurePosixPath("/", member.name)
-                    if path.name.startswith(".wh."):
+                    if path.name.startswith(WHITEOUT):
                         self._hide(path)
                         continue
                     symlink = member.linkname if member.issym() else ""
@@ -120,8 +121,8 @@ class _Image:
         self.nodes |= added
 
     def _hide(self, whiteout: PurePosixPath) -> None:
-        opaque = whiteout.name == ".wh..wh..opq"
-        hidden = whiteout.parent if opaque else whiteout.with_name(whiteout.name.removeprefix(".wh."))
+        opaque = whiteout.name == OPAQUE
+        hidden = whiteout.parent if opaque else whiteout.with_name(whiteout.name.removeprefix(WHITEOUT))
         for path in [path for path in self.nodes if hidden in path.parents or (path == hidden and not opaque)]:
             del self.nodes[path]
 
