@@ -9,17 +9,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from builder.base.catalogue import changes, list_bases
-from builder.base.lock import BaseNotLocked, read_lock, write_lock
-from builder.base.locking import lock_base
-from builder.base.spec import load_base
 from builder.cli import options, tables
 from builder.cli.session import host_session
 from builder.cli.sinks import amount
 from builder.oci.platform import Platform
 from builder.oci.reference import Reference
-from builder.pipeline.base_image import build_base
-from builder.registry.push import push
 
 app = typer.Typer(no_args_is_help=True, help="List, lock, build and push the bases that images stand on.")
 NameArgument = Annotated[
@@ -30,6 +24,8 @@ NameArgument = Annotated[
 @app.command("list")
 def list_command() -> None:
     """The bases that ship with mbuild."""
+    from builder.base.catalogue import list_bases
+
     table = Table()
     for heading in ("name", "suite", "python", "snapshot", "download", "what"):
         table.add_column(heading)
@@ -42,6 +38,9 @@ def list_command() -> None:
 @app.command("show")
 def show_command(name: NameArgument, platform: options.PlatformOption = "") -> None:
     """The packages of a base, as they are locked."""
+    from builder.base.lock import read_lock
+    from builder.base.spec import load_base
+
     image = load_base(name)
     lock = read_lock(image)
     chosen = Platform.parse(platform) if platform else Platform.of_this_machine()
@@ -58,6 +57,11 @@ def show_command(name: NameArgument, platform: options.PlatformOption = "") -> N
 @app.command("lock")
 def lock_command(name: NameArgument) -> None:
     """Choose the packages of a base anew and write image.lock; prints what changed."""
+    from builder.base.catalogue import changes
+    from builder.base.lock import BaseNotLocked, read_lock, write_lock
+    from builder.base.locking import lock_base
+    from builder.base.spec import load_base
+
     image = load_base(name)
     try:
         before = read_lock(image)
@@ -78,6 +82,8 @@ def build_command(
     output: Annotated[Path | None, typer.Option("-o", "--output", metavar="DIR", help="OCI layout to write.")] = None,
 ) -> None:
     """Build a base as an image of its own."""
+    from builder.pipeline.base_image import build_base
+
     chosen = Platform.parse(platform) if platform else Platform.of_this_machine()
     with host_session() as host:
         image = build_base(name, chosen, output, host)
@@ -91,6 +97,9 @@ def push_command(
     platform: options.PlatformOption = "",
 ) -> None:
     """Build a base and push it; name it with `--base` afterwards."""
+    from builder.pipeline.base_image import build_base
+    from builder.registry.push import push
+
     chosen = Platform.parse(platform) if platform else Platform.of_this_machine()
     target = Reference.parse(reference)
     with host_session() as host:

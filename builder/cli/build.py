@@ -1,4 +1,7 @@
-"""``mbuild build``, ``mbuild plan`` and ``mbuild render``."""
+"""``mbuild build``, ``mbuild plan`` and ``mbuild render``.
+
+The pipeline is imported by the command that runs it, so that help and completion answer at once.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from builder.canonical import readable_json
 from builder.cli import options, tables
 from builder.cli.session import host_session
 from builder.oci.reference import Reference
-from builder.pipeline.build import Delivery, Engine, build, plan_model, render_model
+from builder.plan.spec import Delivery, Engine
 
 
 def register(app: typer.Typer) -> None:
@@ -50,6 +53,8 @@ def build_command(
     verbose: options.VerboseOption = False,
 ) -> None:
     """Build, test and (with --push) publish the image of a model directory."""
+    from builder.pipeline.build import build
+
     spec = options.build_spec(model, target, server, platform, base, lock, locked)
     delivery = Delivery(
         tag=Reference.parse(tag) if tag else None,
@@ -80,6 +85,8 @@ def plan_command(
     verbose: options.VerboseOption = False,
 ) -> None:
     """Show what the image would be, file by file, without making it."""
+    from builder.pipeline.build import plan_model
+
     spec = options.build_spec(model, target, server, platform, base, lock, locked)
     with host_session() as host:
         planned = plan_model(spec, host)
@@ -101,6 +108,8 @@ def render_command(
     template_dir: options.TemplateOption = None,
 ) -> None:
     """Write a Dockerfile and everything it copies; plain `docker build` makes the image from it."""
+    from builder.pipeline.build import render_model
+
     spec = options.build_spec(model, target, server, platform, base, lock, locked)
     with host_session() as host:
         render_model(spec, output, template_dir, host)

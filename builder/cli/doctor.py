@@ -7,9 +7,8 @@ from rich.console import Console
 from rich.table import Table
 
 from builder.cli.session import host_session
-from builder.doctor import Verdict, examine
 
-_MARKS = {Verdict.OK: "[green]✓[/]", Verdict.OPTIONAL: "[yellow]-[/]", Verdict.MISSING: "[red]✗[/]"}
+_MARKS = {"ok": "[green]✓[/]", "optional": "[yellow]-[/]", "missing": "[red]✗[/]"}
 
 
 def register(app: typer.Typer) -> None:
@@ -19,6 +18,8 @@ def register(app: typer.Typer) -> None:
 
 def doctor_command() -> None:
     """Show what mbuild needs, what this machine has, and how to mend what is missing."""
+    from builder.doctor import Verdict, examine
+
     with host_session(quiet=True) as host:
         findings = examine(host)
     table = Table.grid(padding=(0, 2))

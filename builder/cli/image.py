@@ -13,7 +13,6 @@ from builder.cli import options, tables
 from builder.cli.session import host_session
 from builder.oci.platform import Platform
 from builder.oci.reference import Reference
-from builder.pipeline.existing import push_layout, test_image
 
 
 def register(app: typer.Typer) -> None:
@@ -30,6 +29,8 @@ def test_command(
     output_format: options.FormatOption = options.OutputFormat.HUMAN,
 ) -> None:
     """Run an image as production would and replay the golden cases that it carries."""
+    from builder.pipeline.existing import test_image
+
     chosen = Platform.parse(platform) if platform else Platform.of_this_machine()
     with host_session() as host:
         report = test_image(image, chosen, host)
@@ -45,6 +46,8 @@ def push_command(
     output_format: options.FormatOption = options.OutputFormat.HUMAN,
 ) -> None:
     """Push an OCI layout to a registry; prints the reference by digest."""
+    from builder.pipeline.existing import push_layout
+
     with host_session() as host:
         result = push_layout(layout, Reference.parse(reference), host)
     if output_format is options.OutputFormat.JSON:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rich.console import Console
 from rich.table import Table
 
 from builder.cli.sinks import amount
-from builder.host.store import Store
-from builder.pipeline.result import BuildResult
-from builder.plan.image import ImagePlan
-from builder.probe.report import ProbeReport
-from builder.registry.push import PushResult
+
+if TYPE_CHECKING:
+    from builder.host.store import Store
+    from builder.pipeline.result import BuildResult
+    from builder.plan.image import ImagePlan
+    from builder.probe.report import ProbeReport
+    from builder.registry.push import PushResult
 
 
 def _console() -> Console:

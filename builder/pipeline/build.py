@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
 from builder.assemble.docker import DockerAssembler
@@ -24,7 +23,7 @@ from builder.pipeline.result import BuildResult
 from builder.pipeline.stage import stage_layers, stage_model, stage_server
 from builder.pipeline.steps import Steps
 from builder.plan.image import ImagePlan
-from builder.plan.spec import BuildSpec
+from builder.plan.spec import BuildSpec, Delivery, Engine
 from builder.probe.report import ProbeReport
 from builder.registry.push import push
 from builder.render.context import write_context
@@ -36,26 +35,6 @@ class PushNeedsTag(UsageError):
     code = "push-needs-tag"
     message = "--push was given, but not where to"
     hint = "add -t REGISTRY/NAME:VERSION, for example -t localhost:5000/{name}:1"
-
-
-class Engine(StrEnum):
-    """Which assembler executes the plan."""
-
-    EMBEDDED = "embedded"
-    DOCKER = "docker"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Delivery:
-    """What is to be done with the image. ``load`` None: into the local engine if there is one."""
-
-    tag: Reference | None
-    push: bool
-    load: bool | None
-    output: Path | None
-    engine: Engine
-    test: bool
-    template_dir: Path | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,7 +63,7 @@ def build(spec: BuildSpec, delivery: Delivery, host: Host) -> BuildResult:
     loaded = _load(image, planned, delivery, daemon, steps)
     pushed = None
     if delivery.push and delivery.tag is not None:
-        with steps("push") as note:
+        with steps.effect("push") as note:
             pushed = push(image.layout, delivery.tag, host)
             note.detail = str(pushed.reference)
     manifest = planned.model.manifest
@@ -163,8 +142,8 @@ def _test(
 ) -> ProbeReport | None:
     if not delivery.test:
         return None
-    with steps("test") as note:
-        report = prove(image, daemon, host)
+    with steps.effect("test") as note:
+        report = prove(image, None if delivery.load is False else daemon, host)
         note.detail = f"{len(report.cases)} golden cases, ready in {report.ready_seconds:.2f} s"
     return report
 
@@ -177,7 +156,7 @@ def _load(
         return ""
     manifest = planned.model.manifest
     tag = delivery.tag or Reference.parse(f"{manifest.name}:{manifest.version}")
-    with steps("load") as note:
+    with steps.effect("load") as note:
         load_into(daemon, image, [tag])
         note.detail = tag.familiar
     return tag.familiar

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 from builder.events import StepFinished, StepStarted
@@ -37,12 +37,22 @@ class Steps:
         self._host = host
         self.records: list[StepRecord] = []
 
+    def __call__(self, name: str) -> AbstractContextManager[Note]:
+        """A step whose result the store keeps: it was cached when it put nothing new there."""
+        store = self._host.store
+        written = store.written
+        return self._timed(name, lambda: store.written == written)
+
+    def effect(self, name: str) -> AbstractContextManager[Note]:
+        """A step that acts on the world outside the store, and so is never cached."""
+        return self._timed(name, lambda: False)
+
     @contextmanager
-    def __call__(self, name: str) -> Iterator[Note]:
-        note, clock, store = Note(), self._host.clock, self._host.store
-        self._host.events.emit(StepStarted(step=name))
-        began, written = clock.monotonic(), store.written
+    def _timed(self, name: str, cached: Callable[[], bool]) -> Iterator[Note]:
+        note, clock, events = Note(), self._host.clock, self._host.events
+        events.emit(StepStarted(step=name))
+        began = clock.monotonic()
         yield note
-        seconds, cached = clock.monotonic() - began, store.written == written
-        self.records.append(StepRecord(name=name, seconds=seconds, cached=cached, detail=note.detail))
-        self._host.events.emit(StepFinished(step=name, seconds=seconds, cached=cached, detail=note.detail))
+        record = StepRecord(name=name, seconds=clock.monotonic() - began, cached=cached(), detail=note.detail)
+        self.records.append(record)
+        events.emit(StepFinished(step=name, seconds=record.seconds, cached=record.cached, detail=note.detail))

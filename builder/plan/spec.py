@@ -1,8 +1,9 @@
-"""``BuildSpec``: what the user asked for, as one value."""
+"""What the user asked for: which image (``BuildSpec``), and what is to be done with it (``Delivery``)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 from builder.oci.platform import Platform
@@ -23,3 +24,23 @@ class BuildSpec:
     base: Reference | None
     lock: Path
     locked: bool
+
+
+class Engine(StrEnum):
+    """Which assembler executes the plan."""
+
+    EMBEDDED = "embedded"
+    DOCKER = "docker"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Delivery:
+    """What is to be done with the image. ``load`` None: into the local engine if there is one."""
+
+    tag: Reference | None
+    push: bool
+    load: bool | None
+    output: Path | None
+    engine: Engine
+    test: bool
+    template_dir: Path | None

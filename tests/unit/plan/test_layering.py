@@ -19,7 +19,10 @@ def file(path: str, content: bytes = b"x") -> FileEntry:
 def test_a_directory_of_a_lower_layer_is_not_repeated() -> None:
     opt = FileEntry.directory("/opt")
     runtime, server = plan_layers(
-        {LayerRole.RUNTIME: [opt, file("/opt/a")], LayerRole.SERVER: [opt, FileEntry.directory("/opt/s"), file("/opt/s/b")]}
+        {
+            LayerRole.RUNTIME: [opt, file("/opt/a")],
+            LayerRole.SERVER: [opt, FileEntry.directory("/opt/s"), file("/opt/s/b")],
+        }
     )
     assert [str(e.path) for e in runtime.entries] == ["/opt", "/opt/a"]
     assert [str(e.path) for e in server.entries] == ["/opt/s", "/opt/s/b"]
@@ -33,7 +36,9 @@ def test_a_directory_whose_mode_changes_is_kept() -> None:
 
 
 def test_models_are_plain_and_code_is_compressed() -> None:
-    runtime, model = plan_layers({LayerRole.MODEL: [file("/models/m/1/model.onnx")], LayerRole.RUNTIME: [file("/opt/a")]})
+    runtime, model = plan_layers(
+        {LayerRole.MODEL: [file("/models/m/1/model.onnx")], LayerRole.RUNTIME: [file("/opt/a")]}
+    )
     assert (runtime.role, runtime.compression) == (LayerRole.RUNTIME, Compression.GZIP)
     assert (model.role, model.compression) == (LayerRole.MODEL, Compression.NONE)
 
