@@ -151,14 +151,14 @@ def run_uv(arguments: tuple[str, ...], host: Host, *, stdin: bytes = b"", timeou
     with temporary_directory(prefix="mbuild-uv-") as nowhere:
         done = host.run.run(Command(argv=argv, env=environ, cwd=nowhere, stdin=stdin, timeout=timeout))
     if not done.ok:
-        raise _failure(done)
+        raise failure(done)
     return done
 
 
 _UNREACHABLE = ("Failed to fetch", "Could not connect", "error sending request", "network was disabled", "dns error")
 
 
-def _failure(done: Completed) -> ResolutionError:
+def failure(done: Completed) -> ResolutionError:
     """uv's own words, shortened: its error line, the innermost cause and its hint."""
     text = without_credentials(done.stderr.decode(errors="replace"))
     causes = [line.strip().removeprefix("cause: ") for line in text.splitlines() if line.strip().startswith("cause:")]
