@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from builder.assemble.image import AssembledImage
 from builder.host.docker import DockerEngine, EngineFailed
@@ -12,7 +13,7 @@ from builder.oci.reference import Reference
 
 def load_into(engine: DockerEngine, image: AssembledImage, tags: Sequence[Reference]) -> str:
     """Load the image and tag it; the id by which the engine knows it. An image that is there is only tagged."""
-    names = [tag.familiar for tag in tags]
+    names = [replace(tag, tag=tag.tag or "latest", digest=None).familiar for tag in tags]
     digest = image.config.digest
     if engine.has_image(digest):
         for name in names:

@@ -60,14 +60,15 @@ def read_archive(chunks: Iterable[bytes], directory: Path) -> SavedImage:
             raise MalformedArchive(reason=f"it has no {name}")
         return found
 
-    listed = json.loads(find("manifest.json").read_bytes())
-    if not isinstance(listed, list) or len(listed) != 1:
-        raise MalformedArchive(reason="it does not hold exactly one image")
-    image = listed[0]
-    return SavedImage(
-        config=find(str(image["Config"])).read_bytes(),
-        layers=tuple(find(str(name)) for name in image["Layers"] or ()),
-    )
+    try:
+        listed = json.loads(find("manifest.json").read_bytes())
+        image = listed[0] if len(listed) == 1 else None
+        if image is None:
+            raise MalformedArchive(reason="it does not hold exactly one image")
+        config, layers = str(image["Config"]), [str(name) for name in image["Layers"] or ()]
+    except (ValueError, KeyError, TypeError) as error:
+        raise MalformedArchive(reason=f"its manifest.json is not understood ({error})") from error
+    return SavedImage(config=find(config).read_bytes(), layers=tuple(find(name) for name in layers))
 
 
 def write_archive(layout: Layout, manifest: Manifest, tags: Sequence[str]) -> Iterator[bytes]:

@@ -17,7 +17,8 @@ from builder.oci.layout import Layout
 from builder.oci.validate import validate_image
 from builder.plan.image import LayerRole
 from builder.render.context import write_context
-from tests.support.images import file_tree, make_host, small_plan
+from tests.support.hosts import real_host
+from tests.support.images import file_tree, small_plan
 
 ENGINES = pytest.mark.parametrize(
     "make",
@@ -43,7 +44,7 @@ class LegacyEngine(DockerEngine):
 
 @pytest.fixture
 def make(request: pytest.FixtureRequest, tmp_path: Path) -> Assembler:
-    host = make_host(tmp_path)
+    host = real_host(tmp_path / "store")
     if request.param == "embedded":
         return EmbeddedAssembler(host)
     engine = docker_engine()
@@ -61,7 +62,7 @@ def settings(image: AssembledImage) -> dict[str, Any]:
 @pytest.fixture
 def reference(tmp_path: Path) -> AssembledImage:
     plan, tree = small_plan(tmp_path / "reference")
-    return EmbeddedAssembler(make_host(tmp_path / "other")).assemble(plan, tree, tmp_path / "expected")
+    return EmbeddedAssembler(real_host(tmp_path / "other")).assemble(plan, tree, tmp_path / "expected")
 
 
 @pytest.fixture(params=[0o022, 0o077])
@@ -127,7 +128,7 @@ def test_a_failed_build_shows_the_engine_s_own_lines(tmp_path: Path) -> None:
         (directory / "Dockerfile").write_text("FROM scratch\nCOPY nowhere /\n")
 
     plan, tree = small_plan(tmp_path / "tree")
-    assembler = DockerAssembler(make_host(tmp_path), docker_engine(), broken)
+    assembler = DockerAssembler(real_host(tmp_path / "store"), docker_engine(), broken)
 
     with pytest.raises(BuildFailed, match=r"(?s)not found.*COPY nowhere"):
         assembler.assemble(plan, tree, tmp_path / "layout")

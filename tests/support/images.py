@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import stat
 import struct
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from builder.assemble.image import AssembledImage
-from builder.events import EventSink, NullSink
-from builder.host import Host
-from builder.host.clock import SystemClock
-from builder.host.http import Http
-from builder.host.run import SystemRunner
-from builder.host.store import Store
 from builder.host.trees import StagedTree, TreeWriter, merged
 from builder.oci.entry import EntryKind, FileEntry
 from builder.oci.platform import Platform
@@ -23,18 +16,6 @@ from builder.oci.tar_reader import OPAQUE, WHITEOUT, open_tar
 from builder.oci.verify import uncompressed
 from builder.plan.image import ConfigPatch, Healthcheck, ImagePlan, LayerRole
 from builder.plan.layering import plan_layers
-
-
-def make_host(directory: Path, events: EventSink | None = None) -> Host:
-    """This machine, with a store of its own."""
-    return Host(
-        run=SystemRunner(),
-        http=Http({}),
-        clock=SystemClock(),
-        store=Store(directory / "store"),
-        events=events or NullSink(),
-        environ=dict(os.environ),
-    )
 
 
 def tiny_program(message: str, *, then_sleep: bool = False) -> bytes:

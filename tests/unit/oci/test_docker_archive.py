@@ -64,6 +64,8 @@ def test_a_repeated_layer_is_a_link_in_old_archives(tmp_path: Path) -> None:
     [
         ({}, "it has no manifest.json"),
         ({"manifest.json": b"[]"}, "exactly one image"),
+        ({"manifest.json": b"{]"}, "not understood"),
+        ({"manifest.json": b'[{"Layers": []}]'}, "not understood"),
         ({"manifest.json": b'[{"Config": "c.json", "Layers": []}]'}, "it has no c.json"),
         ({"manifest.json": b'[{"Config": "../../etc/passwd", "Layers": []}]'}, "it has no ../../etc/passwd"),
     ],
