@@ -103,7 +103,10 @@ def translated(environ: Mapping[str, str], pip: Mapping[str, str], uv_keys: froz
 
 
 def _indexes(pip: Mapping[str, str]) -> dict[str, str]:
-    """pip takes the best version of all its indexes, so uv must, too (its default is the first index that answers)."""
+    """pip takes the best version of all its indexes, so uv must, too (its default is the first index that answers).
+
+    UV_NO_INDEX is ours: uv has only the option, which ``run_uv`` gives.
+    """
     extra = " ".join(pip.get("extra-index-url", "").split())
     return {
         "UV_DEFAULT_INDEX": pip.get("index-url", ""),
@@ -146,8 +149,9 @@ def run_uv(arguments: tuple[str, ...], host: Host, *, stdin: bytes = b"", timeou
         program = uv.find_uv_bin()
     except FileNotFoundError as error:
         raise UvMissing() from error
-    argv = (program, *arguments, "--quiet", "--color", "never", "--no-progress")
     environ = package_environment(host)
+    closed = ("--no-index",) if environ.pop("UV_NO_INDEX", "") and arguments[0] == "pip" else ()
+    argv = (program, *arguments, *closed, "--quiet", "--color", "never", "--no-progress")
     with temporary_directory(prefix="mbuild-uv-") as nowhere:
         done = host.run.run(Command(argv=argv, env=environ, cwd=nowhere, stdin=stdin, timeout=timeout))
     if not done.ok:

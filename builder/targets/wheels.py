@@ -90,19 +90,23 @@ def resolve_wheels(
 
     Raises Unsatisfiable, NoWheelForPlatform, UnsupportedWheelPlatform, IndexUnreachable or IndexRefused.
     """
-    uv_platform = _uv_platform(platform, glibc)
-    offers = list_offers(requirements, ("--python-version", python, "--python-platform", uv_platform), host)
-    tags = _supported_tags(python, platform, glibc)
+    where = ("--python-version", python, "--python-platform", uv_platform(platform, glibc))
+    offers = list_offers(requirements, where, host)
     chosen = []
     for name, version in sorted({(offer.name, offer.version) for offer in offers}):
-        fitting = sorted(
-            (rank, offer.filename, offer) for offer in offers if offer.name == name for rank in _rank(offer, tags)
-        )
-        if not fitting:
-            where = {"platform": platform, "glibc": ".".join(map(str, glibc))}
-            raise NoWheelForPlatform(name=name, version=version, python=python, **where)
-        chosen.append(_locked(fitting[0][2], host))
+        best = best_offer(tuple(offer for offer in offers if offer.name == name), python, platform, glibc)
+        if best is None:
+            known = ".".join(map(str, glibc))
+            raise NoWheelForPlatform(name=name, version=version, python=python, platform=platform, glibc=known)
+        chosen.append(_locked(best, host))
     return tuple(chosen)
+
+
+def best_offer(offers: tuple[Offer, ...], python: str, platform: Platform, glibc: tuple[int, int]) -> Offer | None:
+    """The wheel with the most specific tags that this Python takes on this platform, as pip ranks them."""
+    tags = _supported_tags(python, platform, glibc)
+    fitting = [(rank, offer.filename, offer) for offer in offers for rank in _rank(offer, tags)]
+    return min(fitting, key=lambda item: item[:2])[2] if fitting else None
 
 
 def fetch_wheels(wheels: tuple[LockedWheel, ...], python: str, host: Host) -> tuple[Stored, ...]:
@@ -143,7 +147,7 @@ def _locked(offer: Offer, host: Host) -> LockedWheel:
     return LockedWheel(name=offer.name, version=offer.version, filename=offer.filename, sha256=sha256, size=size)
 
 
-def _uv_platform(platform: Platform, glibc: tuple[int, int]) -> str:
+def uv_platform(platform: Platform, glibc: tuple[int, int]) -> str:
     known = [minor for minor in _UV_GLIBC if (2, minor) <= glibc]
     machine = _MACHINES.get(platform.architecture)
     if platform.os != "linux" or not machine or not known:
