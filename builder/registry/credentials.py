@@ -120,8 +120,8 @@ def _read_config(path: Path) -> dict[str, Any]:
         return {}
     except (OSError, ValueError) as error:
         raise UnreadableDockerConfig(path=path, reason=error) from error
-    if not isinstance(config, dict):
-        raise UnreadableDockerConfig(path=path, reason="it is not a JSON object")
+    if not isinstance(config, dict) or not isinstance(config.get("auths") or {}, dict):
+        raise UnreadableDockerConfig(path=path, reason="it is not the JSON object that Docker writes")
     return config
 
 
@@ -134,11 +134,11 @@ def _same_registry(key: str, registry: str) -> bool:
 def _from_entry(entry: dict[str, Any], path: Path) -> Credentials | None:
     """One value of ``auths``: base64 of user:password, an identity token, or nothing (the store has it)."""
     if token := entry.get("identitytoken"):
-        return Credentials(user="", secret=Secret(token), source=str(path))
+        return Credentials(user="", secret=Secret(str(token)), source=str(path))
     if not entry.get("auth"):
         return None
     try:
-        user, colon, password = base64.b64decode(entry["auth"], validate=True).decode().partition(":")
+        user, colon, password = base64.b64decode(str(entry["auth"]), validate=True).decode().partition(":")
     except (binascii.Error, ValueError) as error:
         raise UnreadableDockerConfig(path=path, reason="an auth in it is not base64 of user:password") from error
     return Credentials(user=user, secret=Secret(password.rstrip("\0")), source=str(path)) if colon else None
