@@ -77,8 +77,8 @@ def _decode_json(signature: Signature, text: memoryview, binary: memoryview) -> 
     if identifier is not None and type(identifier) is not str:
         raise Refusal(400, "id must be a string")
     all_binary = _flag(_parameters(request, "request"), "binary_data_output", "request")
-    wanted = _outputs(signature, request.get("outputs"), all_binary is True)
     feeds, size = _inputs(signature, request.get("inputs"), binary)
+    wanted = _outputs(signature, request.get("outputs"), all_binary is True)
     return InferRequest(feeds, wanted, identifier, size)
 
 

@@ -1,0 +1,39 @@
+"""Settings come from the environment; what is wrong with one is said with its name."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import pytest
+
+from builder.serve.settings import SettingError, Settings
+
+
+def test_defaults_and_overrides() -> None:
+    settings = Settings.from_environ({"MBUILD_PORT": "9000", "MBUILD_HEAD_TIMEOUT": "2.5", "MBUILD_HOST": " "})
+    assert (settings.port, settings.head_timeout, settings.host) == (9000, 2.5, "0.0.0.0")
+    assert settings.max_body == 64 * 2**20 and settings.grace == 25
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "says"),
+    [
+        ("MBUILD_PORT", "http", "must be a whole number."),
+        ("MBUILD_PORT", "70000", "must be a whole number from 0 to 65535."),
+        ("MBUILD_MAX_BODY", "1.5", "must be a whole number."),
+        ("MBUILD_QUEUE", "0", "must be a whole number from 1"),
+        ("MBUILD_GRACE_SECONDS", "nan", "must be a number from 0"),
+        ("MBUILD_ACCESS_LOG", "2", "must be a number from 0 to 1."),
+        ("MBUILD_LOG_LEVEL", "verbose", "must be debug, info, warning or error"),
+    ],
+)
+def test_wrong_values(variable: str, value: str, says: str) -> None:
+    with pytest.raises(SettingError) as raised:
+        Settings.from_environ({variable: value})
+    assert str(raised.value).startswith(variable) and value in str(raised.value) and says in str(raised.value)
+
+
+def test_every_setting_is_documented() -> None:
+    variables = [each.metadata["env"] for each in fields(Settings)]
+    assert all(name.startswith("MBUILD_") for name in variables) and len(set(variables)) == len(variables)
+    assert all(each.metadata["about"] for each in fields(Settings))
