@@ -164,7 +164,7 @@ def test_operators_of_nobody_are_named_also_inside_branches(tmp_path: Path) -> N
     branch = helper.make_graph([foreign], "b", [], [helper.make_tensor_value_info("z", TensorProto.FLOAT, ("n",))])
     node = helper.make_node("If", ["c"], ["y"], then_branch=branch, else_branch=branch)
     save(operator_model(node, domains={"my.ops": 1}), tmp_path / "model.onnx")
-    with pytest.raises(UnknownOperators, match="my.ops::Fancy"):
+    with pytest.raises(UnknownOperators, match=r"my\.ops::Fancy"):
         read_directory(tmp_path)
 
 

@@ -1,0 +1,87 @@
+"""Model directories for tests: whole, and broken in the ways that users meet."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from builder.errors import MbuildError
+from builder.formats import detect
+from builder.formats.onnx import OnnxLimits, OnnxModel, read_model
+from builder.model.manifest import read_manifest
+from builder.model.source import list_model
+from tests.support import onnx_models
+
+
+def save_mlp(path: Path) -> Path:
+    """x [n, 4] to p [n, 3], at ``path``."""
+    return save(onnx_models.mlp(), path)
+
+
+def save_identity(path: Path, datatype: str = "FP32", shape: tuple[int | str, ...] = ("n", "m")) -> Path:
+    """y = x."""
+    return save(onnx_models.identity(datatype, shape), path)
+
+
+def save(model: onnx.ModelProto, path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(model.SerializeToString(deterministic=True))
+    return path
+
+
+def save_external(path: Path, location: str = "weights/w.bin", *, size: int | None = None) -> Path:
+    """y = x + w with w [4, 8] in ``location``, of which ``size`` bytes are written (None: all; -1: no file)."""
+    weights = np.arange(32, dtype=np.float32).reshape(4, 8)
+    tensor = numpy_helper.from_array(weights, "w")
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    for key, value in (("location", location), ("offset", "0"), ("length", str(weights.nbytes))):
+        field = tensor.external_data.add()
+        field.key, field.value = key, value
+    shape = ("n", 8)
+    graph = helper.make_graph(
+        [helper.make_node("Gemm", ["x", "w"], ["y"])],
+        "graph",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ("n", 4))],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, shape)],
+        [tensor],
+    )
+    data = path.parent / location
+    if size != -1 and ".." not in location and not location.startswith("/"):
+        data.parent.mkdir(parents=True, exist_ok=True)
+        data.write_bytes(weights.tobytes()[:size])
+    return save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+
+
+def operator_model(node: Any, *, domains: Mapping[str, int] | None = None) -> onnx.ModelProto:
+    """A model of one node from x [n] to y [n]; ``domains`` are further opset imports."""
+    opsets = {"": 17, **(domains or {})}
+    graph = helper.make_graph(
+        [node],
+        "graph",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ("n",))],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ("n",))],
+    )
+    imports = [helper.make_opsetid(domain, version) for domain, version in opsets.items()]
+    return helper.make_model(graph, opset_imports=imports, ir_version=9)
+
+
+def read_directory(directory: Path, limits: OnnxLimits | None = None) -> OnnxModel:
+    """The whole way of a model directory up to its description."""
+    source = list_model(directory)
+    found = detect(source, read_manifest(source))
+    return read_model(source, found.entry, limits or OnnxLimits())
+
+
+def complaint(error: MbuildError, directory: Path) -> str:
+    """Message and hint as they are shown, without the place of this test's directory."""
+    text = f"{error}\n{error.advice}\n"
+    for path in (os.path.realpath(directory), str(directory)):
+        text = text.replace(path, "<MODEL>")
+    return text
