@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from builder.oci.entry import EntryKind
 from builder.probe.closure import library_problems
 from builder.probe.contents import ImageContents, ImageFile
+from builder.probe.layer_contents import LayerFile
 from builder.probe.runner import ProbedImage
 
 _SHELLS = frozenset({"sh", "ash", "bash", "busybox", "csh", "dash", "fish", "ksh", "mksh", "tcsh", "toybox", "zsh"})
@@ -48,20 +49,24 @@ def static_checks(image: ProbedImage, contents: ImageContents) -> tuple[Check, .
     libraries = tuple(
         Finding(text=f"{item.file} {item.problem}", foreign=item.layer < image.base_layers) for item in problems
     )
-    files = sorted(contents.files.values(), key=lambda file: file.path)
+    files = [contents.files[path] for path in sorted(contents.files)]
     return (
         Check(name="non-root-user", findings=tuple(_user(image.user))),
-        Check(name="no-shell", findings=_about(image, filter(_is_shell, files), "is a shell")),
-        Check(name="no-setuid", findings=_about(image, filter(_is_setuid, files), "changes the user that runs it")),
-        Check(name="no-world-writable", findings=_about(image, filter(_is_open, files), "may be written by anyone")),
+        Check(name="no-shell", findings=_about(image, _those(files, _is_shell), "is a shell")),
+        Check(name="no-setuid", findings=_about(image, _those(files, _is_setuid), "changes the user that runs it")),
+        Check(name="no-world-writable", findings=_about(image, _those(files, _is_open), "may be written by anyone")),
         Check(name="models-readable", findings=tuple(_unreadable(image, contents))),
         Check(name="libraries-present", findings=libraries),
         Check(name="no-telemetry", findings=tuple(_telemetry(env))),
     )
 
 
+def _those(files: Iterable[ImageFile], rule: Callable[[LayerFile], bool]) -> Iterable[ImageFile]:
+    return (file for file in files if rule(file.entry))
+
+
 def _about(image: ProbedImage, files: Iterable[ImageFile], text: str) -> tuple[Finding, ...]:
-    return tuple(Finding(text=f"{file.path} {text}", foreign=file.layer < image.base_layers) for file in files)
+    return tuple(Finding(text=f"{file.entry.path} {text}", foreign=file.layer < image.base_layers) for file in files)
 
 
 def _user(user: str) -> Iterable[Finding]:
@@ -72,16 +77,16 @@ def _user(user: str) -> Iterable[Finding]:
         yield Finding(text="it runs as root")
 
 
-def _is_shell(file: ImageFile) -> bool:
+def _is_shell(file: LayerFile) -> bool:
     runs = file.kind is EntryKind.SYMLINK or file.mode & 0o111
     return file.path.name in _SHELLS and file.kind is not EntryKind.DIRECTORY and bool(runs)
 
 
-def _is_setuid(file: ImageFile) -> bool:
+def _is_setuid(file: LayerFile) -> bool:
     return file.kind is EntryKind.FILE and bool(file.mode & (stat.S_ISUID | stat.S_ISGID))
 
 
-def _is_open(file: ImageFile) -> bool:
+def _is_open(file: LayerFile) -> bool:
     shared = file.path in _SHARED and file.kind is EntryKind.DIRECTORY and file.mode & stat.S_ISVTX
     return file.kind is not EntryKind.SYMLINK and bool(file.mode & stat.S_IWOTH) and not shared
 
@@ -90,7 +95,7 @@ def _unreadable(image: ProbedImage, contents: ImageContents) -> Iterable[Finding
     """Models that the image's user may not read. A runner of an ordinary user cannot see it: it owns all files."""
     uid, _, gid = image.user.partition(":")
     owner = (int(uid), int(gid or 0)) if uid.isdecimal() and (gid or "0").isdecimal() else (0, 0)
-    for file in sorted(contents.files.values(), key=lambda file: file.path):
+    for file in (contents.files[path].entry for path in sorted(contents.files)):
         if file.path != _MODELS and _MODELS not in file.path.parents:
             continue
         wanted = 0o5 if file.kind is EntryKind.DIRECTORY else 0o4
@@ -98,7 +103,7 @@ def _unreadable(image: ProbedImage, contents: ImageContents) -> Iterable[Finding
             yield Finding(text=f"{file.path} (mode {file.mode:04o}) may not be read by the user {image.user}")
 
 
-def _granted(file: ImageFile, owner: tuple[int, int]) -> int:
+def _granted(file: LayerFile, owner: tuple[int, int]) -> int:
     """The permission bits that a user and group get on a file (path_resolution(7))."""
     if owner[0] in (0, file.uid):
         return file.mode >> 6 & 0o7 if owner[0] else 0o7

@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 
 from builder.oci.entry import EntryKind
 from builder.oci.platform import Platform
-from builder.probe.contents import ImageContents, ImageFile
+from builder.probe.contents import ImageContents
 from builder.probe.elf import ElfFacts
 
 DRIVER_LIBRARIES = frozenset({"libcuda.so.1", "libnvidia-ml.so.1", "libnvidia-ptxjitcompiler.so.1", "libnvcuvid.so.1"})
@@ -42,16 +42,17 @@ def library_problems(
     directories = [*_paths(library_path), *_configured(contents), *_defaults(triplet)]
     found = []
     for file in contents.files.values():
-        if file.elf is None or file.path.name in OPTIONAL_PLUGINS:
+        path, elf = file.entry.path, file.entry.elf
+        if elf is None or path.name in OPTIONAL_PLUGINS:
             continue
-        for problem in _problems(contents, file, file.elf, machine, directories, allowed):
-            found.append(LibraryProblem(file=file.path, layer=file.layer, problem=problem))
+        own = [_expanded(entry, path.parent) for entry in elf.search]
+        for problem in _problems(contents, elf, machine, [*own, *directories], allowed):
+            found.append(LibraryProblem(file=path, layer=file.layer, problem=problem))
     return tuple(sorted(found, key=lambda item: (item.file, item.problem)))
 
 
 def _problems(
     contents: ImageContents,
-    file: ImageFile,
     elf: ElfFacts,
     machine: str,
     directories: list[PurePosixPath],
@@ -62,9 +63,8 @@ def _problems(
         return
     if elf.interpreter and not _is_file(contents, PurePosixPath(elf.interpreter)):
         yield f"needs the loader {elf.interpreter}"
-    own = [_expanded(entry, file.path.parent) for entry in elf.search]
     for name in elf.needed:
-        places = [PurePosixPath(name)] if "/" in name else [place / name for place in (*own, *directories)]
+        places = [PurePosixPath(name)] if "/" in name else [place / name for place in directories]
         if name not in allowed and not any(_is_file(contents, place) for place in places):
             yield f"needs {name}"
 

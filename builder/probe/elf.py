@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, Any
 
 from elftools.common.exceptions import ELFError
 from elftools.elf.dynamic import DynamicSegment
@@ -22,6 +23,20 @@ class ElfFacts:
     needed: tuple[str, ...] = ()
     search: tuple[str, ...] = ()
     interpreter: str = ""
+
+    def to_json(self) -> dict[str, object]:
+        needed, search = list(self.needed), list(self.search)
+        return {"machine": self.machine, "needed": needed, "search": search, "interpreter": self.interpreter}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> ElfFacts:
+        """The inverse of ``to_json``."""
+        return cls(
+            machine=value["machine"],
+            needed=tuple(value["needed"]),
+            search=tuple(value["search"]),
+            interpreter=value["interpreter"],
+        )
 
 
 def read_elf(stream: IO[bytes]) -> ElfFacts | None:

@@ -80,7 +80,7 @@ def probe(
 
     Raises a ProbeError for the first thing that is wrong, ToolMissing where this machine cannot run it.
     """
-    contents = read_contents(image.layout, image.manifest)
+    contents = read_contents(image.layout, image.manifest, host.store)
     checks = static_checks(image, contents)
     _require(checks, host)
     cases = cases or carried_cases(contents)
