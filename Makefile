@@ -30,7 +30,7 @@ bench: .venv/.ready ## ratios against a peer or a physical limit, measured in on
 	@$(BIN)/python -m tests.bench
 
 golden: .venv/.ready ## rewrite the golden files, then look at the diff
-	@$(BIN)/python -m pytest tests --update-goldens -k golden
+	@scripts/test --update-goldens
 
 clean: ## remove what make made (not the cache)
 	rm -rf .venv dist build .mypy_cache .ruff_cache .hypothesis

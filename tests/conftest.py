@@ -24,6 +24,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-goldens", action="store_true", help="rewrite tests/golden, then look at the diff")
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With --update-goldens only the tests run that have a golden file."""
+    if config.getoption("--update-goldens"):
+        items[:] = [item for item in items if "golden" in getattr(item, "fixturenames", ())]
+
+
 def _no_skips(report: pytest.TestReport | pytest.CollectReport) -> None:
     if CI and report.skipped and not hasattr(report, "wasxfail"):
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
