@@ -10,6 +10,7 @@ from builder.base.spec import BaseImage, load_base
 from builder.base.stage import base_key, stage_base
 from builder.base.upstream import inspect_rootfs
 from builder.host import Host
+from builder.host.clock import rfc3339, seconds_of_date
 from builder.host.trees import StagedTree
 from builder.oci.config import ImageConfig
 from builder.oci.digest import Digest
@@ -60,14 +61,14 @@ def own_base(name: str, platform: Platform) -> ResolvedBase:
     image.require(platform)
     lock = read_lock(image)
     libc = next(package for package in lock.platforms[platform] if package.package == "libc6")
-    day = lock.snapshot
+    newest = max(seconds_of_date(release.date) for release in lock.releases)
     return ResolvedBase(
         name=name,
         digest=Digest.from_hex(base_key(image, lock, platform)),
         python=lock.python,
         interpreter=PurePosixPath(f"/usr/bin/python{image.python}"),
         glibc=_glibc(libc.version),
-        created=f"{day[:4]}-{day[4:6]}-{day[6:8]}T{day[9:11]}:{day[11:13]}:{day[13:15]}Z",
+        created=rfc3339(int(newest)),
         own=OwnBase(image=image, lock=lock),
     )
 

@@ -1,0 +1,157 @@
+"""The main job, as a user does it: build, test, push with a password, pull by digest, run, ask with tritonclient."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import numpy as np
+import pytest
+import tritonclient.http as triton
+from tritonclient.utils import np_to_triton_dtype
+
+from builder.host.docker import ContainerSpec, connect
+from builder.model.golden import read_case
+from builder.resources import schema_file
+from tests.scenarios.conftest import ROOT, Mbuild
+from tests.support.registries import RealRegistry
+from tests.support.waiting import until_ready
+
+MEGABYTE = 1_000_000
+
+
+@contextmanager
+def served(image: str) -> Iterator[str]:
+    """The image in a container as production would run it; its address."""
+    engine = connect()
+    assert engine is not None
+    container = engine.start(ContainerSpec(image=image, port=8000, memory_bytes=1 << 30))
+    try:
+        address = "{}:{}".format(*container.address)
+        until_ready(address)
+        yield address
+    finally:
+        container.remove()
+
+
+def ask(address: str, case_file: Path, *, binary: bool) -> None:
+    """Replay a golden case with NVIDIA's own client."""
+    case = read_case(case_file)
+    client = triton.InferenceServerClient(address)
+    assert client.is_server_live()
+    assert client.is_server_ready()
+    assert client.is_model_ready("digits")
+    inputs = []
+    for name, array in case.inputs.items():
+        tensor = triton.InferInput(name, list(array.shape), np_to_triton_dtype(array.dtype))
+        tensor.set_data_from_numpy(array, binary_data=binary)
+        inputs.append(tensor)
+    outputs = [triton.InferRequestedOutput(name, binary_data=binary) for name in case.outputs]
+    answer = client.infer("digits", inputs, outputs=outputs)
+    for name, expected in case.outputs.items():
+        np.testing.assert_allclose(answer.as_numpy(name), expected, rtol=1e-3, atol=1e-4)
+    client.close()
+
+
+def test_the_result_follows_its_schema_and_the_image_is_small(mbuild: Mbuild, digits: Path, tmp_path: Path) -> None:
+    result = mbuild.json(digits, "-o", tmp_path / "layout")
+    jsonschema.validate(result, json.loads(schema_file("result").read_bytes()))
+    roles = {layer["role"]: layer for layer in result["layers"]}
+    assert list(roles) == ["base", "runtime", "server", "model"]
+    without_model = sum(layer["size"] for role, layer in roles.items() if role != "model")
+    assert without_model <= 45 * MEGABYTE
+    assert roles["model"]["digest"] == roles["model"]["diff_id"], "a plain layer is hashed once"
+    assert result["test"]["exit_code"] == 0
+    assert len(result["test"]["cases"]) >= 3
+
+
+@pytest.mark.docker
+@pytest.mark.registry
+@pytest.mark.parametrize("engine", ["embedded", "docker"])
+def test_push_pull_run_and_ask(
+    mbuild: Mbuild,
+    digits: Path,
+    registry: RealRegistry,
+    registry_environ: dict[str, str],
+    docker_engine: Any,
+    engine: str,
+) -> None:
+    reference = registry.fresh("digits")
+    words = (digits, "--target", "cpu", "-t", str(reference), "--push", "--engine", engine)
+    result = mbuild.json(*words, **registry_environ)
+    pinned = result["image"]["reference"]
+    assert pinned == f"{registry.name}/{reference.repository}@{result['image']['digest']}"
+    docker_engine.images.remove(str(reference), force=True)
+    auth = {"username": registry.user, "password": registry.password}
+    repository, _, digest = pinned.partition("@")
+    pulled = docker_engine.images.pull(repository, tag=digest, auth_config=auth)
+    assert pulled.id == result["image"]["id"]
+    with served(pinned) as address:
+        for binary in (False, True):
+            ask(address, next(iter(sorted((digits / "golden").glob("*.npz")))), binary=binary)
+    again = mbuild.json("push", result["files"]["layout"], str(reference), **registry_environ)
+    assert (again["uploaded"], again["mounted"]) == (0, 0), "a second push moves nothing"
+
+
+def test_the_second_build_does_nothing_again(mbuild: Mbuild, digits: Path) -> None:
+    first = mbuild.json(digits)
+    second = mbuild.json(digits, "--locked")
+    assert second["image"] == first["image"]
+    assert all(step["cached"] for step in second["steps"] if step["name"] not in ("test", "load")), second["steps"]
+
+
+def test_plan_and_render_show_the_same_image(mbuild: Mbuild, digits: Path, tmp_path: Path) -> None:
+    plan = mbuild.json("plan", digits)
+    assert [layer["role"] for layer in plan["layers"]] == ["base", "runtime", "server", "model"]
+    paths = {entry["path"] for layer in plan["layers"] for entry in layer["entries"]}
+    assert "/models/digits/1/model.onnx" in paths
+    done = mbuild("render", digits, "-o", tmp_path / "context")
+    assert done.returncode == 0, done.stderr
+    written = {f"/{p.relative_to(tmp_path / 'context' / 'model')}" for p in (tmp_path / "context/model").rglob("*")}
+    assert written <= paths | {"/models"}
+    assert "FROM scratch" in (tmp_path / "context" / "Dockerfile").read_text()
+
+
+@pytest.mark.docker
+def test_a_rendered_context_is_built_by_docker_alone(
+    mbuild: Mbuild, digits: Path, tmp_path: Path, docker_engine: Any
+) -> None:
+    assert mbuild("render", digits, "-o", tmp_path / "context").returncode == 0
+    image, _ = docker_engine.images.build(path=str(tmp_path / "context"), tag="mbuild-test-rendered:1", rm=True)
+    try:
+        with served(image.id) as address:
+            ask(address, next(iter(sorted((digits / "golden").glob("*.npz")))), binary=True)
+    finally:
+        docker_engine.images.remove("mbuild-test-rendered:1", force=True)
+
+
+def test_an_upstream_base(
+    mbuild: Mbuild, digits: Path, registry: RealRegistry, registry_environ: dict[str, str]
+) -> None:
+    """--base takes an image from a registry; our own base, pushed, stands for one that others made."""
+    base = registry.fresh("base-cpu")
+    assert mbuild("base", "push", "cpu", str(base), **registry_environ).returncode == 0
+    result = mbuild.json(digits, "--base", str(base), "--lock", digits.parent / "other.lock", **registry_environ)
+    assert [layer["role"] for layer in result["layers"]] == ["base", "runtime", "server", "model"]
+    assert result["test"]["exit_code"] == 0
+    tested = mbuild.json("test", result["files"]["layout"], **registry_environ)
+    assert len(tested["cases"]) == len(result["test"]["cases"])
+
+
+@pytest.mark.parametrize("example", sorted(path.name for path in (ROOT / "examples").iterdir() if path.is_dir()))
+def test_every_example_builds_and_is_served(mbuild: Mbuild, tmp_path: Path, example: str) -> None:
+    directory = tmp_path / example
+    shutil.copytree(ROOT / "examples" / example, directory)
+    fetch = directory / "fetch.py"
+    if fetch.exists():
+        subprocess.run([sys.executable, str(fetch)], check=True, timeout=300)
+    result = mbuild.json(directory, "--no-load")
+    assert result["test"]["runner"] == "embedded"
+    assert result["test"]["exit_code"] == 0
