@@ -71,7 +71,6 @@ class Connection(asyncio.Protocol):
         self._stage = "idle"
         self._advancing = False
         self._paused = False
-        self._half_closed = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -101,9 +100,11 @@ class Connection(asyncio.Protocol):
             self._transport.pause_reading()
 
     def eof_received(self) -> bool:
-        """A client may close its side after its request and still wait for the response."""
-        self._half_closed = True
-        return self._exchange is not None
+        """The client has closed, or at least its side. The two look alike until we write; we take it for gone, as
+        most servers do, so that nobody waits for work that no one will read. What is written already is delivered."""
+        if self._exchange is not None:
+            self._exchange.gone = True
+        return False
 
     def pause_writing(self) -> None:
         if self._stage != "linger":
@@ -165,9 +166,7 @@ class Connection(asyncio.Protocol):
 
     def _wait_for_more(self) -> None:
         settings = self._shared.settings
-        if self._half_closed:
-            self._transport.close()
-        elif self._parser.in_body:
+        if self._parser.in_body:
             if self._stage != "body":
                 self._enter("body", settings.body_timeout)
             if self._parser.continue_wanted:
@@ -200,9 +199,7 @@ class Connection(asyncio.Protocol):
         """Closes our side and reads on for a moment: closing with unread bytes would reset the connection
         and could destroy the response before the client has read it (RFC 9112 9.6)."""
         self._enter("linger", _LINGER_SECONDS if not self._transport.get_write_buffer_size() else 30.0)
-        if self._half_closed:
-            self._transport.close()
-        elif self._transport.can_write_eof() and not self._transport.is_closing():
+        if self._transport.can_write_eof() and not self._transport.is_closing():
             self._transport.write_eof()
         if self._paused:
             self._paused = False
