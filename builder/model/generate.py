@@ -19,11 +19,14 @@ from builder.model.protocol import dtype_of
 from builder.model.signature import Datatype, Dim, Signature, TensorSpec
 
 _BATCHES = (1, 2, 7)
-_LENGTH = 16
+_TOKENS = 16
+_SAMPLES = 1600
 _SIDE = 64
-"""The size of a dynamic dim beyond the batch: a short sequence, or the side of an image (five halvings leave 2)."""
+"""The size of a dynamic dim beyond the batch: a short sequence, a tenth of a second of sound (a model that hears needs
+at least one window of it), or the side of an image (five halvings leave 2)."""
 
 MAX_ELEMENTS = 1 << 24
+_FLOATS = frozenset({Datatype.FP16, Datatype.FP32, Datatype.FP64})
 _WORDS = (b"", b"a", b"Hello, world", "Grüße".encode(), b"42")
 
 
@@ -59,11 +62,17 @@ def _dynamic(signature: Signature) -> Iterator[tuple[TensorSpec, int, str]]:
 def _choices(dim: str, spec: TensorSpec, axis: int, ranges: Mapping[str, DimRange]) -> tuple[int, ...]:
     bounds = ranges.get(dim)
     if bounds is None:
-        return _BATCHES if axis == 0 else (_SIDE if len(spec.shape) >= 4 else _LENGTH,)
+        return _BATCHES if axis == 0 else (_length(spec),)
     if axis == 0:
         within = tuple(size for size in _BATCHES if bounds.min <= size <= (bounds.max or size))
         return within or (bounds.min,)
     return tuple(dict.fromkeys((bounds.min, bounds.opt, bounds.max or bounds.opt)))
+
+
+def _length(spec: TensorSpec) -> int:
+    if len(spec.shape) >= 4:
+        return _SIDE
+    return _SAMPLES if len(spec.shape) == 2 and spec.datatype in _FLOATS else _TOKENS
 
 
 def _shape(spec: TensorSpec, sizes: Mapping[str, int]) -> tuple[int, ...]:

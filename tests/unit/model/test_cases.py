@@ -151,11 +151,11 @@ def test_a_truncated_npz(tmp_path: Path) -> None:
     assert "it cannot be read as .npz" in refusal(tmp_path)
 
 
-def test_an_npz_that_unpacks_to_too_much(tmp_path: Path) -> None:
+def test_an_npz_that_unpacks_to_too_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("builder.model.cases.MAX_CASE_BYTES", 1 << 20)
     (tmp_path / "golden").mkdir()
     with zipfile.ZipFile(tmp_path / "golden" / "a.npz", "w", zipfile.ZIP_DEFLATED) as archive:
-        for number in range(65):
-            archive.writestr(f"{number}.npy", bytes(1 << 24))
+        archive.writestr("ids.npy", bytes((1 << 20) + 1))
     assert "the cap for a golden case is" in refusal(tmp_path)
 
 

@@ -53,9 +53,9 @@ def test_names_values_and_types() -> None:
 
 
 def test_batches_are_shared_by_all_first_axes() -> None:
-    cases = generate(signature(("a", Datatype.FP32, ("n", 3)), ("b", Datatype.FP32, ("b.0", "length"))))
+    cases = generate(signature(("a", Datatype.FP32, ("n", 3)), ("b", Datatype.FP32, ("b.0", "length", 1))))
     assert shapes(cases, "a") == [(1, 3), (2, 3), (7, 3), (1, 3)]
-    assert shapes(cases, "b") == [(1, 16), (2, 16), (7, 16), (1, 16)]
+    assert shapes(cases, "b") == [(1, 16, 1), (2, 16, 1), (7, 16, 1), (1, 16, 1)]
 
 
 def test_one_name_is_one_size_wherever_it_stands() -> None:
@@ -68,6 +68,12 @@ def test_images_are_large_enough_to_be_halved() -> None:
     cases = generate(signature(("image", Datatype.UINT8, ("n", 3, "h", "w"))))
     assert shapes(cases, "image")[1] == (2, 3, 64, 64)
     assert len(np.unique(cases[0].inputs["image"])) > 200
+
+
+def test_sound_has_at_least_one_window() -> None:
+    cases = generate(signature(("wave", Datatype.FP32, ("n", "samples")), ("ids", Datatype.INT64, ("n", "length"))))
+    assert shapes(cases, "wave")[1] == (2, 1600)
+    assert shapes(cases, "ids")[1] == (2, 16)
 
 
 def test_bounds_of_model_yaml() -> None:
