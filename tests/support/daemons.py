@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -26,13 +27,14 @@ class Daemon:
 
     @property
     def alive(self) -> bool:
-        return _birth(self.pid) == self.birth
+        return bool(self.birth) and _birth(self.pid) == self.birth
 
     def stop(self, seconds: float = 20.0) -> None:
         """SIGTERM, and SIGKILL when it is still there after ``seconds``."""
         for number, patience in ((signal.SIGTERM, seconds), (signal.SIGKILL, 5.0)):
             if self.alive:
-                os.kill(self.pid, number)
+                with suppress(ProcessLookupError):
+                    os.kill(self.pid, number)
                 wait_until(lambda: not self.alive, patience)
 
 
