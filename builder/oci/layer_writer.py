@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import PurePosixPath
-from typing import IO, Protocol
+from typing import IO, Protocol, runtime_checkable
 
 import deflate
 
@@ -37,10 +37,6 @@ class Compression(StrEnum):
     GZIP = "gzip"
 
     @property
-    def media_type(self) -> str:
-        return LAYER_GZIP if self is Compression.GZIP else LAYER_TAR
-
-    @property
     def writer(self) -> str:
         """Names everything besides the entries that decides a layer's bytes; for keys and locks."""
         name = f"layer-writer-{REVISION}"
@@ -61,6 +57,19 @@ class RepeatedPath(IntegrityError):
 
 class Writable(Protocol):
     """Where bytes go: a file, or a writer of the store."""
+
+    def write(self, chunk: bytes, /) -> object: ...
+
+
+@runtime_checkable
+class Hashing(Protocol):
+    """A writer that knows the digest and the size of all that was written to it."""
+
+    @property
+    def digest(self) -> Digest: ...
+
+    @property
+    def size(self) -> int: ...
 
     def write(self, chunk: bytes, /) -> object: ...
 
@@ -97,7 +106,7 @@ def write_layer(
                 _copy_file(entry, source, stream, on_bytes)
             stream.write(tar.padding(entry.size))
     stream.write(tar.END)
-    return stream.finish(compression.media_type)
+    return stream.finish()
 
 
 def store_tar(chunks: Iterable[bytes], compression: Compression, out: Writable) -> WrittenLayer:
@@ -105,7 +114,7 @@ def store_tar(chunks: Iterable[bytes], compression: Compression, out: Writable) 
     stream = _GzipStream(out) if compression is Compression.GZIP else _PlainStream(out)
     for chunk in chunks:
         stream.write(chunk)
-    return stream.finish(compression.media_type)
+    return stream.finish()
 
 
 def _copy_file(entry: FileEntry, source: IO[bytes], stream: Writable, on_bytes: Callable[[int], None]) -> None:
@@ -123,33 +132,52 @@ def _copy_file(entry: FileEntry, source: IO[bytes], stream: Writable, on_bytes: 
         raise ChangedFile(path=entry.path, difference=f"sha256:{hasher.hexdigest()} instead of {entry.digest}")
 
 
-class _PlainStream:
-    """Counts and hashes the tar on its way; stored bytes and tar are the same."""
+def _hashing(out: Writable) -> Hashing:
+    """``out`` itself where it hashes what it takes (hashing weights twice is the most costly thing to do here)."""
+    return out if isinstance(out, Hashing) and out.size == 0 else _Hashed(out)
+
+
+class _Hashed:
+    """Counts and hashes what goes to ``out``."""
 
     def __init__(self, out: Writable) -> None:
         self._out = out
         self._hash = hashlib.sha256()
-        self._size = 0
+        self.size = 0
 
-    def write(self, chunk: bytes) -> None:
+    def write(self, chunk: bytes, /) -> None:
         self._hash.update(chunk)
-        self._size += len(chunk)
+        self.size += len(chunk)
         self._out.write(chunk)
 
-    def finish(self, media_type: str) -> WrittenLayer:
-        digest = Digest.from_hex(self._hash.hexdigest())
-        return WrittenLayer(Descriptor(media_type=media_type, digest=digest, size=self._size), digest)
+    @property
+    def digest(self) -> Digest:
+        return Digest.from_hex(self._hash.hexdigest())
+
+
+class _PlainStream:
+    """Passes the tar on; stored bytes and tar are the same."""
+
+    def __init__(self, out: Writable) -> None:
+        self._stored = _hashing(out)
+
+    def write(self, chunk: bytes, /) -> None:
+        self._stored.write(chunk)
+
+    def finish(self) -> WrittenLayer:
+        digest = self._stored.digest
+        return WrittenLayer(Descriptor(media_type=LAYER_TAR, digest=digest, size=self._stored.size), digest)
 
 
 class _GzipStream:
     """Hashes the tar, and passes it on as gzip members of ``_PIECE`` bytes of tar each."""
 
     def __init__(self, out: Writable) -> None:
-        self._stored = _PlainStream(out)
+        self._stored = _hashing(out)
         self._hash = hashlib.sha256()
         self._piece = bytearray()
 
-    def write(self, chunk: bytes) -> None:
+    def write(self, chunk: bytes, /) -> None:
         self._hash.update(chunk)
         self._piece += chunk
         while len(self._piece) >= _PIECE:
@@ -159,8 +187,8 @@ class _GzipStream:
         self._stored.write(bytes(deflate.gzip_compress(bytes(self._piece[:size]), _LEVEL)))
         del self._piece[:size]
 
-    def finish(self, media_type: str) -> WrittenLayer:
+    def finish(self) -> WrittenLayer:
         if self._piece:
             self._compress(len(self._piece))
-        written = self._stored.finish(media_type)
-        return WrittenLayer(written.descriptor, Digest.from_hex(self._hash.hexdigest()))
+        stored = Descriptor(media_type=LAYER_GZIP, digest=self._stored.digest, size=self._stored.size)
+        return WrittenLayer(stored, Digest.from_hex(self._hash.hexdigest()))

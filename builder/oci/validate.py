@@ -76,14 +76,7 @@ def _require_size(layout: Layout, layer: Descriptor) -> None:
 
 def validate_layer(layout: Layout, layer: Descriptor, diff_id: Digest) -> None:
     """Stored and uncompressed bytes have their digests; the tar is well-formed, its paths are safe and not repeated."""
-    hasher = hashlib.sha256()
-
-    def hashed() -> Iterator[bytes]:
-        for chunk in uncompressed(layout.read_blob(layer), layer.media_type):
-            hasher.update(chunk)
-            yield chunk
-
-    chunks = hashed()
+    chunks = _with_diff_id(layout, layer, diff_id)
     seen: set[PurePosixPath] = set()
     with open_tar(chunks) as archive:
         for member in archive:
@@ -95,12 +88,24 @@ def validate_layer(layout: Layout, layer: Descriptor, diff_id: Digest) -> None:
                 safe_path(member.linkname, layer.digest)
             elif member.type not in (*_MEMBER_TYPES, *_DEVICE_TYPES):
                 raise UnsafeLayer(digest=layer.digest, path=member.name, reason=f"a member of type {member.type!r}")
-    for _ in chunks:
+    for _ in chunks:  # to the end, where the digests are checked
         pass
-    if hasher.hexdigest() != diff_id.hex:
-        raise InvalidImage(
-            digest=layer.digest, reason=f"uncompressed it is sha256:{hasher.hexdigest()}, its config says {diff_id}"
-        )
+
+
+def _with_diff_id(layout: Layout, layer: Descriptor, diff_id: Digest) -> Iterator[bytes]:
+    """The layer's tar; raises at its end when it is not the one of ``diff_id``. A plain one is hashed once only."""
+    stored = layout.read_blob(layer)
+    if layer.media_type == LAYER_TAR:
+        yield from stored
+        actual = layer.digest
+    else:
+        hasher = hashlib.sha256()
+        for chunk in uncompressed(stored, layer.media_type):
+            hasher.update(chunk)
+            yield chunk
+        actual = Digest.from_hex(hasher.hexdigest())
+    if actual != diff_id:
+        raise InvalidImage(digest=layer.digest, reason=f"uncompressed it is {actual}, its config says {diff_id}")
 
 
 def validate_image(layout: Layout, descriptor: Descriptor) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -34,7 +34,18 @@ def docker_engine() -> DockerEngine:
     return engine
 
 
-class LegacyEngine(DockerEngine):
+class Tidy(DockerEngine):
+    """The engine, which remembers what it built."""
+
+    built: ClassVar[set[str]] = set()
+
+    def build(self, context: Path, tag: str = "", on_line: Callable[[str], None] = lambda _: None) -> str:
+        image = super().build(context, tag, on_line)
+        self.built.add(image)
+        return image
+
+
+class TidyLegacy(Tidy):
     """The same engine, asked to build without BuildKit."""
 
     @property
@@ -42,15 +53,20 @@ class LegacyEngine(DockerEngine):
         return False
 
 
+@pytest.fixture(autouse=True)
+def _tidy_up() -> Iterator[None]:
+    yield
+    while Tidy.built:
+        docker_engine().remove_image(Tidy.built.pop())
+
+
 @pytest.fixture
 def make(request: pytest.FixtureRequest, tmp_path: Path) -> Assembler:
     host = real_host(tmp_path / "store")
     if request.param == "embedded":
         return EmbeddedAssembler(host)
-    engine = docker_engine()
-    if request.param == "legacy":
-        engine = LegacyEngine(engine._client)
-    return DockerAssembler(host, engine, write_context)
+    kind = TidyLegacy if request.param == "legacy" else Tidy
+    return DockerAssembler(host, kind(docker_engine()._client), write_context)
 
 
 def settings(image: AssembledImage) -> dict[str, Any]:
