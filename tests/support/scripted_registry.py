@@ -109,6 +109,7 @@ class ScriptedRegistry:
         self.uploads: dict[str, bytearray] = {}
         self.tokens: set[str] = set()
         self.requests: list[Asked] = []
+        self.connections = 0
         self._rules: list[_Rule] = []
         self._lock = threading.Lock()
         self._server = _Server(self)
@@ -169,6 +170,10 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     server: _Server
+
+    def setup(self) -> None:
+        super().setup()
+        self.server.registry.connections += 1
 
     def handle_one_exchange(self) -> None:
         registry = self.server.registry
