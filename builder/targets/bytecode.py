@@ -31,6 +31,7 @@ REVISION = 1
 
 _WORKER = Path(__file__).with_name("bytecode_worker.py")
 _ENVIRON = {"PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8", "PATH": "/nonexistent"}
+_ON_LINUX = sys.platform.startswith("linux")
 _LOADER = re.compile(r"ld-linux.*\.so\.\d+")
 
 
@@ -133,7 +134,7 @@ def _read_answer(answer: dict[str, Any], python: str, host: Host) -> None:
 def _launch(interpreter: StagedTree, python: str, root: Path, host: Host) -> tuple[str, ...]:
     """The start of a command line that runs the interpreter. Raises InterpreterMissing."""
     minor = ".".join(python.split(".")[:2])
-    if not sys.platform.startswith("linux"):
+    if not _ON_LINUX:
         return (str(_python_of_this_machine(exact_version(interpreter, python), host)),)
     files = [entry.path for entry in interpreter.entries if entry.kind is EntryKind.FILE]
     program = next((path for path in files if path.name == f"python{minor}" and path.parent.name == "bin"), None)
