@@ -69,6 +69,20 @@ def test_a_netrc_serves_too(make_host: MakeHost, index: Index, tmp_path: Path) -
     assert fetch_wheels(resolve(host), "3.13", host)
 
 
+def test_pips_proxy_is_used_for_the_index_and_for_the_file(
+    make_host: MakeHost, index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    host = make_host(environ=environ(PIP_INDEX_URL="http://index.invalid/simple", PIP_PROXY=index.url))
+    fetch_wheels(resolve(host), "3.13", host)
+    assert {path for path, _ in index.asked} >= {
+        "http://index.invalid/simple/thing/",
+        f"http://index.invalid/files/{NAME}",
+    }
+
+
 def test_find_links_need_no_index(make_host: MakeHost, tmp_path: Path) -> None:
     (tmp_path / "links").mkdir()
     (tmp_path / "links" / NAME).write_bytes(make_wheel("thing"))

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import urlsplit
 
 from builder.host.store import Store
 from builder.targets.wheels import LockedWheel
@@ -70,7 +71,7 @@ class Index:
         self.asked.append((path, authorization))
         if self.login and authorization != "Basic " + base64.b64encode(self.login.encode()).decode():
             return 401, "text/plain", b"who are you?"
-        parts = path.strip("/").split("/")
+        parts = urlsplit(path).path.strip("/").split("/")  # a proxy is asked for whole addresses
         if parts[0] == "files":
             content = self.served_instead.get(parts[-1]) or self.wheels.get(parts[-1], b"")
             return (200 if content else 404), "application/octet-stream", content
