@@ -19,7 +19,10 @@ _NO_BODY = b""
 
 @dataclass(slots=True)
 class Request:
-    """A whole request. Header names are lower case; a header given twice is joined with a comma."""
+    """A whole request. Header names are lower case; a header given twice is joined with a comma.
+
+    ``headers`` may be shared with the next request: it is for reading only.
+    """
 
     method: str
     target: str
@@ -46,6 +49,9 @@ class Parser:
         self._chunked = False
         self._trailer = -1
         self.continue_wanted = False
+        self._last_head = b""
+        self._last: Request
+        self._last_body = (False, 0, False)
 
     @property
     def buffered(self) -> int:
@@ -70,7 +76,7 @@ class Parser:
             head = self._take_head()
             if head is None:
                 return None
-            self._request = self._open(head)
+            self._request = self._again() if head == self._last_head else self._open(head)
         if not (self._take_chunks() if self._chunked else self._take_length(self._request)):
             return None
         request, self._request = self._request, None
@@ -104,6 +110,13 @@ class Parser:
             self._at = position
         self._scanned = 0
 
+    def _again(self) -> Request:
+        """A client repeats its head byte for byte while the length of its bodies stays: no need to parse it again."""
+        last = self._last
+        self._chunked, self._missing, self.continue_wanted = self._last_body
+        self._trailer = -1
+        return Request(last.method, last.target, last.headers, last.keep_alive)
+
     def _open(self, head: bytes) -> Request:
         if _FORBIDDEN.search(head):
             raise Refusal(400, "request head has a control character or a bare line break")
@@ -120,7 +133,10 @@ class Parser:
         connection = [option.strip() for option in headers.get("connection", "").lower().split(",")]
         keep_alive = "close" not in connection if version == "1.1" else "keep-alive" in connection
         self._expect_body(headers, version)
-        return Request(method, _origin_form(target), headers, keep_alive)
+        request = Request(method, _origin_form(target), headers, keep_alive)
+        self._last_head, self._last = head, Request(method, request.target, headers, keep_alive)
+        self._last_body = (self._chunked, self._missing, self.continue_wanted)
+        return request
 
     def _expect_body(self, headers: dict[str, str], version: str) -> None:
         coding, length = headers.get("transfer-encoding"), headers.get("content-length")

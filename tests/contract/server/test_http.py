@@ -141,6 +141,21 @@ def test_json_values_fit_their_datatype_or_are_refused(address: str, datatype: s
         assert "'x'" in answer.error or "utf-8" in answer.error
 
 
+def test_large_requests_and_responses_in_json(address: str) -> None:
+    values = [number / 8 for number in range(20_000)]
+    body = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [len(values)], "data": values}]}
+    answer = ask(address, "POST", LINE, body)
+    assert answer.json()["outputs"][0]["data"] == values
+    wrong = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [7], "data": values}]}
+    assert ask(address, "POST", LINE, wrong).status == 400
+
+
+@pytest.mark.parametrize("shape", [[0, 2**40], [2**40, 0], [2**62, 0], [0, 2**63 - 1]], ids=str)
+def test_empty_tensors_with_huge_dims_do_no_harm(address: str, shape: list[int]) -> None:
+    body = {"inputs": [{"name": "x", "datatype": "FP32", "shape": shape, "data": []}]}
+    assert ask(address, "POST", "/v2/models/identity_FP32/infer", body).status in (200, 400)
+
+
 def test_half_precision_outputs_must_be_binary(address: str) -> None:
     data = np.ones((1, 2), np.float16).tobytes()
     head = {"inputs": [{"name": "x", "datatype": "FP16", "shape": [1, 2], "parameters": {"binary_data_size": 4}}]}

@@ -12,42 +12,13 @@ from hypothesis import strategies as st
 from builder.serve.answers import Refusal, as_json
 from builder.serve.codec import HEADER_LENGTH, InferRequest, Signature, decode, encode
 from builder.serve.tensors import DTYPES, Tensor, from_binary, from_json, to_binary, to_json
+from tests.support.infer_bodies import bodies
 
 LIMIT = 10_000
-JSON_VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
-    max_leaves=8,
-)
-SHAPES = st.lists(st.integers(0, 4), max_size=3) | st.lists(st.integers(-(2**65), 2**65), max_size=3) | JSON_VALUES
 
 
 def tensor(datatype: str, *shape: int | str, name: str = "x") -> Tensor:
     return Tensor(name=name, graph_name=name, datatype=datatype, shape=shape)
-
-
-@st.composite
-def inputs(draw: st.DrawFn) -> dict[str, Any]:
-    entry: dict[str, Any] = {
-        "name": draw(st.sampled_from(["x", "x", "x", "y"]) | JSON_VALUES),
-        "datatype": draw(st.sampled_from(sorted(DTYPES)) | JSON_VALUES),
-        "shape": draw(SHAPES),
-    }
-    if draw(st.booleans()):
-        entry["data"] = draw(JSON_VALUES | st.lists(st.integers(-3, 300) | st.floats(width=32), max_size=8))
-    if draw(st.booleans()):
-        sizes = st.integers(-5, 80) | JSON_VALUES
-        entry["parameters"] = draw(st.fixed_dictionaries({"binary_data_size": sizes}) | JSON_VALUES)
-    return entry
-
-
-@st.composite
-def bodies(draw: st.DrawFn) -> dict[str, Any]:
-    body: dict[str, Any] = {"inputs": draw(st.lists(inputs(), max_size=2) | JSON_VALUES)}
-    for name in ("outputs", "parameters", "id"):
-        if draw(st.integers(0, 3)) == 0:
-            body[name] = draw(JSON_VALUES | st.lists(st.fixed_dictionaries({"name": JSON_VALUES}), max_size=2))
-    return body
 
 
 def refused_or(signature: Signature, headers: dict[str, str], body: bytes) -> InferRequest | None:
