@@ -33,9 +33,14 @@ class Port:
 
     def _accept(self) -> None:
         outer, _ = self._listener.accept()
+        # Not socket.create_connection: resolving even a number imports a codec, and in here the interpreter's own files
+        # may be out of reach.
+        inner = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         try:
-            inner = socket.create_connection(self._target, timeout=_CONNECT_SECONDS)
+            inner.settimeout(_CONNECT_SECONDS)
+            inner.connect((socket.inet_ntoa(socket.inet_aton(self._target[0])), self._target[1]))
         except OSError:
+            inner.close()
             outer.close()
             return
         _Connection(outer, inner, self._selector)
