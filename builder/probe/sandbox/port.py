@@ -38,7 +38,7 @@ class Port:
         inner = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         try:
             inner.settimeout(_CONNECT_SECONDS)
-            inner.connect((socket.inet_ntoa(socket.inet_aton(self._target[0])), self._target[1]))
+            inner.connect(self._target)
         except OSError:
             inner.close()
             outer.close()
