@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from builder.host.store import Store
 from builder.oci.descriptor import GZIP_LAYER_TYPES, Descriptor
@@ -83,14 +83,3 @@ def _layer(layout: Layout, descriptor: Descriptor, store: Store) -> LayerContent
     layer = read_layer(layout, descriptor)
     store.put_record(_RECORDS, key, layer.to_json())
     return layer
-
-
-def numeric_user(user: str, passwd: Path) -> tuple[int, int]:
-    """uid and gid of an image's ``User`` (image-spec config.md): numbers, or a name that ``passwd`` has; a user
-    without a group gets the one in ``passwd``, else 0."""
-    name, _, group = user.partition(":")
-    lines = [line.split(":") for line in passwd.read_text().splitlines()] if passwd.is_file() else []
-    known = next((line for line in lines if len(line) > 3 and name in (line[0], line[2])), None)
-    uid = int(name or 0) if not name or name.isdecimal() else int(known[2]) if known else 0
-    gid = int(group) if group.isdecimal() else int(known[3]) if known else 0
-    return uid, gid

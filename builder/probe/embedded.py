@@ -19,8 +19,9 @@ from builder.host.run import Command, Process
 from builder.oci.descriptor import GZIP_LAYER_TYPES, Descriptor
 from builder.oci.layout import Layout
 from builder.oci.unpack import stack_layers, unpack_layer
-from builder.probe.contents import numeric_user
+from builder.probe.account import find_account
 from builder.probe.runner import Limits, ProbedImage, RunState, Unstartable
+from builder.probe.sandbox.gate import HOST_NAME
 from builder.probe.sandbox.keeper import KILL, TERMINATE
 from builder.probe.traffic import outbound_attempts
 
@@ -114,13 +115,13 @@ class _Sandbox:
         self.process.wait()
 
     def run(self, image: ProbedImage, limits: Limits, root: Path) -> RunningSandbox:
-        uid, gid = numeric_user(image.user, root / "etc/passwd")
+        account = find_account(image.user, root)
         request = {
             "argv": image.argv,
-            "env": image.env,
+            "env": {"HOSTNAME": HOST_NAME, "HOME": account.home, **dict(image.env)},
             "workdir": image.config.settings.get("WorkingDir") or "/",
-            "uid": uid,
-            "gid": gid,
+            "uid": account.uid,
+            "gid": account.gid,
             "memory_bytes": limits.memory_bytes,
             "pids": limits.pids,
             "tmp_bytes": limits.tmp_bytes,

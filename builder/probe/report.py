@@ -127,7 +127,7 @@ def _listed(findings: list[Finding]) -> str:
 
 def _behaviour(running: RunningImage) -> Check:
     attempts = running.outbound_attempts()
-    text = f"it tried {attempts} times to reach an address outside or to look up a name"
+    text = f"it tried to reach an address outside or to look up a name (the kernel counts {attempts} signs of it)"
     return Check(name="no-outbound", findings=(Finding(text=text),) if attempts else ())
 
 

@@ -97,7 +97,7 @@ class RunningImage(Protocol):
         ...
 
     def outbound_attempts(self) -> int | None:
-        """How often it tried to reach an address outside or to look a name up; None where nothing tells."""
+        """Signs that it tried to reach an address outside or to look a name up; None where nothing tells."""
         ...
 
     def stop(self, grace_seconds: float) -> int:

@@ -115,7 +115,7 @@ def _become_user(uid: int, gid: int) -> None:
 
 
 def _run(request: dict[str, Any]) -> NoReturn:
-    argv, environ = request["argv"], dict(request["env"])
+    argv, environ = request["argv"], request["env"]
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
     with step(f"enter the working directory {request['workdir']}", Unrunnable):

@@ -24,6 +24,7 @@ from builder.probe.sandbox.kernel import (
 )
 from builder.probe.sandbox.port import Port
 
+HOST_NAME = "probe"
 _SET_INTERFACE_FLAGS, _INTERFACE_UP = 0x8914, 1
 
 
@@ -38,7 +39,7 @@ def keep_gate(
     with step("bring the loopback interface up"), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as inside:
         fcntl.ioctl(inside, _SET_INTERFACE_FLAGS, struct.pack("16sh22x", b"lo", _INTERFACE_UP))
     with step("set the host name"):
-        socket.sethostname("probe")
+        socket.sethostname(HOST_NAME)
     container = os.fork()
     if container == 0:
         listener.close()
