@@ -7,9 +7,15 @@ from collections.abc import Mapping, Sequence
 from builder.oci.entry import EntryKind, FileEntry
 from builder.plan.image import Compression, LayerPlan, LayerRole
 
-# Weights do not compress (measured: a gigabyte of random weights grows by 0.03 %), so models are plain tar: one read,
-# one hash, and the diff_id is the digest. Code and libraries compress to a third.
-_COMPRESSION = {LayerRole.MODEL: Compression.NONE}
+PLAIN_FROM = 64 << 20
+"""Bytes from which on a model layer is plain tar. Weights do not compress (measured: a gigabyte of random weights grows
+by 0.03 %), so a large layer is read once, hashed once, and its diff_id is its digest. Below that, compressing costs
+nothing that anybody would notice, and tools that take every layer for gzip (`crane validate`) can read all of it."""
+
+
+def _compression(role: LayerRole, entries: Sequence[FileEntry]) -> Compression:
+    large = sum(entry.size for entry in entries) >= PLAIN_FROM
+    return Compression.NONE if role is LayerRole.MODEL and large else Compression.GZIP
 
 
 def plan_layers(trees: Mapping[LayerRole, Sequence[FileEntry]]) -> tuple[LayerPlan, ...]:
@@ -24,7 +30,6 @@ def plan_layers(trees: Mapping[LayerRole, Sequence[FileEntry]]) -> tuple[LayerPl
         entries = sorted(trees.get(role, ()), key=lambda entry: entry.path)
         added = tuple(e for e in entries if not (e.kind is EntryKind.DIRECTORY and made.get(e.path) == e))
         if added:
-            compression = _COMPRESSION.get(role, Compression.GZIP)
-            layers.append(LayerPlan(role=role, entries=added, compression=compression))
+            layers.append(LayerPlan(role=role, entries=added, compression=_compression(role, added)))
         made |= {entry.path: entry for entry in entries}
     return tuple(layers)

@@ -28,12 +28,13 @@ class Mbuild:
 
     cache: Path
     environ: Mapping[str, str] = field(default_factory=dict)
+    prefix: tuple[str, ...] = ()
+    umask: int = -1
 
     def __call__(self, *words: str | Path, **environ: str) -> subprocess.CompletedProcess[str]:
         env = {**os.environ, "MBUILD_CACHE": str(self.cache), "COLUMNS": "200", **self.environ, **environ}
-        return subprocess.run(
-            [str(COMMAND), *map(str, words)], env=env, capture_output=True, text=True, timeout=600, cwd=ROOT
-        )
+        command = [*self.prefix, str(COMMAND), *map(str, words)]
+        return subprocess.run(command, env=env, capture_output=True, text=True, timeout=600, cwd=ROOT, umask=self.umask)
 
     def json(self, *words: str | Path, **environ: str) -> dict[str, Any]:
         done = self(*words, "--format", "json", **environ)

@@ -67,7 +67,6 @@ def test_the_result_follows_its_schema_and_the_image_is_small(mbuild: Mbuild, di
     assert list(roles) == ["base", "runtime", "server", "model"]
     without_model = sum(layer["size"] for role, layer in roles.items() if role != "model")
     assert without_model <= 45 * MEGABYTE
-    assert roles["model"]["digest"] == roles["model"]["diff_id"], "a plain layer is hashed once"
     assert result["test"]["exit_code"] == 0
     assert len(result["test"]["cases"]) >= 3
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import PurePosixPath
 
 from builder.oci.digest import Digest
 from builder.oci.entry import EntryKind, FileEntry
 from builder.plan.image import Compression, LayerRole
-from builder.plan.layering import plan_layers
+from builder.plan.layering import PLAIN_FROM, plan_layers
 
 
 def file(path: str, content: bytes = b"x") -> FileEntry:
@@ -35,12 +36,13 @@ def test_a_directory_whose_mode_changes_is_kept() -> None:
     assert [e.mode for e in server.entries] == [0o700]
 
 
-def test_models_are_plain_and_code_is_compressed() -> None:
-    runtime, model = plan_layers(
-        {LayerRole.MODEL: [file("/models/m/1/model.onnx")], LayerRole.RUNTIME: [file("/opt/a")]}
-    )
+def test_large_models_are_plain_and_the_rest_is_compressed() -> None:
+    weights = replace(file("/models/m/1/weights.bin"), size=PLAIN_FROM)
+    runtime, model = plan_layers({LayerRole.MODEL: [weights], LayerRole.RUNTIME: [file("/opt/a")]})
     assert (runtime.role, runtime.compression) == (LayerRole.RUNTIME, Compression.GZIP)
     assert (model.role, model.compression) == (LayerRole.MODEL, Compression.NONE)
+    (small,) = plan_layers({LayerRole.MODEL: [replace(weights, size=PLAIN_FROM - 1)]})
+    assert small.compression is Compression.GZIP
 
 
 def test_roles_without_entries_make_no_layer() -> None:
