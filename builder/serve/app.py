@@ -108,7 +108,7 @@ class Server:
         await self._stopping.wait()
         if self._failure is not None:
             raise self._failure
-        await self._drain(server)
+        await self._drain(server, listener)
         return 0
 
     def _connection(self) -> Connection:
@@ -157,7 +157,7 @@ class Server:
             **loaded.facts,
         )
 
-    async def _drain(self, server: asyncio.Server) -> None:
+    async def _drain(self, server: asyncio.Server, listener: socket.socket) -> None:
         """What the kernel accepted for us is answered too, so the listener stays a moment, and so do idle clients."""
         self._routes.withdraw()
         self._connections.draining = True
@@ -165,12 +165,27 @@ class Server:
         begun = self._loop.time()
         end = begun + self._settings.grace
         await asyncio.sleep(min(_LISTEN_ON_SECONDS, self._settings.grace))
+        accepted = _accept_all(listener)
         server.close()
+        for each in accepted:
+            await self._loop.connect_accepted_socket(self._connection, each)
         while self._connections.open and self._loop.time() < end:
             if self._loop.time() > begun + _IDLE_ON_SECONDS:
                 self._connections.close_idle()
             await asyncio.sleep(0.02)
         self._log.event("info", "stopped", unanswered=len(self._connections.open))
+
+
+def _accept_all(listener: socket.socket) -> list[socket.socket]:
+    """Connections that the kernel has made and nobody has taken yet: closing the listener would reset them."""
+    accepted: list[socket.socket] = []
+    while True:
+        try:
+            connection, _ = listener.accept()
+        except OSError:
+            return accepted
+        connection.setblocking(False)
+        accepted.append(connection)
 
 
 def load(settings: Settings) -> Loaded:
