@@ -14,7 +14,7 @@ from typing import Any
 import builder
 from builder.errors import ToolMissing
 from builder.host import Host
-from builder.host.fs import temporary_directory
+from builder.host.fs import remove_tree, temporary_directory
 from builder.host.run import Command, Process
 from builder.oci.descriptor import GZIP_LAYER_TYPES, Descriptor
 from builder.oci.layout import Layout
@@ -27,6 +27,7 @@ from builder.probe.traffic import outbound_attempts
 
 _START_SECONDS = 30
 _LOG_BYTES = 64 << 10
+_ABANDONED_SECONDS = 24 * 3600
 _KILL_SECONDS = 5
 _KILLED = 137
 _TICK = 0.002
@@ -59,13 +60,22 @@ class EmbeddedRunner:
         """Raises SandboxRefused, SandboxNeedsLinux or Unstartable."""
         if sys.platform != "linux":
             raise SandboxNeedsLinux(system=sys.platform)
+        place = self._host.store.root / "probe"
+        self._sweep(place)
         with ExitStack() as stack:
-            scratch = stack.enter_context(temporary_directory(self._host.store.root / "probe"))
+            scratch = stack.enter_context(temporary_directory(place))
             sandbox = _Sandbox(self._host, scratch, stack)
             self._unpack(image, scratch)
             running = sandbox.run(image, limits, scratch / "rootfs")
             running.owns(stack.pop_all())
             return running
+
+    def _sweep(self, place: Path) -> None:
+        """Remove what a caller left that was killed in the instant before the sandbox program could look after it."""
+        for left in place.glob("*"):
+            with suppress(OSError):
+                if self._host.clock.now() - left.stat().st_mtime > _ABANDONED_SECONDS:
+                    remove_tree(left)
 
     def _unpack(self, image: ProbedImage, scratch: Path) -> None:
         layers = []
