@@ -18,7 +18,7 @@ import uv
 
 from builder.errors import ResolutionError, ToolMissing
 from builder.host import Host
-from builder.host.fs import temporary_directory
+from builder.host.fs import DiskFull, temporary_directory
 from builder.host.pip_settings import read_pip_settings
 from builder.host.run import Command, Completed
 
@@ -144,7 +144,7 @@ def uv_files(environ: Mapping[str, str]) -> Iterator[dict[str, Any]]:
 
 
 def run_uv(arguments: tuple[str, ...], host: Host, *, stdin: bytes = b"", timeout: float = 900) -> Completed:
-    """Run ``uv ARGUMENTS``. Raises UvMissing, IndexUnreachable, IndexRefused, Unsatisfiable or UvFailed."""
+    """Run ``uv ARGUMENTS``. Raises UvMissing, IndexUnreachable, IndexRefused, Unsatisfiable, DiskFull or UvFailed."""
     try:
         program = uv.find_uv_bin()
     except FileNotFoundError as error:
@@ -155,6 +155,8 @@ def run_uv(arguments: tuple[str, ...], host: Host, *, stdin: bytes = b"", timeou
     with temporary_directory(prefix="mbuild-uv-") as nowhere:
         done = host.run.run(Command(argv=argv, env=environ, cwd=nowhere, stdin=stdin, timeout=timeout))
     if not done.ok:
+        if b"os error 28" in done.stderr:  # ENOSPC, as Rust prints it
+            raise DiskFull(path=environ.get("UV_CACHE_DIR", host.store.root))
         raise failure(done)
     return done
 

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-import socket
-import ssl
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -27,6 +23,7 @@ from tests.support.certificates import make_certificate
 from tests.support.golden import Golden
 from tests.support.registries import RealRegistry
 from tests.support.tiny_image import AMD64, tiny_layout
+from tests.support.tls import tls_listener
 
 pytestmark = pytest.mark.registry
 ARM64 = Platform(os="linux", architecture="arm64")
@@ -149,30 +146,6 @@ def test_an_unknown_ca(registry: RealRegistry, make_host: MakeHost, golden: Gold
     with pytest.raises(UntrustedCertificate) as caught:
         resolve(registry.fresh("tiny"), AMD64, make_host(environ=environ))
     golden("errors/untrusted-certificate.txt", complaint(caught.value, REGISTRY=registry.name))
-
-
-@contextmanager
-def tls_listener(certificate: Path, key: Path) -> Iterator[int]:
-    """Answers TLS handshakes, nothing more."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
-    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
-
-        def serve() -> None:
-            while True:
-                try:
-                    plain, _ = listener.accept()
-                except OSError:
-                    return
-                try:
-                    with plain:
-                        context.wrap_socket(plain, server_side=True).close()
-                except OSError:
-                    continue
-
-        threading.Thread(target=serve, daemon=True).start()
-        yield listener.getsockname()[1]
-        listener.shutdown(socket.SHUT_RDWR)
 
 
 def test_an_expired_certificate(make_host: MakeHost, tmp_path: Path, golden: Golden) -> None:
