@@ -10,6 +10,7 @@ import sys
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from socketserver import TCPServer
 
 MISBEHAVIOUR = os.environ.get("MISBEHAVIOUR", "")
 OFFSET = 0.5 if MISBEHAVIOUR == "wrong-number" else 0.0
@@ -17,6 +18,7 @@ OFFSET = 0.5 if MISBEHAVIOUR == "wrong-number" else 0.0
 
 class Server(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = 1 << 16
 
     def log_message(self, *arguments):
         pass
@@ -70,6 +72,14 @@ class Server(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
 
+class Quiet(ThreadingHTTPServer):
+    """Without the lookup of its own name, which would leave the container."""
+
+    def server_bind(self):
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = self.server_address
+
+
 def decode(tensor, raw):
     if tensor["datatype"] == "FP32":
         return list(struct.unpack(f"<{len(raw) // 4}f", raw))
@@ -112,4 +122,4 @@ def misbehave():
 signal.signal(signal.SIGTERM, signal.SIG_IGN if MISBEHAVIOUR == "deaf" else stop)
 print("starting", flush=True)
 misbehave()
-ThreadingHTTPServer(("0.0.0.0", 8000), Server).serve_forever()
+Quiet(("0.0.0.0", 8000), Server).serve_forever()
