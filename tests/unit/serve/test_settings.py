@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 
@@ -37,3 +38,11 @@ def test_every_setting_is_documented() -> None:
     variables = [each.metadata["env"] for each in fields(Settings)]
     assert all(name.startswith("MBUILD_") for name in variables) and len(set(variables)) == len(variables)
     assert all(each.metadata["about"] for each in fields(Settings))
+
+
+def test_the_document_lists_every_setting_with_its_default() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "server.md").read_text()
+    for each in fields(Settings):
+        shown = f"{each.default:g}" if isinstance(each.default, float) else str(each.default)
+        if each.name != "log_level":
+            assert f"| `{each.metadata['env']}` | `{shown}` |" in text
