@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from builder.errors import ProbeError
 from builder.host import Host
-from builder.host.docker import Container, ContainerSpec, DockerEngine
-from builder.probe.runner import Limits, ProbedImage, RunState
+from builder.host.docker import Container, ContainerSpec, DockerEngine, EngineFailed
+from builder.probe.runner import Limits, ProbedImage, RunState, Unstartable
 from builder.probe.traffic import outbound_attempts
 
-_KILLED = 137
+_RUNTIME = "OCI runtime create failed"
 
 
 class NotLoaded(ProbeError):
@@ -27,7 +27,7 @@ class DockerRunner:
         self._engine = engine
 
     def start(self, image: ProbedImage, limits: Limits) -> RunningContainer:
-        """Raises NotLoaded, and EngineFailed where the engine cannot start it."""
+        """Raises NotLoaded, Unstartable where the image is at fault, and EngineFailed where the engine is."""
         name = image.engine_name or str(image.config.digest)
         if self._engine.image_id(name) is None:
             raise NotLoaded(digest=image.manifest.digest)
@@ -39,7 +39,13 @@ class DockerRunner:
             pids=limits.pids,
         )
         started = self._host.clock.monotonic()
-        return RunningContainer(self._host, self._engine.start(spec), started)
+        try:
+            return RunningContainer(self._host, self._engine.start(spec), started)
+        except EngineFailed as error:
+            reason = str(error.facts["reason"])
+            if _RUNTIME in reason:  # the engine is well, and what it was to run is not
+                raise Unstartable(platform=image.config.platform, step="run its command", reason=reason) from error
+            raise
 
 
 class RunningContainer:

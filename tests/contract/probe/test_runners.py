@@ -21,8 +21,9 @@ from builder.host.docker import DockerEngine, require
 from builder.plan.image import LayerRole
 from builder.probe.docker import DockerRunner, NotLoaded
 from builder.probe.embedded import EmbeddedRunner
-from builder.probe.runner import ImageRunner, Limits, ProbedImage, RunningImage
-from tests.support.containers import python_image
+from builder.probe.replay import ExitedEarly, wait_until_ready
+from builder.probe.runner import ImageRunner, Limits, ProbedImage, RunningImage, Unstartable
+from tests.support.containers import PYTHON, python_image
 
 pytestmark = pytest.mark.network
 
@@ -147,6 +148,19 @@ def test_the_memory_limit_kills_and_is_reported(prepared: Prepared, host: Host, 
             assert (state.exit_code, "MemoryError" in running.log()) == (1, True)
         else:
             assert (state.exit_code, state.out_of_memory) == (137, True)
+
+
+def test_an_image_without_its_command_cannot_start(prepared: Prepared, host: Host, tmp_path: Path) -> None:
+    image = python_image(host, tmp_path, "looks_around", entrypoint=("/usr/bin/nothing",))
+    with pytest.raises(Unstartable, match="/usr/bin/nothing") as raised, started(prepared, image):
+        pass
+    assert raised.value.exit_code == 9
+
+
+def test_a_server_that_ends_at_once_is_a_failure_at_once(prepared: Prepared, host: Host, tmp_path: Path) -> None:
+    image = python_image(host, tmp_path, "looks_around", entrypoint=(PYTHON, "-c", "print('no'); exit(5)"))
+    with started(prepared, image) as running, pytest.raises(ExitedEarly, match=r"exit code 5\).*\nno"):
+        wait_until_ready(running, LIMITS, host.clock)
 
 
 def test_an_image_that_is_not_loaded_cannot_be_started_by_docker(

@@ -108,6 +108,18 @@ def test_an_image_runs_and_leaves_nothing(caller: Caller, host: Host, place: Pat
     assert gone(place)
 
 
+def test_the_memory_limit_holds_with_and_without_a_cgroup(caller: Caller, host: Host, place: Path) -> None:
+    process = caller(python_image(host, place, "fake_server", env={"MISBEHAVIOUR": "hungry"}))
+    limit = answer(process)["memory_limit"]
+    output, _ = process.communicate("wait\n", timeout=60)
+    said = json.loads(output)
+    if limit == "rlimit":
+        assert (said["code"], "MemoryError" in said["log"]) == (1, True)
+    else:
+        assert said["code"] == 137
+    assert gone(place)
+
+
 def test_a_caller_that_is_killed_leaves_nothing(caller: Caller, host: Host, place: Path) -> None:
     process = caller(python_image(host, place, "fake_server", env={"MISBEHAVIOUR": "deaf"}))
     answer(process)

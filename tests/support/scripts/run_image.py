@@ -1,5 +1,6 @@
-"""Starts the image in a layout with the embedded runner, says so on stdout as JSON, and waits on stdin; of an error it
-says that. Run as another user or to be killed: LAYOUT CACHE."""
+"""Starts the image in a layout with the embedded runner, says so on stdout as JSON, and stops it when a line comes on
+stdin (the line "wait": once it has ended by itself); of an error it says that.
+Run as another user, or to be killed: LAYOUT CACHE."""
 
 import json
 import sys
@@ -20,7 +21,9 @@ except MbuildError as error:
     print(json.dumps({"code": error.code, "message": str(error)}), flush=True)
     sys.exit()
 print(json.dumps({"address": running.address, "memory_limit": running.memory_limit}), flush=True)
-sys.stdin.readline()
+if sys.stdin.readline() == "wait\n":
+    while running.state().running:
+        host.clock.sleep(0.02)
 code = running.stop(10)
 print(json.dumps({"code": code, "log": running.log()}), flush=True)
 running.close()
