@@ -34,13 +34,13 @@ def print_result(result: BuildResult, *, verbose: bool) -> None:
     grid = _grid()
     grid.add_row("image", f"{result.name} {result.version}  ({result.identifier})")
     grid.add_row("digest", str(result.image.manifest.digest))
-    grid.add_row("size", f"{amount(result.size, 'bytes')} compressed")
+    on_disk = amount(sum(result.unpacked.values()), "bytes")
+    grid.add_row("size", f"{amount(result.size, 'bytes')} compressed, {on_disk} on disk")
     for layer in result.image.layers:
         grid.add_row(
             "", f"{layer.role!s:<8} {amount(layer.descriptor.size, 'bytes'):>9}  {layer.descriptor.digest.short}"
         )
-    steps = "  ".join(f"{s.name} {'cached' if s.cached else f'{s.seconds:.1f}s'}" for s in result.steps)
-    grid.add_row("steps", f"{steps}  = {sum(s.seconds for s in result.steps):.1f}s")
+    grid.add_row("time", _time(result))
     if result.report:
         _add_report(grid, result.report)
     else:
@@ -53,6 +53,13 @@ def print_result(result: BuildResult, *, verbose: bool) -> None:
     if result.loaded_as:
         grid.add_row("run", f"docker run --rm -p 8000:8000 --read-only --tmpfs /tmp {result.loaded_as}")
     console.print(grid)
+
+
+def _time(result: BuildResult) -> str:
+    """The steps that took time, and how many took none."""
+    worked = ", ".join(f"{step.name} {step.seconds:.1f} s" for step in result.steps if not step.cached)
+    cached = sum(step.cached for step in result.steps)
+    return f"{sum(step.seconds for step in result.steps):.1f} s: {worked}" + (f", {cached} cached" if cached else "")
 
 
 def print_report(report: ProbeReport) -> None:

@@ -43,7 +43,9 @@ class ModelNotRunnable(ConversionError):
 class CaseNotAnswered(ConversionError):
     code = "case-not-answered"
     message = "onnxruntime loads the model but does not answer its cases ({kind}): {reason}"
-    hint = "check the golden cases against the model's inputs with `mbuild plan`; names, datatypes and shapes must fit"
+    hint = (
+        "check the golden cases against the model's inputs; generated ones take their sizes from `dims` in model.yaml"
+    )
 
 
 _ADVICE: Mapping[str, str] = MappingProxyType(

@@ -72,6 +72,7 @@ def build(spec: BuildSpec, delivery: Delivery, host: Host) -> BuildResult:
         version=manifest.version,
         identifier=planned.identifier,
         image=image,
+        unpacked={layer.role: layer.size for layer in planned.plan.layers},
         layout=image.path,
         lock=spec.lock,
         engine=delivery.engine.value,

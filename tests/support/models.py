@@ -59,6 +59,29 @@ def save_external(path: Path, location: str = "weights/w.bin", *, size: int | No
     return save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
 
 
+def save_large(path: Path, size: int, seed: int = 0) -> Path:
+    """y = table[i] with ``size`` bytes of random FP32 in external data: as large as wished, and quick to run."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = size // 4096
+    with (path.parent / "weights.bin").open("wb") as out:
+        random = np.random.default_rng(seed)
+        for first in range(0, rows, 4096):
+            out.write(random.random((min(4096, rows - first), 1024), dtype=np.float32).tobytes())
+    tensor = TensorProto(name="table", data_type=TensorProto.FLOAT, dims=(rows, 1024))
+    tensor.data_location = TensorProto.EXTERNAL
+    for key, value in (("location", "weights.bin"), ("offset", "0"), ("length", str(rows * 4096))):
+        field = tensor.external_data.add()
+        field.key, field.value = key, value
+    graph = helper.make_graph(
+        [helper.make_node("Gather", ["table", "i"], ["y"])],
+        "graph",
+        [helper.make_tensor_value_info("i", TensorProto.INT64, ("n",))],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ("n", 1024))],
+        [tensor],
+    )
+    return save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+
+
 def operator_model(node: Any, *, domains: Mapping[str, int] | None = None) -> onnx.ModelProto:
     """A model of one node from x [n] to y [n]; ``domains`` are further opset imports."""
     opsets = {"": 17, **(domains or {})}

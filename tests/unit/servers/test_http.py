@@ -1,0 +1,24 @@
+"""What the http server adds to an image: defaults that agree with the server's own, and files without leftovers."""
+
+from __future__ import annotations
+
+from builder.model.manifest import ServerSettings
+from builder.serve.settings import Settings
+from builder.servers.http import HttpServer
+
+
+def test_the_defaults_of_model_yaml_are_those_of_the_server() -> None:
+    said, own = ServerSettings(), Settings()
+    assert (said.grace_seconds, said.max_body_bytes, said.threads, said.queue) == (
+        own.grace,
+        own.max_body,
+        own.threads,
+        own.queue,
+    )
+
+
+def test_the_servers_files_are_source_and_pages_only() -> None:
+    paths = [path for path, _ in HttpServer().files()]
+    assert {path.suffix for path in paths} <= {".py", ".html", ".css", ".js", ".json"}
+    assert any(path.name == "__main__.py" for path in paths)
+    assert not [path for path in paths if "__pycache__" in path.parts]
