@@ -73,5 +73,5 @@ def test_a_users_template_comes_first(tmp_path: Path) -> None:
 
 def test_a_template_that_fails_is_named(tmp_path: Path) -> None:
     (tmp_path / "Dockerfile.j2").write_text("FROM {{ nothing.here }}\n")
-    with pytest.raises(TemplateFailed, match="Dockerfile.j2"):
+    with pytest.raises(TemplateFailed, match=r"Dockerfile\.j2"):
         render_dockerfile(PLAN, tmp_path)
