@@ -14,10 +14,10 @@ from typing import Any
 import jsonschema
 import yaml
 
-from builder.base.prune import PruneRules
 from builder.canonical import content_key
 from builder.errors import SpecError, UsageError
 from builder.oci.platform import Platform
+from builder.plan.prune import PruneRules
 from builder.resources import base_images_directory, schema_file
 
 

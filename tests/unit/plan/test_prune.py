@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from builder.base.prune import PruneRules, glob_pattern
+from builder.plan.prune import PruneRules, glob_pattern
 
 
 @pytest.mark.parametrize(
