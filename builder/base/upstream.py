@@ -13,10 +13,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from elftools.common.exceptions import ELFError
-from elftools.elf.elffile import ELFFile
-from elftools.elf.segments import InterpSegment
-
+from builder.elf import read_elf
 from builder.errors import ResolutionError
 from builder.oci.tar_reader import OPAQUE, WHITEOUT
 from builder.oci.verify import UnreadableLayer
@@ -168,14 +165,10 @@ def _newest(image: _Image, pythons: Collection[str]) -> tuple[PurePosixPath, str
 
 def _loader(content: bytes, architecture: str) -> PurePosixPath | None:
     """The dynamic loader that a program for ``architecture`` names; None for any other bytes."""
-    try:
-        program = ELFFile(io.BytesIO(content))
-        if program.header["e_machine"] != _MACHINES.get(architecture):
-            return None
-        names = [segment.get_interp_name() for segment in program.iter_segments() if isinstance(segment, InterpSegment)]
-    except (ELFError, ValueError):
+    program = read_elf(io.BytesIO(content))
+    if program is None or program.machine != _MACHINES.get(architecture) or not program.interpreter:
         return None
-    return PurePosixPath(names[0]) if names else None
+    return PurePosixPath(program.interpreter)
 
 
 def _glibc(image: _Image, loader: PurePosixPath, architecture: str) -> str | None:

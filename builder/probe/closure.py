@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from builder.elf import ElfFacts
 from builder.oci.entry import EntryKind
 from builder.oci.platform import Platform
 from builder.probe.contents import ImageContents
-from builder.probe.elf import ElfFacts
 
 DRIVER_LIBRARIES = frozenset({"libcuda.so.1", "libnvidia-ml.so.1", "libnvidia-ptxjitcompiler.so.1", "libnvcuvid.so.1"})
 """Libraries of the GPU driver: the container toolkit brings them at run time, an image never has them."""

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
+from builder.elf import MAGIC, ElfFacts, read_elf
 from builder.errors import IntegrityError
 from builder.oci.descriptor import Descriptor
 from builder.oci.entry import EntryKind
 from builder.oci.layout import Layout
 from builder.oci.tar_reader import OPAQUE, WHITEOUT, open_tar, safe_path
 from builder.oci.verify import uncompressed
-from builder.probe.elf import MAGIC, ElfFacts, read_elf
 
 REVISION = 1
 """Bumped by hand when ``to_json`` or what is read changes."""

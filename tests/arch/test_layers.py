@@ -11,7 +11,7 @@ import pytest
 BUILDER = Path(__file__).resolve().parents[2] / "builder"
 
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors", "canonical", "events", "resources", "__init__"),
+    ("errors", "canonical", "events", "resources", "elf", "__init__"),
     ("oci",),
     ("model",),
     ("plan",),

@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
+from builder.elf import ElfFacts
 from builder.oci.config import ImageConfig
 from builder.oci.entry import EntryKind
 from builder.oci.layout import Layout
@@ -13,7 +14,6 @@ from builder.oci.manifest import Manifest
 from builder.oci.platform import Platform
 from builder.probe.checks import Check, static_checks
 from builder.probe.contents import ImageContents, ImageFile
-from builder.probe.elf import ElfFacts
 from builder.probe.layer_contents import LayerFile
 from builder.probe.runner import ProbedImage
 

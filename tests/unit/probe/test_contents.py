@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
+from builder.elf import read_elf
 from builder.host.store import Store
 from builder.oci.config import ImageConfig
 from builder.oci.descriptor import LAYER_GZIP, LAYER_TAR, Descriptor
@@ -22,7 +23,6 @@ from builder.oci.verify import WrongBytes
 from builder.probe.account import Account, find_account
 from builder.probe.cases import NoGoldenCases, UnreadableGolden, carried_cases
 from builder.probe.contents import ImageContents, read_contents
-from builder.probe.elf import read_elf
 
 Member = tuple[str, bytes | str | None]
 """A path with bytes (a file), text (a link to it), or None (a directory)."""
