@@ -6,7 +6,8 @@ times, so the digest differs from build to build. Layers are stored as the plan 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from itertools import repeat
 from pathlib import Path
 
 from builder.assemble.embedded import STEP, validate_once
@@ -44,7 +45,7 @@ class DockerAssembler:
             with disk_errors(scratch):
                 (scratch / "saved").mkdir()
                 saved = read_archive(self._engine.save(image_id), scratch / "saved")
-            return self._bring_home(plan, saved, output)
+            return _bring_home(saved, _compressions(plan), dict(plan.annotations), output, self._host)
 
     def _build(self, plan: ImagePlan, tree: StagedTree, context: Path) -> str:
         self._write_context(plan, tree, context)
@@ -57,30 +58,42 @@ class DockerAssembler:
 
         return self._engine.build(context, on_line=on_line)
 
-    def _bring_home(self, plan: ImagePlan, saved: SavedImage, output: Path) -> AssembledImage:
-        config = ImageConfig(saved.config)
-        if len(saved.layers) != len(config.diff_ids):
-            raise MalformedArchive(reason=f"{len(saved.layers)} layers, {len(config.diff_ids)} diff_ids")
-        store = self._host.store
-        stacked = zip(saved.layers, config.diff_ids, _compressions(plan), strict=False)
-        layers = []
-        for path, diff_id, (role, compression) in stacked:
-            with store.temporary_blob() as out:
-                written = store_tar(_tar_of(path), compression, out)
-                if written.diff_id != diff_id:
-                    raise MalformedArchive(reason=f"a layer is {written.diff_id}, its config says {diff_id}")
-                store.commit(out)
-            layers.append(AssembledLayer(descriptor=written.descriptor, diff_id=diff_id, role=role))
-        manifest = Manifest.build(
-            config=config.descriptor,
-            layers=[layer.descriptor for layer in layers],
-            annotations=dict(plan.annotations),
-        )
-        with disk_errors(output):
-            entry = Layout(output).write_image(manifest, config, store.blob_path)
-        image = AssembledImage(path=output, manifest=manifest, config=config, layers=tuple(layers))
-        validate_once(store, image, entry)
-        return image
+
+def export_image(image_id: str, engine: DockerEngine, output: Path, host: Host) -> AssembledImage:
+    """An image of the engine in the layout ``output``, every layer as gzip; whose each layer is, the engine does not
+    know."""
+    with temporary_directory(host.store.root / "tmp") as scratch:
+        saved = read_archive(engine.save(image_id), scratch)
+        return _bring_home(saved, repeat((LayerRole.BASE, Compression.GZIP)), {}, output, host)
+
+
+def _bring_home(
+    saved: SavedImage,
+    placing: Iterator[tuple[LayerRole, Compression]],
+    annotations: Mapping[str, str],
+    output: Path,
+    host: Host,
+) -> AssembledImage:
+    """Store the layers of a saved image, lowest first, as ``placing`` says for each."""
+    config = ImageConfig(saved.config)
+    if len(saved.layers) != len(config.diff_ids):
+        raise MalformedArchive(reason=f"{len(saved.layers)} layers, {len(config.diff_ids)} diff_ids")
+    layers = []
+    for path, diff_id, (role, compression) in zip(saved.layers, config.diff_ids, placing, strict=False):
+        with host.store.temporary_blob() as out:
+            written = store_tar(_tar_of(path), compression, out)
+            if written.diff_id != diff_id:
+                raise MalformedArchive(reason=f"a layer is {written.diff_id}, its config says {diff_id}")
+            host.store.commit(out)
+        layers.append(AssembledLayer(descriptor=written.descriptor, diff_id=diff_id, role=role))
+    manifest = Manifest.build(
+        config=config.descriptor, layers=[layer.descriptor for layer in layers], annotations=annotations
+    )
+    with disk_errors(output):
+        entry = Layout(output).write_image(manifest, config, host.store.blob_path)
+    image = AssembledImage(path=output, manifest=manifest, config=config, layers=tuple(layers))
+    validate_once(host.store, image, entry)
+    return image
 
 
 def _compressions(plan: ImagePlan) -> Iterator[tuple[LayerRole, Compression]]:

@@ -23,7 +23,11 @@ def register(app: typer.Typer) -> None:
 
 def test_command(
     image: Annotated[
-        str, typer.Argument(metavar="IMAGE|LAYOUT", help="A reference, or the directory of an OCI layout.")
+        str,
+        typer.Argument(
+            metavar="IMAGE|LAYOUT",
+            help="A directory with an OCI layout, an image of the local Docker engine, or a reference in a registry.",
+        ),
     ],
     platform: options.PlatformOption = "",
     output_format: options.FormatOption = options.OutputFormat.HUMAN,

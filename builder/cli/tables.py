@@ -32,7 +32,7 @@ def print_result(result: BuildResult, *, verbose: bool) -> None:
     """The table that ends every build: what, how large, which digest, how it tested, where it is, how to run it."""
     console = _console()
     grid = _grid()
-    grid.add_row("image", f"{result.name} {result.version}  ({result.identifier})")
+    grid.add_row("image", f"{result.name} {result.version}  ({result.locked.identifier})")
     grid.add_row("digest", str(result.image.manifest.digest))
     on_disk = amount(sum(result.unpacked.values()), "bytes")
     grid.add_row("size", f"{amount(result.size, 'bytes')} compressed, {on_disk} on disk")
@@ -48,11 +48,26 @@ def print_result(result: BuildResult, *, verbose: bool) -> None:
     if result.pushed:
         _add_push(grid, result.pushed)
     if verbose:
-        grid.add_row("lock", str(result.lock))
+        _add_choices(grid, result)
     grid.add_row("layout", str(result.layout))
     if result.loaded_as:
         grid.add_row("run", f"docker run --rm -p 8000:8000 --read-only --tmpfs /tmp {result.loaded_as}")
     console.print(grid)
+
+
+def _add_choices(grid: Table, result: BuildResult) -> None:
+    """What was chosen, and what the test looked at."""
+    locked = result.locked
+    grid.add_row("lock", str(result.lock))
+    grid.add_row("base", f"{locked.base_name} {locked.base}, Python {locked.python}")
+    for wheel in locked.wheels:
+        grid.add_row("wheel", f"{wheel.filename} sha256:{wheel.sha256}")
+    for name, version in (*locked.tools, *locked.writer):
+        grid.add_row("tool", f"{name} {version}")
+    for case in result.report.cases if result.report else ():
+        grid.add_row("case", f"{case.model} {case.case}: largest difference {case.worst_absolute:.2g}")
+    for check in result.report.checks if result.report else ():
+        grid.add_row("check", f"{check.name}: {f'{len(check.findings)} findings' if check.findings else 'clean'}")
 
 
 def _time(result: BuildResult) -> str:

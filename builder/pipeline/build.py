@@ -29,6 +29,7 @@ from builder.registry.push import push
 from builder.render.context import write_context
 from builder.servers import find_server
 from builder.targets import find_target
+from builder.targets.lock import LockedTarget
 
 
 class PushNeedsTag(UsageError):
@@ -39,12 +40,12 @@ class PushNeedsTag(UsageError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Planned:
-    """A plan, the bytes that it names, and the model that it packs."""
+    """A plan, the bytes that it names, the model that it packs, and the choices behind it."""
 
     plan: ImagePlan
     tree: StagedTree
     model: LoadedModel
-    identifier: str
+    locked: LockedTarget
 
 
 def build(spec: BuildSpec, delivery: Delivery, host: Host) -> BuildResult:
@@ -70,7 +71,7 @@ def build(spec: BuildSpec, delivery: Delivery, host: Host) -> BuildResult:
     return BuildResult(
         name=manifest.name,
         version=manifest.version,
-        identifier=planned.identifier,
+        locked=planned.locked,
         image=image,
         unpacked={layer.role: layer.size for layer in planned.plan.layers},
         layout=image.path,
@@ -115,7 +116,7 @@ def _plan(spec: BuildSpec, steps: Steps, host: Host) -> Planned:
     with steps("plan") as note:
         plan = plan_image(spec, server, model, base, staged, creation_time(host.environ, base))
         note.detail = ", ".join(layer.role.value for layer in plan.layers)
-    return Planned(plan=plan, tree=staged.tree, model=model, identifier=locked.identifier)
+    return Planned(plan=plan, tree=staged.tree, model=model, locked=locked)
 
 
 def _daemon(delivery: Delivery, host: Host) -> DockerEngine | None:
@@ -135,7 +136,7 @@ def _assembler(delivery: Delivery, daemon: DockerEngine | None, host: Host) -> A
 
 def _output(planned: Planned, delivery: Delivery, host: Host) -> Path:
     """Where the layout goes: what the user named, else a place in the cache that the next build of it replaces."""
-    return delivery.output or host.store.root / "images" / planned.model.manifest.name / planned.identifier
+    return delivery.output or host.store.root / "images" / planned.model.manifest.name / planned.locked.identifier
 
 
 def _test(

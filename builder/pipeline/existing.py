@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from builder.assemble.docker import export_image
 from builder.assemble.image import AssembledImage, AssembledLayer
 from builder.host import Host
 from builder.host.docker import connect
@@ -19,11 +20,16 @@ from builder.registry.push import PushResult, push
 
 
 def test_image(image: str, platform: Platform, host: Host) -> ProbeReport:
-    """Test the image in the layout directory ``image``, or behind the reference ``image`` in a registry."""
+    """Test an image: of the layout directory ``image``, or of that name in the local Docker engine, or, where there is
+    neither, behind that reference in a registry."""
     if Path(image).is_dir():
         return _test_layout(Layout(Path(image)), platform, host)
+    engine = connect(host.environ)
+    known = engine.image_id(image) if engine else None
     with temporary_directory(host.store.root / "tmp") as directory:
-        return _test_layout(pull_image(Reference.parse(image), platform, directory, host), platform, host)
+        if engine and known:
+            return prove(export_image(known, engine, directory / "layout", host), engine, host)
+        return _test_layout(pull_image(Reference.parse(image), platform, directory / "layout", host), platform, host)
 
 
 def push_layout(directory: Path, reference: Reference, host: Host) -> PushResult:

@@ -12,6 +12,7 @@ from builder.pipeline.steps import StepRecord
 from builder.plan.image import LayerRole
 from builder.probe.report import ProbeReport
 from builder.registry.push import PushResult
+from builder.targets.lock import LockedTarget
 
 SCHEMA = 1
 
@@ -24,7 +25,7 @@ class BuildResult:
 
     name: str
     version: str
-    identifier: str
+    locked: LockedTarget
     image: AssembledImage
     unpacked: Mapping[LayerRole, int]
     layout: Path
@@ -50,7 +51,7 @@ class BuildResult:
             "schema": SCHEMA,
             "name": self.name,
             "version": self.version,
-            "identifier": self.identifier,
+            "identifier": self.locked.identifier,
             "engine": self.engine,
             "image": {
                 "reference": str(self.reference) if self.reference else None,

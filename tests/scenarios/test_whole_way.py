@@ -69,6 +69,11 @@ def test_the_result_follows_its_schema_and_the_image_is_small(mbuild: Mbuild, di
     assert without_model <= 45 * MEGABYTE
     assert result["test"]["exit_code"] == 0
     assert len(result["test"]["cases"]) >= 3
+    looked_at = {check["name"]: check["findings"] for check in result["test"]["checks"]}
+    assert {"non-root-user", "no-shell", "no-writes", "no-outbound", "no-telemetry", "libraries-present"} <= set(
+        looked_at
+    )
+    assert not any(looked_at.values())
 
 
 @pytest.mark.docker
@@ -97,6 +102,14 @@ def test_push_pull_run_and_ask(
             ask(address, next(iter(sorted((digits / "golden").glob("*.npz")))), binary=binary)
     again = mbuild.json("push", result["files"]["layout"], str(reference), **registry_environ)
     assert (again["uploaded"], again["mounted"]) == (0, 0), "a second push moves nothing"
+
+
+@pytest.mark.docker
+def test_an_image_of_the_engine_can_be_tested(mbuild: Mbuild, digits: Path, docker_engine: Any) -> None:
+    result = mbuild.json(digits, "--load")
+    report = mbuild.json("test", result["image"]["loaded_as"])
+    assert report["runner"] == "docker"
+    assert [case["case"] for case in report["cases"]] == [case["case"] for case in result["test"]["cases"]]
 
 
 def test_the_second_build_does_nothing_again(mbuild: Mbuild, digits: Path) -> None:
