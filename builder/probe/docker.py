@@ -5,6 +5,7 @@ from __future__ import annotations
 from builder.errors import ProbeError
 from builder.host import Host
 from builder.host.docker import Container, ContainerSpec, DockerEngine, EngineFailed
+from builder.probe.memory import peak_resident
 from builder.probe.runner import Limits, ProbedImage, RunState, Unstartable
 from builder.probe.traffic import outbound_attempts
 
@@ -67,7 +68,9 @@ class RunningContainer:
         return RunState(running=state.running, exit_code=state.exit_code, out_of_memory=state.out_of_memory)
 
     def peak_memory(self) -> int | None:
-        return self._container.peak_memory_bytes()
+        """As the process shows it where the engine runs on this machine, else as the engine counts it."""
+        pid = self._container.pid()
+        return (peak_resident(pid) if pid else None) or self._container.peak_memory_bytes()
 
     def outbound_attempts(self) -> int | None:
         """Only an engine on this machine shows its processes."""

@@ -20,6 +20,7 @@ from builder.oci.descriptor import GZIP_LAYER_TYPES, Descriptor
 from builder.oci.layout import Layout
 from builder.oci.unpack import stack_layers, unpack_layer
 from builder.probe.account import find_account
+from builder.probe.memory import peak_resident
 from builder.probe.runner import Limits, ProbedImage, RunState, Unstartable
 from builder.probe.sandbox.gate import HOST_NAME
 from builder.probe.sandbox.keeper import KILL, TERMINATE
@@ -176,7 +177,6 @@ class RunningSandbox:
         self._clock = host.clock
         self._sandbox = sandbox
         self._pid = int(answer["pid"])
-        self._cgroup = Path(answer["cgroup"]) if answer["cgroup"] else None
         self._end: RunState | None = None
         self._kept = ExitStack()
         self.address = (str(answer["host"]), int(answer["port"]))
@@ -199,16 +199,7 @@ class RunningSandbox:
         return self._end or RunState(running=True)
 
     def peak_memory(self) -> int | None:
-        """The cgroup's peak (page cache included), else the most that was resident of the server's process."""
-        for name in ("memory.max_usage_in_bytes", "memory.peak"):
-            with suppress(OSError, ValueError):
-                if self._cgroup:
-                    return int((self._cgroup / name).read_text())
-        with suppress(OSError, ValueError):
-            for line in Path(f"/proc/{self._pid}/status").read_text().splitlines():
-                if line.startswith("VmHWM:"):
-                    return int(line.split()[1]) * 1024
-        return None
+        return peak_resident(self._pid)
 
     def outbound_attempts(self) -> int | None:
         return outbound_attempts(self._pid)

@@ -40,8 +40,8 @@ class Died(ProbeError):
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ProbeReport:
     """A probe that went well. Times in seconds unless the name says ms, sizes in bytes. ``memory_limit`` says what
-    enforced the limit and counted the peak: a cgroup, the engine, or rlimit (best effort; the peak is the resident
-    set). ``peak_memory_bytes`` is None where nothing tells."""
+    enforced the limit: a cgroup, the engine, or rlimit (best effort). ``peak_memory_bytes`` is the most that was
+    resident of the server's process (builder/probe/memory.py); None where nothing tells."""
 
     runner: str
     ready_seconds: float

@@ -1,7 +1,6 @@
 """The keeper: one request from its start to its end. It answers on the status pipe, one JSON object a line:
 
-``{"event": "started", "pid", "host", "port", "memory", "cgroup"}`` then ``{"event": "exited", "code",
-"out_of_memory"}``; in their place ``{"event": "refused" or "unrunnable", "step", "errno", "reason"}``.
+``{"event": "started", "pid", "host", "port", "memory"}`` then ``{"event": "exited", "code", "out_of_memory"}``; in their place ``{"event": "refused" or "unrunnable", "step", "errno", "reason"}``.
 """
 
 from __future__ import annotations
@@ -111,9 +110,8 @@ class _Keeper:
         os.close(refuse)
         try:
             pid, container = self._introduce(channel, gate, refusals)
-            place, memory = str(self._group.path) if self._group else "", self._request["memory"]
             report = {"event": "started", "pid": pid, "host": address[0], "port": address[1]}
-            self._report({**report, "memory": memory, "cgroup": place})
+            self._report({**report, "memory": self._request["memory"]})
             self._attend(channel, container)
         finally:
             with contextlib.suppress(ProcessLookupError):
