@@ -23,7 +23,6 @@ def tiny_layout(
     *,
     platform: Platform = AMD64,
     weights: bytes = bytes(range(256)) * 64,
-    weights_as: Compression = Compression.NONE,
     base_name: str = "",
 ) -> Layout:
     """An OCI layout in ``directory`` with (after several calls: one more) image."""
@@ -32,7 +31,7 @@ def tiny_layout(
     blobs.mkdir(parents=True, exist_ok=True)
     written = [
         _layer({PurePosixPath("/", name): content for name, content in files.items()}, Compression.GZIP, blobs),
-        _layer({PurePosixPath("/model/weights.bin"): weights}, weights_as, blobs),
+        _layer({PurePosixPath("/model/weights.bin"): weights}, Compression.NONE, blobs),
     ]
     config = ImageConfig.build(
         platform=platform,

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from builder.model.golden import GoldenCase
+from tests.support.golden import Golden
 from tests.support.onnx_models import identity, mlp, place, slow
 from tests.support.servers import ask, command, exchange, running
 
@@ -121,11 +122,11 @@ def test_wrong_settings_name_the_variable(server_source: Path, models: Path) -> 
     assert "cannot be read" in refused(server_source, models / "absent")
 
 
-def test_a_port_in_use_is_named(server_source: Path, models: Path) -> None:
+def test_a_port_in_use_is_named(server_source: Path, models: Path, golden: Golden) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         message = refused(server_source, models, MBUILD_PORT=str(port))
-    assert message == f"Cannot listen on 127.0.0.1 port {port} (MBUILD_HOST, MBUILD_PORT): Address already in use."
+    golden("errors/port-in-use.txt", message.replace(str(port), "<PORT>") + "\n")
 
 
 def test_an_unknown_command(server_source: Path, models: Path) -> None:
