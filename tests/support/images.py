@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import stat
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from builder.assemble.image import AssembledImage
@@ -14,7 +14,7 @@ from builder.oci.entry import EntryKind, FileEntry
 from builder.oci.platform import Platform
 from builder.oci.tar_reader import OPAQUE, WHITEOUT, open_tar
 from builder.oci.verify import uncompressed
-from builder.plan.image import ConfigPatch, Healthcheck, ImagePlan, LayerRole
+from builder.plan.image import Compression, ConfigPatch, Healthcheck, ImagePlan, LayerRole
 from builder.plan.layering import plan_layers
 
 
@@ -66,10 +66,11 @@ def model_tree(directory: Path) -> StagedTree:
 def small_plan(directory: Path) -> tuple[ImagePlan, StagedTree]:
     """A plan of a base layer (gzip) and a model layer (plain), and the tree that it is made of."""
     base, model = base_tree(directory / "base"), model_tree(directory / "model")
+    rootfs, weights = plan_layers({LayerRole.BASE: base.entries, LayerRole.MODEL: model.entries})
     plan = ImagePlan(
         platform=Platform(os="linux", architecture="amd64"),
         base=None,
-        layers=plan_layers({LayerRole.BASE: base.entries, LayerRole.MODEL: model.entries}),
+        layers=(rootfs, replace(weights, compression=Compression.NONE)),  # one of each kind
         config=ConfigPatch(
             env=(("PATH", "/usr/bin"), ("GREETING", 'say "hello", pay $5')),
             entrypoint=("/usr/bin/hello",),
