@@ -179,6 +179,14 @@ class Store:
     def has_directory(self, kind: str, key: str) -> bool:
         return (self.root / "directories" / kind / key).is_dir()
 
+    @contextmanager
+    def exclusive(self, name: str) -> Iterator[None]:
+        """Only one process at a time is inside for a name."""
+        path = self.root / "locks" / f"{name}.lock"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path):
+            yield
+
     # housekeeping
 
     def usage(self) -> tuple[Usage, ...]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from builder.assemble.docker import DockerAssembler
 from builder.assemble.embedded import EmbeddedAssembler
 from builder.assemble.image import AssembledImage, Assembler
 from builder.assemble.load import load_into
+from builder.canonical import content_key
 from builder.errors import UsageError
 from builder.host import Host
 from builder.host.docker import DockerEngine, connect, require
@@ -25,7 +27,7 @@ from builder.pipeline.steps import Steps
 from builder.plan.image import ImagePlan
 from builder.plan.spec import BuildSpec, Delivery, Engine
 from builder.probe.report import ProbeReport
-from builder.registry.push import push
+from builder.registry.push import PushResult, push
 from builder.render.context import write_context
 from builder.servers import find_server
 from builder.targets import find_target
@@ -55,18 +57,10 @@ def build(spec: BuildSpec, delivery: Delivery, host: Host) -> BuildResult:
     steps = Steps(host)
     daemon = _daemon(delivery, host)
     planned = _plan(spec, steps, host)
-    with steps("assemble") as note:
-        image = _assembler(delivery, daemon, host).assemble(
-            planned.plan, planned.tree, _output(planned, delivery, host)
-        )
-        note.detail = image.digest.short
+    image = _assemble(planned, delivery, daemon, steps, host)
     report = _test(image, delivery, daemon, steps, host)
     loaded = _load(image, planned, delivery, daemon, steps)
-    pushed = None
-    if delivery.push and delivery.tag is not None:
-        with steps.effect("push") as note:
-            pushed = push(image.layout, delivery.tag, host)
-            note.detail = str(pushed.reference)
+    pushed = _push(image, delivery, steps, host)
     manifest = planned.model.manifest
     return BuildResult(
         name=manifest.name,
@@ -126,17 +120,20 @@ def _daemon(delivery: Delivery, host: Host) -> DockerEngine | None:
     return connect(host.environ)
 
 
-def _assembler(delivery: Delivery, daemon: DockerEngine | None, host: Host) -> Assembler:
-    if delivery.engine is Engine.EMBEDDED or daemon is None:
-        return EmbeddedAssembler(host)
-    return DockerAssembler(
-        host, daemon, lambda plan, tree, directory: write_context(plan, tree, directory, delivery.template_dir)
-    )
-
-
-def _output(planned: Planned, delivery: Delivery, host: Host) -> Path:
-    """Where the layout goes: what the user named, else a place in the cache that the next build of it replaces."""
-    return delivery.output or host.store.root / "images" / planned.model.manifest.name / planned.locked.identifier
+def _assemble(
+    planned: Planned, delivery: Delivery, daemon: DockerEngine | None, steps: Steps, host: Host
+) -> AssembledImage:
+    """The image in the layout that the user named, else in a place of the cache that its next build replaces."""
+    assembler: Assembler = EmbeddedAssembler(host)
+    if delivery.engine is Engine.DOCKER and daemon is not None:
+        write = partial(write_context, template_dir=delivery.template_dir)
+        assembler = DockerAssembler(host, daemon, write)
+    name, identifier = planned.model.manifest.name, planned.locked.identifier
+    output = delivery.output or host.store.root / "images" / name / identifier
+    with steps("assemble") as note, host.store.exclusive(content_key({"layout": str(output.resolve())})):
+        image = assembler.assemble(planned.plan, planned.tree, output)
+        note.detail = image.digest.short
+    return image
 
 
 def _test(
@@ -162,3 +159,12 @@ def _load(
         load_into(daemon, image, [tag])
         note.detail = tag.familiar
     return tag.familiar
+
+
+def _push(image: AssembledImage, delivery: Delivery, steps: Steps, host: Host) -> PushResult | None:
+    if not delivery.push or delivery.tag is None:
+        return None
+    with steps.effect("push") as note:
+        pushed = push(image.layout, delivery.tag, host)
+        note.detail = str(pushed.reference)
+    return pushed

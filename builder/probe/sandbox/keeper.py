@@ -1,6 +1,7 @@
 """The keeper: one request from its start to its end. It answers on the status pipe, one JSON object a line:
 
-``{"event": "started", "pid", "host", "port", "memory"}`` then ``{"event": "exited", "code", "out_of_memory"}``; in their place ``{"event": "refused" or "unrunnable", "step", "errno", "reason"}``.
+``{"event": "started", "pid", "host", "port", "memory"}`` then ``{"event": "exited", "code", "out_of_memory"}``; in
+their place ``{"event": "refused" or "unrunnable", "step", "errno", "reason"}``.
 """
 
 from __future__ import annotations
