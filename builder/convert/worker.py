@@ -66,7 +66,7 @@ def run_worker(job: WorkerJob, host: Host) -> WorkerAnswer:
     """Run it to its end. Raises WorkerFailed, WorkerCrashed or WorkerTimeout."""
     request, answer = job.scratch / "request.json", job.scratch / "answer.json"
     request.write_bytes(canonical_json(job.request))
-    argv = (str(job.python), "-s", "-P", str(worker_source(job.worker)), str(request), str(answer))
+    argv = (str(job.python), "-s", str(worker_source(job.worker)), str(request), str(answer))
     try:
         done = _run_offline(
             Command(argv=argv, env=_environ(job.scratch, host), cwd=job.scratch, timeout=job.timeout), host

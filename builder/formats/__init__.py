@@ -10,8 +10,9 @@ from pathlib import PurePosixPath
 from typing import Protocol
 
 from builder.errors import SpecError, UnsupportedModel
-from builder.formats.known import Sighting, recognize
+from builder.formats.known import CATBOOST, LIGHTGBM, XGBOOST, Sighting, recognize
 from builder.formats.onnx import OnnxFormat
+from builder.formats.recognized import RecognizedFormat
 from builder.model.manifest import ModelManifest
 from builder.model.problems import suggestion
 from builder.model.source import Detection, ModelSource
@@ -20,15 +21,24 @@ from builder.model.source import Detection, ModelSource
 class Format(Protocol):
     """A format that mbuild reads. ``summary`` says in a line what its files look like."""
 
-    name: str
-    summary: str
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def summary(self) -> str: ...
 
     def detect(self, source: ModelSource) -> tuple[Detection, ...]:
         """Every model of this format in the listing, from names and first bytes alone."""
         ...
 
 
-FORMATS: tuple[Format, ...] = (OnnxFormat(),)
+FORMATS: tuple[Format, ...] = (
+    OnnxFormat(),
+    RecognizedFormat(name="xgboost", summary="XGBoost: a .json or .ubj file of Booster.save_model", kind=XGBOOST),
+    RecognizedFormat(name="lightgbm", summary="LightGBM: a .txt file of Booster.save_model", kind=LIGHTGBM),
+    RecognizedFormat(name="catboost", summary="CatBoost: a .cbm file of save_model", kind=CATBOOST),
+)
+_READ = {format_.kind for format_ in FORMATS if isinstance(format_, RecognizedFormat)}
 
 
 class NoModelFound(UnsupportedModel):
@@ -75,7 +85,7 @@ def detect(source: ModelSource, manifest: ModelManifest) -> Detection:
     wanted = tuple(model for model in found if manifest.format in ("", model.format))
     if manifest.file:
         return _named(wanted, manifest.file)
-    others = () if manifest.format else recognize(source)
+    others = () if manifest.format else tuple(seen for seen in recognize(source) if seen.kind not in _READ)
     if not wanted:
         raise _nothing(source, others or recognize(source))
     _require_one_format(source, wanted, others)

@@ -19,6 +19,7 @@ from builder.errors import SpecError
 from builder.model.golden import Tolerance
 from builder.model.problems import Problem, listing
 from builder.model.schema_check import check_schema, is_nan_free
+from builder.model.signature import Datatype, TensorSpec
 from builder.model.source import ModelSource
 from builder.model.yaml_text import YamlProblem, parse_mapping
 
@@ -114,7 +115,8 @@ class ServerSettings:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelManifest:
-    """model.yaml with its defaults. ``path`` is the file it came from, None where there is none; ``format`` and
+    """model.yaml with its defaults. ``inputs`` are for sources that do not say what they take (a TorchScript file), in
+    the order of the call. ``path`` is the file it came from, None where there is none; ``format`` and
     ``file`` are empty where the directory decides."""
 
     name: str
@@ -123,6 +125,7 @@ class ModelManifest:
     licence: str = ""
     format: str = ""
     file: str = ""
+    inputs: tuple[TensorSpec, ...] = ()
     renames: Renames = Renames()
     dims: tuple[DimRange, ...] = ()
     tolerance: Tolerances = Tolerances()
@@ -189,6 +192,7 @@ def _manifest(value: Mapping[str, Any], path: PurePosixPath, default_name: str) 
         licence=licence,
         format=value.get("format", ""),
         file=value.get("file", ""),
+        inputs=tuple(_tensor(name, given) for name, given in value.get("inputs", {}).items()),
         renames=Renames(inputs=_pairs(renames.get("inputs", {})), outputs=_pairs(renames.get("outputs", {}))),
         dims=tuple(_dim_range(name, bounds) for name, bounds in sorted(value.get("dims", {}).items())),
         tolerance=_tolerances(value.get("tolerance", {})),
@@ -197,6 +201,10 @@ def _manifest(value: Mapping[str, Any], path: PurePosixPath, default_name: str) 
         labels=_pairs(value.get("labels", {})),
         path=path,
     )
+
+
+def _tensor(name: str, given: Mapping[str, Any]) -> TensorSpec:
+    return TensorSpec(name=name, datatype=Datatype(given["datatype"]), shape=tuple(given["shape"]))
 
 
 def _pairs(names: Mapping[str, str]) -> Pairs:

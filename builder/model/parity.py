@@ -30,6 +30,12 @@ class OutputMissing(ParityError):
     hint = "compare the golden case's output names with the model's"
 
 
+class ConversionDiffers(ParityError):
+    code = "conversion-differs"
+    message = "the ONNX model does not compute what {framework} computes: case {case}, output {tensor!r}: {difference}"
+    hint = "nothing was built; the exporter made another model. Harmless? Then set `tolerance` in model.yaml"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TensorComparison:
     """How far ``actual`` is from ``expected``.
@@ -159,6 +165,14 @@ def require_golden(report: ParityReport) -> None:
     if worst and not worst[1].passed:
         case, tensor = worst
         raise GoldenMismatch(file=case.origin or case.name, tensor=tensor.name, difference=tensor.difference)
+
+
+def require_equal(report: ParityReport, framework: str) -> None:
+    """Raise ConversionDiffers for the worst tensor, where a converted model is not the model that it was made from."""
+    worst = report.worst
+    if worst and not worst[1].passed:
+        case, tensor = worst
+        raise ConversionDiffers(framework=framework, case=case.name, tensor=tensor.name, difference=tensor.difference)
 
 
 def _badness(tensor: TensorComparison) -> tuple[bool, bool, float]:

@@ -18,7 +18,7 @@ from builder.host.trees import StagedTree
 from builder.oci.reference import Reference
 from builder.pipeline.base import resolve_base
 from builder.pipeline.image import creation_time, plan_image
-from builder.pipeline.model import LoadedModel, answer, load_model
+from builder.pipeline.model import LoadedModel, answer, find_model, load_model
 from builder.pipeline.prove import prove
 from builder.pipeline.resolve import resolve
 from builder.pipeline.result import BuildResult
@@ -92,8 +92,13 @@ def render_model(spec: BuildSpec, directory: Path, template_dir: Path | None, ho
 def _plan(spec: BuildSpec, steps: Steps, host: Host) -> Planned:
     target, server = find_target(spec.target, spec.platform), find_server(spec.server)
     with steps("detect") as note:
-        model = load_model(spec.model, target)
-        note.detail = f"{model.manifest.name} {model.manifest.version}: ONNX opset {model.artifact.opset}"
+        found = find_model(spec.model)
+        note.detail = (
+            f"{found.manifest.name} {found.manifest.version}: {found.detection.entry} ({found.detection.format})"
+        )
+    with steps("convert") as note:
+        model = load_model(found, target, host)
+        note.detail = f"ONNX opset {model.artifact.opset}" + (f" from {model.format}" if model.origin else ", as it is")
     with steps("resolve") as note:
         base = resolve_base(spec, target, host)
         code = stage_server(server, host)

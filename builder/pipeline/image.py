@@ -7,8 +7,6 @@ from dataclasses import replace
 
 from builder.errors import UsageError
 from builder.host.clock import rfc3339
-from builder.model.manifest import ModelManifest
-from builder.oci.digest import Digest
 from builder.pipeline.base import ResolvedBase
 from builder.pipeline.model import LoadedModel
 from builder.pipeline.stage import StagedLayers
@@ -30,7 +28,7 @@ def plan_image(
     """The plan; the same arguments give the same plan, and the same plan the same image."""
     packed = PackedModel(manifest=model.manifest, signature=model.signature, artifact=model.artifact, cases=())
     config = server.config(base.interpreter, packed)
-    labels = _labels(model.manifest, spec, server.name, model.digest)
+    labels = _labels(model, spec, server.name)
     if base.upstream:
         labels[BASE_LAYERS] = str(len(base.upstream.layers))
     return ImagePlan(
@@ -55,16 +53,17 @@ def creation_time(environ: Mapping[str, str], base: ResolvedBase) -> str:
         raise MalformedEpoch(text=text) from error
 
 
-def _labels(manifest: ModelManifest, spec: BuildSpec, server: str, model: Digest) -> dict[str, str]:
+def _labels(model: LoadedModel, spec: BuildSpec, server: str) -> dict[str, str]:
     """One line each: a label with a line break cannot be written in a Dockerfile."""
+    manifest = model.manifest
     labels = {
         **dict(manifest.labels),
         "org.opencontainers.image.title": manifest.name,
         "org.opencontainers.image.version": manifest.version,
         "org.opencontainers.image.description": manifest.description,
         "org.opencontainers.image.licenses": manifest.licence,
-        "dev.mbuild.model.digest": str(model),
-        "dev.mbuild.model.format": "onnx",
+        "dev.mbuild.model.digest": str(model.digest),
+        "dev.mbuild.model.format": model.format,
         "dev.mbuild.server": server,
         "dev.mbuild.target": spec.target,
     }

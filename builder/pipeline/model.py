@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from builder.canonical import content_key
+from builder.convert.convert import SourceModel, answer_by_source, convert, source_model
 from builder.convert.reference import answer_cases
 from builder.formats import detect
 from builder.formats.onnx import OnnxLimits, read_model, stage_artifact
@@ -14,18 +15,30 @@ from builder.model.cases import read_cases
 from builder.model.generate import generate_cases
 from builder.model.golden import GoldenCase, write_case
 from builder.model.manifest import ModelManifest, read_manifest
-from builder.model.parity import ParityReport, compare_cases, require_golden
+from builder.model.parity import ParityReport, compare_cases, require_equal, require_golden
 from builder.model.renames import serve_signature, to_graph_names, to_served_names
 from builder.model.signature import Signature
-from builder.model.source import ModelArtifact, list_model
+from builder.model.source import Detection, ModelArtifact, ModelSource, list_model
 from builder.oci.digest import Digest
 from builder.targets import Target
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FoundModel:
+    """What a directory holds. ``origin`` is the model of another framework, None where it is ONNX already."""
+
+    source: ModelSource
+    manifest: ModelManifest
+    detection: Detection
+    origin: SourceModel | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LoadedModel:
     """A model that was read and checked; ``cases`` are asked, not yet answered; ``digest`` covers all that goes in."""
 
+    format: str
+    origin: SourceModel | None
     manifest: ModelManifest
     signature: Signature
     artifact: ModelArtifact
@@ -33,19 +46,32 @@ class LoadedModel:
     digest: Digest
 
 
-def load_model(directory: Path, target: Target) -> LoadedModel:
-    """Read the directory, model.yaml, the graph and the golden cases. Reads only; nothing of the model is executed.
-
-    Raises the errors of builder/model and builder/formats.
-    """
+def find_model(directory: Path) -> FoundModel:
+    """List the directory, read model.yaml, and say which file is the model. Nothing of the model is executed."""
     source = list_model(directory)
     manifest = read_manifest(source)
-    found = detect(source, manifest)
-    graph = read_model(source, found.entry, OnnxLimits(opset=target.opsets[1], ir=target.ir_version))
+    detection = detect(source, manifest)
+    return FoundModel(
+        source=source, manifest=manifest, detection=detection, origin=source_model(source, manifest, detection)
+    )
+
+
+def load_model(found: FoundModel, target: Target, host: Host) -> LoadedModel:
+    """Read the graph, converted where it must be, and the golden cases.
+
+    Raises the errors of builder/model, builder/formats and builder/convert.
+    """
+    source, manifest, entry = found.source, found.manifest, found.detection.entry
+    onnx = source
+    if found.origin is not None:
+        onnx, entry = list_model(convert(found.origin, host)), PurePosixPath("model.onnx")
+    graph = read_model(onnx, entry, OnnxLimits(opset=target.opsets[1], ir=target.ir_version))
     signature = serve_signature(graph.signature, manifest)
-    artifact = stage_artifact(source, graph)
+    artifact = stage_artifact(onnx, graph)
     cases = read_cases(source, manifest, signature) or generate_cases(signature, manifest)
     return LoadedModel(
+        format=found.detection.format,
+        origin=found.origin,
         manifest=manifest,
         signature=signature,
         artifact=artifact,
@@ -55,15 +81,19 @@ def load_model(directory: Path, target: Target) -> LoadedModel:
 
 
 def answer(model: LoadedModel, host: Host) -> tuple[tuple[GoldenCase, ...], ParityReport]:
-    """Run the golden cases through onnxruntime on the source model.
+    """Run the golden cases through the source model: its own framework, or onnxruntime where it is ONNX.
 
-    Outputs that the user gave stay, and must agree (GoldenMismatch); the others are filled in. Raises ConversionError
-    where the model does not run.
+    What a conversion made must compute the same (ConversionDiffers). Outputs that the user gave stay, and must agree
+    (GoldenMismatch); the others are filled in. Raises ConversionError where the model does not run.
     """
-    renames = model.manifest.renames
+    renames, tolerance = model.manifest.renames, model.manifest.tolerance
     asked = tuple(to_graph_names(case, renames) for case in model.cases)
     reference = tuple(to_served_names(case, renames) for case in answer_cases(model.artifact, asked, host))
-    report = compare_cases(model.cases, reference, model.manifest.tolerance)
+    if model.origin is not None:
+        own = tuple(to_served_names(case, renames) for case in answer_by_source(model.origin, asked, host))
+        require_equal(compare_cases(own, reference, tolerance), model.origin.converter.framework)
+        reference = own
+    report = compare_cases(model.cases, reference, tolerance)
     require_golden(report)
     answers = {case.name: case.outputs for case in reference}
     filled = tuple(replace(case, outputs={**answers[case.name], **case.outputs}) for case in model.cases)

@@ -36,7 +36,7 @@ def resolve(
         requirements=target.requirements,
         wheels=_kept_wheels(old, target, base) or _new_wheels(spec, target, base, old, host),
         server=tree_digest(server),
-        tools=tuple(sorted(TOOLS.items())),
+        tools=tuple(sorted({**TOOLS, **(model.origin.tools if model.origin else {})}.items())),
         writer=(("gzip", Compression.GZIP.writer), ("plan", str(PLAN_REVISION)), ("tar", Compression.NONE.writer)),
     )
     if spec.locked and old is not None and (changes := drift(old, locked)):

@@ -1,0 +1,162 @@
+"""Turns a model of another framework into ONNX, and asks that framework for the answers that the ONNX must give.
+
+Both run in the format's locked environment, without network, from the same worker. What they gave is kept in the store
+by everything that decides it: the model's files, the environment's pins, the worker's revision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from builder.canonical import content_key
+from builder.convert.converters import CONVERTERS, Converter
+from builder.convert.envs import ensure_environment
+from builder.convert.worker import WorkerFailed, WorkerJob, run_worker
+from builder.errors import ConversionError, UnsupportedModel
+from builder.host import Host
+from builder.host.fs import temporary_directory
+from builder.model.golden import GoldenCase, read_case, write_case
+from builder.model.manifest import ModelManifest
+from builder.model.signature import TensorSpec
+from builder.model.source import Detection, ModelSource
+from builder.oci.digest import Digest
+
+
+class ConversionFailed(ConversionError):
+    code = "conversion-failed"
+    message = "{path} cannot be converted to ONNX from {framework}: {reason}"
+    hint = "these are the exporter's own words, with {versions}; export it to ONNX yourself and put model.onnx there"
+
+
+class BrokenSourceModel(UnsupportedModel):
+    code = "broken-source-model"
+    message = "{path} is not a whole {framework} model: {reason}"
+    hint = "it was cut off, or another version wrote it; save it again with {versions}"
+
+
+class SourceNotAnswering(ConversionError):
+    code = "source-not-answering"
+    message = "{framework} does not answer the golden cases of {path}: {reason}"
+    hint = (
+        "check the golden cases against the model's inputs; generated ones take their sizes from `dims` in model.yaml"
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SourceModel:
+    """A model of another framework as it lies in its directory, and the converter that reads it. ``inputs`` are what
+    model.yaml says of them; ``digest`` covers every file that the converter may read."""
+
+    directory: Path
+    entry: PurePosixPath
+    inputs: tuple[TensorSpec, ...]
+    converter: Converter
+    digest: Digest
+
+    @property
+    def tools(self) -> Mapping[str, str]:
+        """What a lock says about the conversion."""
+        pins = (pin.partition("==")[::2] for pin in self.converter.environment.requirements)
+        return {f"{self.converter.worker}": str(self.converter.revision)} | {f"convert.{n}": v for n, v in pins}
+
+
+def source_model(source: ModelSource, manifest: ModelManifest, found: Detection) -> SourceModel | None:
+    """The model to convert; None where it is ONNX already."""
+    converter = CONVERTERS.get(found.format)
+    if converter is None:
+        return None
+    return SourceModel(
+        directory=source.directory,
+        entry=found.entry,
+        inputs=manifest.inputs,
+        converter=converter,
+        digest=_digest(source),
+    )
+
+
+def _digest(source: ModelSource) -> Digest:
+    """Of all files but those that only mbuild or a person reads."""
+    lines = []
+    for file in source.files:
+        if (
+            file.path.parts[0] == "golden"
+            or file.path.suffix in (".md", ".yaml", ".yml")
+            or file.path.name == "LICENSE"
+        ):
+            continue
+        with source.locate(file.path).open("rb") as stream:
+            lines.append(f"{file.path} {Digest.of_chunks(iter(partial(stream.read, 1 << 20), b''))}")
+    return Digest.of("\n".join(lines).encode())
+
+
+def convert(model: SourceModel, host: Host) -> Path:
+    """A directory with ``model.onnx``. Raises ConversionFailed, BrokenSourceModel, and what running a worker raises."""
+
+    def make(directory: Path) -> None:
+        _ask(model, {"action": "convert", "output": str(directory)}, host)
+
+    return host.store.directory("converted", _key(model, {}), make)
+
+
+def answer_by_source(model: SourceModel, cases: tuple[GoldenCase, ...], host: Host) -> tuple[GoldenCase, ...]:
+    """The cases with the outputs that the framework itself computes. Raises SourceNotAnswering."""
+    asked = tuple(write_case(replace(case, outputs={})) for case in cases)
+
+    def make(directory: Path) -> None:
+        paths = []
+        with temporary_directory(prefix="mbuild-cases-") as place:
+            for number, content in enumerate(asked):
+                (place / f"{number}.npz").write_bytes(content)
+                paths.append({"inputs": str(place / f"{number}.npz"), "outputs": str(directory / f"{number}.npz")})
+            _ask(model, {"action": "answer", "cases": paths}, host)
+
+    key = _key(model, {"cases": [str(Digest.of(content)) for content in asked]})
+    directory = host.store.directory("source-answers", key, make)
+    answers = (read_case(directory / f"{number}.npz").outputs for number in range(len(cases)))
+    return tuple(replace(case, outputs=outputs) for case, outputs in zip(cases, answers, strict=True))
+
+
+def _key(model: SourceModel, more: Mapping[str, object]) -> str:
+    converter = model.converter
+    decides: dict[str, object] = {
+        "model": str(model.digest),
+        "worker": converter.worker,
+        "revision": converter.revision,
+    }
+    decides |= {"entry": str(model.entry), "inputs": [tensor.to_json() for tensor in model.inputs]}
+    return content_key({**decides, "environment": sorted(converter.environment.requirements), **more})
+
+
+def _ask(model: SourceModel, request: Mapping[str, Any], host: Host) -> None:
+    python = ensure_environment(model.converter.environment, host)
+    with temporary_directory(prefix="mbuild-convert-") as scratch:
+        job = WorkerJob(
+            worker=model.converter.worker,
+            python=python,
+            request={
+                **request,
+                "directory": str(model.directory),
+                "model": str(model.directory / model.entry),
+                "inputs": [tensor.to_json() for tensor in model.inputs],
+            },
+            scratch=scratch,
+            timeout=1800,
+        )
+        try:
+            run_worker(job, host)
+        except WorkerFailed as error:
+            raise _told(model, request["action"], error) from error
+
+
+def _told(model: SourceModel, action: str, error: WorkerFailed) -> ConversionError | UnsupportedModel:
+    reason, versions = error.facts["reason"], error.facts["versions"]
+    framework = model.converter.framework
+    if error.facts["kind"] == "bad-model":
+        return BrokenSourceModel(path=model.entry, framework=framework, reason=reason, versions=versions)
+    if action == "answer":
+        return SourceNotAnswering(path=model.entry, framework=framework, reason=reason)
+    return ConversionFailed(path=model.entry, framework=framework, reason=reason, versions=versions)

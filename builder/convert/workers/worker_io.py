@@ -1,0 +1,71 @@
+"""What every converting worker shares: the request in, the answer out, golden cases as .npz.
+
+Stands beside the workers and is imported by them; needs Python and numpy only, and nothing of mbuild. A worker defines
+``convert(request) -> dict`` (writes ``output``/model.onnx) and ``answer(request, inputs) -> dict`` (the source model's
+own outputs for one case), raises ``Failure`` for what a user can understand, and ends with
+``main(convert, answer, packages)``.
+"""
+
+import importlib.metadata
+import io
+import json
+import sys
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+class Failure(Exception):
+    """``kind`` is kebab-case: unsupported (the exporter cannot), bad-model (the file is broken), wrong-inputs."""
+
+    def __init__(self, kind: str, message: object) -> None:
+        super().__init__(str(message))
+        self.kind = kind
+
+
+Arrays = dict[str, Any]
+Convert = Callable[[dict[str, Any]], dict[str, Any]]
+Answer = Callable[[dict[str, Any], Arrays], Arrays]
+
+
+def main(convert: Convert, answer: Answer, packages: Sequence[str]) -> None:
+    """``python WORKER.py REQUEST ANSWER``; ``packages`` are those whose versions the answer names."""
+    request = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    versions = {name: importlib.metadata.version(name) for name in (*packages, "numpy")}
+    versions["python"] = ".".join(map(str, sys.version_info[:3]))
+    try:
+        value = convert(request) if request["action"] == "convert" else _answer_all(request, answer)
+        said: dict[str, Any] = {"value": value}
+    except Failure as failure:
+        said = {"failure": {"kind": failure.kind, "message": str(failure)}}
+    Path(sys.argv[2]).write_text(json.dumps({**said, "versions": versions}), encoding="utf-8")
+
+
+def _answer_all(request: dict[str, Any], answer: Answer) -> dict[str, Any]:
+    for case in request["cases"]:
+        _write(case["outputs"], answer(request, _read(case["inputs"])))
+    return {"answered": len(request["cases"])}
+
+
+def _read(path: str) -> Arrays:
+    with np.load(path, allow_pickle=False) as members:
+        return {name.removeprefix("input:"): members[name] for name in members.files if name.startswith("input:")}
+
+
+def _write(path: str, outputs: Arrays) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        for name, value in outputs.items():
+            content = io.BytesIO()
+            np.lib.format.write_array(content, _storable(np.asarray(value)), allow_pickle=False)
+            archive.writestr(zipfile.ZipInfo(f"output:{name}.npy"), content.getvalue())
+
+
+def _storable(array: Any) -> Any:
+    """Text as bytes of a fixed width, since an object array could only be pickled."""
+    if array.dtype.kind not in "OU":
+        return np.ascontiguousarray(array) if array.ndim else array
+    flat = [item if isinstance(item, bytes) else str(item).encode() for item in array.ravel()]
+    return np.array(flat, dtype=f"S{max([1, *map(len, flat)])}").reshape(array.shape)
