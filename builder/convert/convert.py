@@ -16,11 +16,11 @@ from builder.canonical import content_key
 from builder.convert.converters import CONVERTERS, Converter
 from builder.convert.envs import ensure_environment
 from builder.convert.worker import WorkerFailed, WorkerJob, run_worker
-from builder.errors import ConversionError, UnsupportedModel
+from builder.errors import ConversionError, MbuildError, SpecError, UnsupportedModel
 from builder.host import Host
 from builder.host.fs import temporary_directory
 from builder.model.golden import GoldenCase, read_case, write_case
-from builder.model.manifest import ModelManifest
+from builder.model.manifest import DimRange, ModelManifest, ModuleSpec
 from builder.model.signature import TensorSpec
 from builder.model.source import Detection, ModelSource
 from builder.oci.digest import Digest
@@ -46,16 +46,45 @@ class SourceNotAnswering(ConversionError):
     )
 
 
+class InputsMissing(SpecError):
+    code = "inputs-missing"
+    message = "{path} does not say what it takes: a {framework} file of this kind has no datatypes and shapes"
+    hint = (
+        "say it in model.yaml, by the names of the arguments and in their order, for example\n"
+        "inputs:\n  image: {{datatype: FP32, shape: [batch, 3, 224, 224]}}"
+    )
+
+
+class InputsNotTaken(SpecError):
+    code = "inputs-not-taken"
+    message = "{path} does not take the inputs that model.yaml describes: {reason}"
+    hint = "`inputs` has the names of the model's arguments, their datatypes, and shapes with names for dynamic dims"
+
+
+class ModuleNotUsable(SpecError):
+    code = "module-not-usable"
+    message = "the module that model.yaml names does not give the model of {path}: {reason}"
+    hint = "`module` has a file, a class (or function) of it, and the arguments it is called with"
+
+
+class CodeInWeights(UnsupportedModel):
+    code = "code-in-weights"
+    message = "{path} would run code of its own when {framework} loads it: {reason}"
+    hint = "nothing of it was run. If it comes from somebody you trust, let them save it without such objects"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SourceModel:
-    """A model of another framework as it lies in its directory, and the converter that reads it. ``inputs`` are what
-    model.yaml says of them; ``digest`` covers every file that the converter may read."""
+    """A model of another framework as it lies in its directory, and the converter that reads it. ``inputs``, ``dims``
+    and ``module`` are what model.yaml says; ``digest`` covers every file that the converter may read."""
 
     directory: Path
     entry: PurePosixPath
     inputs: tuple[TensorSpec, ...]
     converter: Converter
     digest: Digest
+    dims: tuple[DimRange, ...] = ()
+    module: ModuleSpec | None = None
 
     @property
     def tools(self) -> Mapping[str, str]:
@@ -65,16 +94,20 @@ class SourceModel:
 
 
 def source_model(source: ModelSource, manifest: ModelManifest, found: Detection) -> SourceModel | None:
-    """The model to convert; None where it is ONNX already."""
+    """The model to convert; None where it is ONNX already. Raises InputsMissing."""
     converter = CONVERTERS.get(found.format)
     if converter is None:
         return None
+    if converter.needs_inputs and not manifest.inputs:
+        raise InputsMissing(path=found.entry, framework=converter.framework)
     return SourceModel(
         directory=source.directory,
         entry=found.entry,
         inputs=manifest.inputs,
         converter=converter,
         digest=_digest(source),
+        dims=manifest.dims,
+        module=manifest.module,
     )
 
 
@@ -127,8 +160,17 @@ def _key(model: SourceModel, more: Mapping[str, object]) -> str:
         "worker": converter.worker,
         "revision": converter.revision,
     }
-    decides |= {"entry": str(model.entry), "inputs": [tensor.to_json() for tensor in model.inputs]}
+    decides |= {"entry": str(model.entry), **_said(model)}
     return content_key({**decides, "environment": sorted(converter.environment.requirements), **more})
+
+
+def _said(model: SourceModel) -> dict[str, object]:
+    """What model.yaml says to a converter."""
+    return {
+        "inputs": [tensor.to_json() for tensor in model.inputs],
+        "dims": {dim.name: {"min": dim.min, "opt": dim.opt, "max": dim.max} for dim in model.dims},
+        "module": model.module.to_json() if model.module else None,
+    }
 
 
 def _ask(model: SourceModel, request: Mapping[str, Any], host: Host) -> None:
@@ -141,7 +183,7 @@ def _ask(model: SourceModel, request: Mapping[str, Any], host: Host) -> None:
                 **request,
                 "directory": str(model.directory),
                 "model": str(model.directory / model.entry),
-                "inputs": [tensor.to_json() for tensor in model.inputs],
+                **_said(model),
             },
             scratch=scratch,
             timeout=1800,
@@ -152,9 +194,15 @@ def _ask(model: SourceModel, request: Mapping[str, Any], host: Host) -> None:
             raise _told(model, request["action"], error) from error
 
 
-def _told(model: SourceModel, action: str, error: WorkerFailed) -> ConversionError | UnsupportedModel:
+def _told(model: SourceModel, action: str, error: WorkerFailed) -> MbuildError:
     reason, versions = error.facts["reason"], error.facts["versions"]
     framework = model.converter.framework
+    if error.facts["kind"] == "unsafe":
+        return CodeInWeights(path=model.entry, framework=framework, reason=reason)
+    if error.facts["kind"] == "wrong-module":
+        return ModuleNotUsable(path=model.entry, reason=reason)
+    if error.facts["kind"] == "wrong-inputs" and action == "convert":
+        return InputsNotTaken(path=model.entry, reason=reason)
     if error.facts["kind"] == "bad-model":
         return BrokenSourceModel(path=model.entry, framework=framework, reason=reason, versions=versions)
     if action == "answer":

@@ -28,18 +28,37 @@ _TREES = (
     "skl2onnx==1.20.0",
     "threadpoolctl==3.8.0",
 )
+_TORCH = (
+    *_ONNX,
+    "filelock==4.2.11",
+    "fsspec==2026.9.0",
+    "jinja2==3.1.6",
+    "markupsafe==3.0.4",
+    "mpmath==1.3.0",
+    "networkx==3.6.1",
+    "onnx-ir==1.1.0",
+    "onnxscript==0.7.2",
+    "safetensors==0.8.0",
+    "sympy==1.14.0",
+    "torch==2.13.0",
+)
+"""Of the CPU: nothing of CUDA is here, and a build of torch that needs it does not start."""
+
+_TORCH_ENVIRONMENT = EnvironmentSpec(name="torch", requirements=_TORCH)
 _PANDAS = ("pandas==3.1.1", "python-dateutil==4.0.0", "six==1.17.0", "tzdata==2026.6")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Converter:
     """``framework`` names it for people; ``worker`` is a file of builder/convert/workers; ``revision`` is bumped by
-    hand when the worker would write other bytes."""
+    hand when the worker would write other bytes; ``needs_inputs`` where the files do not say what the model takes, so
+    that model.yaml must."""
 
     framework: str
     worker: str
     environment: EnvironmentSpec
     revision: int = 1
+    needs_inputs: bool = False
 
 
 CONVERTERS: dict[str, Converter] = {
@@ -60,6 +79,13 @@ CONVERTERS: dict[str, Converter] = {
             name="catboost",
             requirements=(*_ONNX, "catboost==1.2.10", *_PANDAS, "scipy==1.17.1", "graphviz==0.21"),
         ),
+    ),
+    "torchscript": Converter(
+        framework="PyTorch", worker="torchscript_worker", environment=_TORCH_ENVIRONMENT, needs_inputs=True
+    ),
+    "torch-export": Converter(framework="PyTorch", worker="torch_export_worker", environment=_TORCH_ENVIRONMENT),
+    "torch-state": Converter(
+        framework="PyTorch", worker="torch_state_worker", environment=_TORCH_ENVIRONMENT, needs_inputs=True
     ),
 }
 """By the name of the format (builder/formats)."""

@@ -10,9 +10,10 @@ from pathlib import PurePosixPath
 from typing import Protocol
 
 from builder.errors import SpecError, UnsupportedModel
-from builder.formats.known import CATBOOST, LIGHTGBM, XGBOOST, Sighting, recognize
+from builder.formats.known import CATBOOST, LIGHTGBM, TORCH_EXPORT, TORCHSCRIPT, XGBOOST, Sighting, recognize
 from builder.formats.onnx import OnnxFormat
 from builder.formats.recognized import RecognizedFormat
+from builder.formats.torch_state import TorchStateFormat, WeightsWithoutModule, require_module
 from builder.model.manifest import ModelManifest
 from builder.model.problems import suggestion
 from builder.model.source import Detection, ModelSource
@@ -32,11 +33,15 @@ class Format(Protocol):
         ...
 
 
+_TORCH_STATE = TorchStateFormat()
 FORMATS: tuple[Format, ...] = (
     OnnxFormat(),
     RecognizedFormat(name="xgboost", summary="XGBoost: a .json or .ubj file of Booster.save_model", kind=XGBOOST),
     RecognizedFormat(name="lightgbm", summary="LightGBM: a .txt file of Booster.save_model", kind=LIGHTGBM),
     RecognizedFormat(name="catboost", summary="CatBoost: a .cbm file of save_model", kind=CATBOOST),
+    RecognizedFormat(name="torchscript", summary="PyTorch: a TorchScript file of torch.jit.save", kind=TORCHSCRIPT),
+    RecognizedFormat(name="torch-export", summary="PyTorch: a .pt2 file of torch.export.save", kind=TORCH_EXPORT),
+    _TORCH_STATE,
 )
 _READ = {format_.kind for format_ in FORMATS if isinstance(format_, RecognizedFormat)}
 
@@ -81,11 +86,16 @@ def detect(source: ModelSource, manifest: ModelManifest) -> Detection:
     """The model to pack. Raises one of this module's errors where there is not exactly one."""
     if manifest.format and manifest.format not in {format_.name for format_ in FORMATS}:
         raise UnknownFormat(format=manifest.format, formats=_summaries())
-    found = tuple(model for format_ in FORMATS for model in format_.detect(source))
-    wanted = tuple(model for model in found if manifest.format in ("", model.format))
+    # Who names a module means the weights that it computes with; without one, weights are no model.
+    said = manifest.format or (_TORCH_STATE.name if manifest.module else "")
+    if said == _TORCH_STATE.name:
+        require_module(source, manifest)
+    usable = [format_ for format_ in FORMATS if format_ is not _TORCH_STATE or said == _TORCH_STATE.name]
+    found = tuple(model for format_ in usable for model in format_.detect(source))
+    wanted = tuple(model for model in found if said in ("", model.format))
     if manifest.file:
         return _named(wanted, manifest.file)
-    others = () if manifest.format else tuple(seen for seen in recognize(source) if seen.kind not in _READ)
+    others = () if said else tuple(seen for seen in recognize(source) if seen.kind not in _READ)
     if not wanted:
         raise _nothing(source, others or recognize(source))
     _require_one_format(source, wanted, others)
@@ -112,6 +122,8 @@ def _require_one_format(source: ModelSource, models: tuple[Detection, ...], othe
 
 
 def _nothing(source: ModelSource, sightings: tuple[Sighting, ...]) -> UnsupportedModel:
+    if sightings and sightings[0].kind in _TORCH_STATE.kinds:
+        return WeightsWithoutModule(path=sightings[0].path)
     if sightings:
         lines = "\n".join(f"  {sighting}" for sighting in sightings[:10])
         export = sightings[0].kind.export

@@ -58,6 +58,18 @@ class Renames:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ModuleSpec:
+    """The code of a model whose file holds weights alone: a class of ``file``, and the keywords that it is called with."""
+
+    file: PurePosixPath
+    name: str
+    arguments: Mapping[str, object]
+
+    def to_json(self) -> dict[str, object]:
+        return {"file": str(self.file), "class": self.name, "arguments": dict(self.arguments)}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class DimRange:
     """The sizes that a dynamic dim may take; ``opt`` is the usual one, ``max`` None where there is no bound."""
 
@@ -126,6 +138,7 @@ class ModelManifest:
     format: str = ""
     file: str = ""
     inputs: tuple[TensorSpec, ...] = ()
+    module: ModuleSpec | None = None
     renames: Renames = Renames()
     dims: tuple[DimRange, ...] = ()
     tolerance: Tolerances = Tolerances()
@@ -193,6 +206,7 @@ def _manifest(value: Mapping[str, Any], path: PurePosixPath, default_name: str) 
         format=value.get("format", ""),
         file=value.get("file", ""),
         inputs=tuple(_tensor(name, given) for name, given in value.get("inputs", {}).items()),
+        module=_module(value["module"]) if "module" in value else None,
         renames=Renames(inputs=_pairs(renames.get("inputs", {})), outputs=_pairs(renames.get("outputs", {}))),
         dims=tuple(_dim_range(name, bounds) for name, bounds in sorted(value.get("dims", {}).items())),
         tolerance=_tolerances(value.get("tolerance", {})),
@@ -205,6 +219,11 @@ def _manifest(value: Mapping[str, Any], path: PurePosixPath, default_name: str) 
 
 def _tensor(name: str, given: Mapping[str, Any]) -> TensorSpec:
     return TensorSpec(name=name, datatype=Datatype(given["datatype"]), shape=tuple(given["shape"]))
+
+
+def _module(given: Mapping[str, Any]) -> ModuleSpec:
+    file = PurePosixPath(given["file"])
+    return ModuleSpec(file=file, name=given["class"], arguments=given.get("arguments", {}))
 
 
 def _pairs(names: Mapping[str, str]) -> Pairs:
