@@ -13,6 +13,9 @@ OPSET, ML_OPSET, IR = 21, 5, 10
 """What the onnxruntime of every target of mbuild loads; newer ones are taken as an exporter writes them up to
 onnxruntime's own limit, which the build checks afterwards."""
 
+EXTERNAL_BYTES = 64 << 20
+"""Weights beyond this lie beside the graph, in ``model.onnx.data``."""
+
 
 def batch_first(graph: Any, names: dict[str, str]) -> None:
     """Give tensors their public ``names`` (old to new), and call the first dim of each input and output ``batch``."""
@@ -28,12 +31,17 @@ def batch_first(graph: Any, names: dict[str, str]) -> None:
 
 
 def write_model(model: Any, directory: str, producer: str) -> None:
-    """Check it and write ``model.onnx``; the same model gives the same bytes."""
+    """Check it and write ``model.onnx``, large weights beside it; the same model gives the same bytes."""
     model.ir_version = min(model.ir_version, 13) or IR
     model.producer_name, model.producer_version, model.doc_string = producer, "", ""
     model.graph.name, model.graph.doc_string = "model", ""
+    path = Path(directory) / "model.onnx"
     try:
-        onnx.checker.check_model(model)
+        if sum(len(tensor.raw_data) for tensor in model.graph.initializer) > EXTERNAL_BYTES:
+            onnx.save_model(model, path, save_as_external_data=True, location="model.onnx.data", size_threshold=1024)
+            onnx.checker.check_model(str(path))  # by its path: one message holds no more than 2 GiB
+        else:
+            onnx.checker.check_model(model)
+            path.write_bytes(model.SerializeToString(deterministic=True))
     except onnx.checker.ValidationError as error:
         raise Failure("unsupported", f"the exporter wrote an ONNX graph that is not valid: {error}") from error
-    (Path(directory) / "model.onnx").write_bytes(model.SerializeToString(deterministic=True))

@@ -27,9 +27,10 @@ class Broken(Exception):
 
 
 _OPERATORS = "add|sub|mul|floordiv|truediv|mod|neg|pow|eq|ne|lt|le|gt|ge|getitem|and_|or_|not_|pos|index"
+_DUNDERS = "__i?(and|or|xor|lshift|rshift)__"
 _MATH = "ceil|floor|trunc|sqrt|log|exp|pow"
 _TARGET = re.compile(
-    rf"torch\.ops\.(?!_)\w+\.\w+(\.(?!__)\w+)?|_operator\.({_OPERATORS})|math\.({_MATH})|torch\.sym_\w+"
+    rf"torch\.ops\.(?!_)\w+\.({_DUNDERS}|(?!__)\w+)(\.(?!__)\w+)?|_operator\.({_OPERATORS})|math\.({_MATH})|torch\.sym_\w+"
 )
 _SYMBOL = re.compile(r"[su]\d+|zuf\d+")
 _FUNCTIONS = frozenset(
@@ -85,7 +86,7 @@ def write_checked(path: Path, copy: Path) -> dict[str, Any]:
     archive, folder = read(path)
     with archive, zipfile.ZipFile(copy, "w", zipfile.ZIP_STORED) as written:
         value = checked(program(archive, folder))
-        kept = list(_payloads(archive, folder))
+        kept = dict.fromkeys(_payloads(archive, folder))  # tied weights are one payload
         for name in archive.namelist():
             inner = name.partition("/")[2]
             if inner.startswith("data/aotinductor/"):
@@ -103,6 +104,8 @@ def write_checked(path: Path, copy: Path) -> dict[str, Any]:
 
 
 def _copy(archive: zipfile.ZipFile, name: str, written: zipfile.ZipFile, new: str) -> None:
+    if name not in archive.namelist():
+        raise Broken(f"{name} is missing")
     info = zipfile.ZipInfo(new)
     info.file_size = archive.getinfo(name).file_size
     with archive.open(name) as source, written.open(info, "w") as target:

@@ -7,6 +7,7 @@ The module is the user's code; it is imported here, in the worker, and nowhere e
 import functools
 import importlib.util
 import json
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,7 +31,7 @@ def weights(path: str) -> dict[str, torch.Tensor]:
     try:
         value = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        kind = "unsafe" if "Unsupported" in str(error) or "weights_only" in str(error).lower() else "bad-model"
+        kind = "unsafe" if re.search(r"GLOBAL|Unsupported|can only build", str(error)) else "bad-model"
         raise Failure(kind, refused(error)) from error
     found = [inner for inner in (value, *values_of(value)) if is_weights(inner)]
     if len(found) != 1:
@@ -41,9 +42,10 @@ def weights(path: str) -> dict[str, torch.Tensor]:
 
 def refused(error: Exception) -> str:
     """What a pickle asked for, from torch's page of advice."""
-    lines = [line.strip() for line in str(error).splitlines() if "Unsupported" in line or "GLOBAL" in line]
-    told = torch_common.words(lines[0] if lines else error)
-    return f"{told} (a whole module was saved? then save its state_dict() instead)"
+    found = re.search(r"GLOBAL (\S+)", str(error))
+    if found is None:
+        return torch_common.words(error)
+    return f"its pickle calls {found[1]}. A whole module was saved? Then save its state_dict() instead"
 
 
 def values_of(value: Any) -> list[Any]:
