@@ -10,12 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from builder.canonical import content_key
 from builder.convert.converters import CONVERTERS, Converter
 from builder.convert.envs import ensure_environment
-from builder.convert.worker import WorkerFailed, WorkerJob, run_worker
+from builder.convert.worker import WorkerFailed, WorkerJob, run_worker, take_output
 from builder.errors import ConversionError, MbuildError, SpecError, UnsupportedModel
 from builder.host import Host
 from builder.host.fs import temporary_directory
@@ -130,7 +129,7 @@ def convert(model: SourceModel, host: Host) -> Path:
     """A directory with ``model.onnx``. Raises ConversionFailed, BrokenSourceModel, and what running a worker raises."""
 
     def make(directory: Path) -> None:
-        _ask(model, {"action": "convert", "output": str(directory)}, host)
+        _ask(model, "convert", (), directory, host)
 
     return host.store.directory("converted", _key(model, {}), make)
 
@@ -140,12 +139,7 @@ def answer_by_source(model: SourceModel, cases: tuple[GoldenCase, ...], host: Ho
     asked = tuple(write_case(replace(case, outputs={})) for case in cases)
 
     def make(directory: Path) -> None:
-        paths = []
-        with temporary_directory(prefix="mbuild-cases-") as place:
-            for number, content in enumerate(asked):
-                (place / f"{number}.npz").write_bytes(content)
-                paths.append({"inputs": str(place / f"{number}.npz"), "outputs": str(directory / f"{number}.npz")})
-            _ask(model, {"action": "answer", "cases": paths}, host)
+        _ask(model, "answer", asked, directory, host)
 
     key = _key(model, {"cases": [str(Digest.of(content)) for content in asked]})
     directory = host.store.directory("source-answers", key, make)
@@ -173,25 +167,37 @@ def _said(model: SourceModel) -> dict[str, object]:
     }
 
 
-def _ask(model: SourceModel, request: Mapping[str, Any], host: Host) -> None:
+def _ask(model: SourceModel, action: str, cases: tuple[bytes, ...], directory: Path, host: Host) -> None:
+    """Run the worker in a scratch directory; what it wrote as its output becomes the content of ``directory``."""
     python = ensure_environment(model.converter.environment, host)
     with temporary_directory(prefix="mbuild-convert-") as scratch:
+        output = scratch / "output"
+        output.mkdir()
+        paths = []
+        for number, content in enumerate(cases):
+            (scratch / f"{number}.npz").write_bytes(content)
+            paths.append({"inputs": str(scratch / f"{number}.npz"), "outputs": str(output / f"{number}.npz")})
+        request = {
+            "action": action,
+            "output": str(output),
+            "cases": paths,
+            "directory": str(model.directory),
+            "model": str(model.directory / model.entry),
+            **_said(model),
+        }
         job = WorkerJob(
             worker=model.converter.worker,
             python=python,
-            request={
-                **request,
-                "directory": str(model.directory),
-                "model": str(model.directory / model.entry),
-                **_said(model),
-            },
+            request=request,
             scratch=scratch,
+            readable=(model.directory,),
             timeout=1800,
         )
         try:
             run_worker(job, host)
         except WorkerFailed as error:
-            raise _told(model, request["action"], error) from error
+            raise _told(model, action, error) from error
+        take_output(job, output, directory)
 
 
 def _told(model: SourceModel, action: str, error: WorkerFailed) -> MbuildError:

@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 from builder.canonical import content_key
 from builder.convert.envs import EnvironmentSpec, ensure_environment
-from builder.convert.worker import WorkerFailed, WorkerJob, run_worker
+from builder.convert.worker import WorkerFailed, WorkerJob, run_worker, take_output
 from builder.errors import ConversionError
 from builder.host import Host
 from builder.host.fs import link_or_copy, temporary_directory
@@ -84,15 +84,27 @@ def _ask(model: ModelArtifact, asked: tuple[bytes, ...], directory: Path, host: 
     """Run the worker; it writes ``N.npz`` with the outputs of case N into ``directory``."""
     python = ensure_environment(REFERENCE, host)
     with temporary_directory(host.store.root / "scratch", prefix="reference-") as scratch:
+        output = scratch / "output"
+        output.mkdir()
         cases = []
         for number, content in enumerate(asked):
             (scratch / f"{number}.npz").write_bytes(content)
-            cases.append({"inputs": str(scratch / f"{number}.npz"), "outputs": str(directory / f"{number}.npz")})
-        request = {"model": str(_laid_out(model, scratch / "model")), "cases": cases}
+            cases.append({"inputs": str(scratch / f"{number}.npz"), "outputs": str(output / f"{number}.npz")})
+        graph = _laid_out(model, scratch / "model")
+        # Read-only also where it is linked into the scratch directory: a link is the user's own file.
+        top = graph.parents[len(model.files[0][0].parts) - 1] if len(model.files) > 1 else graph
+        job = WorkerJob(
+            worker="onnx_reference",
+            python=python,
+            request={"model": str(graph), "cases": cases},
+            scratch=scratch,
+            readable=(top,),
+        )
         try:
-            run_worker(WorkerJob(worker="onnx_reference", python=python, request=request, scratch=scratch), host)
+            run_worker(job, host)
         except WorkerFailed as error:
             raise _told(error) from error
+        take_output(job, output, directory)
 
 
 def _told(error: WorkerFailed) -> ConversionError:

@@ -11,7 +11,7 @@ import pytest
 BUILDER = Path(__file__).resolve().parents[2] / "builder"
 
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors", "canonical", "events", "resources", "elf", "__init__"),
+    ("errors", "canonical", "events", "resources", "elf", "isolation", "__init__"),
     ("oci",),
     ("model",),
     ("plan",),
@@ -23,11 +23,11 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 SELF_CONTAINED = ("serve/", "convert/workers/")
 DOORS = {
     "subprocess": ("host/run.py",),
-    "socket": ("host/ports.py", "probe/sandbox/"),
+    "socket": ("host/ports.py", "isolation/", "probe/sandbox/"),
     "requests": ("host/http.py",),
     "urllib.request": (),
     "http.client": (),
-    "time": ("host/clock.py", "probe/sandbox/"),
+    "time": ("host/clock.py", "isolation/", "probe/sandbox/"),
     "datetime": ("host/clock.py",),
     "tempfile": ("host/fs.py", "host/store.py"),
     "docker": ("host/docker.py",),

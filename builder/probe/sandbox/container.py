@@ -11,7 +11,7 @@ import socket
 from pathlib import Path
 from typing import Any, NoReturn
 
-from builder.probe.sandbox.kernel import (
+from builder.isolation.kernel import (
     BIND,
     NEW_MOUNT,
     NO_DEVICES,

@@ -8,8 +8,7 @@ import socket
 import struct
 from typing import Any
 
-from builder.probe.sandbox.container import contain
-from builder.probe.sandbox.kernel import (
+from builder.isolation.kernel import (
     NEW_IPC,
     NEW_NET,
     NEW_PID,
@@ -22,6 +21,7 @@ from builder.probe.sandbox.kernel import (
     tell,
     unshare,
 )
+from builder.probe.sandbox.container import contain
 from builder.probe.sandbox.port import Port
 
 HOST_NAME = "probe"

@@ -18,9 +18,9 @@ import stat
 from pathlib import Path
 from typing import Any
 
-from builder.probe.sandbox.cgroup import Cgroup
+from builder.isolation.cgroup import Cgroup
+from builder.isolation.kernel import Refused, guarded, hear, map_users, reraise, tell
 from builder.probe.sandbox.gate import keep_gate
-from builder.probe.sandbox.kernel import Refused, guarded, hear, reraise, step, tell
 
 TERMINATE, KILL = b"t", b"k"
 """What the caller may write after the request: one byte for each signal."""
@@ -61,26 +61,10 @@ def _remove(scratch: Path) -> None:
     shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _map_users(pid: int, uid: int, gid: int) -> None:
-    """Root maps each id it has to itself, so that the owners inside are those of the image. Anyone else may map only
-    himself, and is the image's user inside (user_namespaces(7), "Defining user and group ID mappings")."""
-    place = Path(f"/proc/{pid}")
-    if os.geteuid() == 0:
-        with contextlib.suppress(PermissionError):
-            for name in ("gid_map", "uid_map"):
-                ranges = [line.split() for line in Path("/proc/self", name).read_text().splitlines()]
-                (place / name).write_text("".join(f"{inside} {inside} {count}\n" for inside, _, count in ranges))
-            return
-    with step("map the image's user to this one"):
-        (place / "setgroups").write_text("deny")
-        (place / "uid_map").write_text(f"{uid} {os.geteuid()} 1")
-        (place / "gid_map").write_text(f"{gid} {os.getegid()} 1")
-
-
 class _Keeper:
     def __init__(self, control: int, status: int, root: str, request: dict[str, Any]) -> None:
         self._control, self._status, self._root, self._request = control, status, root, request
-        self._group = Cgroup.make(request["memory_bytes"])
+        self._group = Cgroup.make(request["memory_bytes"], f"mbuild-probe-{os.getpid()}")
         request["memory"] = self._group.kind if self._group else "rlimit"
 
     def run(self) -> None:
@@ -122,7 +106,7 @@ class _Keeper:
     def _introduce(self, channel: socket.socket, gate: int, refusals: int) -> tuple[int, int]:
         """Lead the gate and the container through their start; pid and pidfd of the container once it runs."""
         self._answer(channel, refusals)
-        _map_users(gate, self._request["uid"], self._request["gid"])
+        map_users(gate, self._request["uid"], self._request["gid"])
         tell(channel, {"event": "mapped"})
         pid = int(self._answer(channel, refusals)["pid"])
         container = os.pidfd_open(pid)

@@ -11,6 +11,7 @@ import socket
 import struct
 import traceback
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, NoReturn
 
 NEW_MOUNT, NEW_UTS, NEW_IPC, NEW_USER, NEW_PID, NEW_NET = (1 << bit for bit in (17, 26, 27, 28, 29, 30))
@@ -74,6 +75,14 @@ def mount(source: str, target: str, kind: str, flags: int, options: str = "") ->
     call(f"mount {kind or source} at {target}", "mount", *arguments, ctypes.c_ulong(flags), options.encode() or None)
 
 
+def make_read_only(place: str) -> None:
+    """Nothing below ``place``, a mount, can be written, become another user or be a device, mounts inside it included
+    (mount_setattr(2), since Linux 5.12, one number on every architecture)."""
+    wanted = struct.pack("QQQQ", 1 | 2 | 4, 0, 0, 0)  # MOUNT_ATTR_RDONLY, _NOSUID, _NODEV
+    path = ctypes.c_char_p(place.encode())
+    call(f"make {place} read-only", "syscall", ctypes.c_long(442), -100, path, 0x8000, wanted, ctypes.c_size_t(32))
+
+
 def change_root(root: str) -> None:
     """Make ``root`` (a mount) the root of this mount namespace and let go of the old one (pivot_root(2), NOTES)."""
     with step("enter the image"):
@@ -95,8 +104,8 @@ def drop_capabilities() -> None:
     call("forbid new privileges", "prctl", _NO_NEW_PRIVILEGES, 1, 0, 0, 0)
 
 
-def die_with_parent() -> None:
-    call("tie the processes together", "prctl", _DEATH_SIGNAL, int(signal.SIGKILL), 0, 0, 0)
+def die_with_parent(by: signal.Signals = signal.SIGKILL) -> None:
+    call("tie the processes together", "prctl", _DEATH_SIGNAL, int(by), 0, 0, 0)
 
 
 def tell(channel: socket.socket, message: dict[str, object]) -> None:
@@ -127,3 +136,19 @@ def guarded(refusals: int, work: Callable[[], None]) -> NoReturn:
         traceback.print_exc()
     finally:
         os._exit(code)
+
+
+def map_users(pid: int, uid: int, gid: int) -> None:
+    """Root maps each id it has to itself, so that the owners inside are those of the image. Anyone else may map only
+    himself, and is the image's user inside (user_namespaces(7), "Defining user and group ID mappings")."""
+    place = Path(f"/proc/{pid}")
+    if os.geteuid() == 0:
+        with contextlib.suppress(PermissionError):
+            for name in ("gid_map", "uid_map"):
+                ranges = [line.split() for line in Path("/proc/self", name).read_text().splitlines()]
+                (place / name).write_text("".join(f"{inside} {inside} {count}\n" for inside, _, count in ranges))
+            return
+    with step("map the image's user to this one"):
+        (place / "setgroups").write_text("deny")
+        (place / "uid_map").write_text(f"{uid} {os.geteuid()} 1")
+        (place / "gid_map").write_text(f"{gid} {os.getegid()} 1")
