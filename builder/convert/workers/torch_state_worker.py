@@ -25,7 +25,7 @@ def weights(path: str) -> dict[str, torch.Tensor]:
         head = file.read(9)
     if head.endswith(b"{"):  # the header of safetensors, after its length
         try:
-            return safetensors.torch.load_file(path)
+            return dict(safetensors.torch.load_file(path))
         except Exception as error:
             raise Failure("bad-model", torch_common.words(error)) from error
     try:
@@ -44,7 +44,7 @@ def refused(error: Exception) -> str:
     """What a pickle asked for, from torch's page of advice."""
     found = re.search(r"GLOBAL (\S+)", str(error))
     if found is None:
-        return torch_common.words(error)
+        return str(torch_common.words(error))
     return f"its pickle calls {found[1]}. A whole module was saved? Then save its state_dict() instead"
 
 
