@@ -47,6 +47,7 @@ def build_command(
     base: options.BaseOption = "",
     lock: options.LockOption = None,
     locked: options.LockedOption = False,
+    allow_code: options.AllowCodeOption = False,
     test: Annotated[bool, typer.Option("--test/--no-test", help="Run the image and replay the golden cases.")] = True,
     template_dir: options.TemplateOption = None,
     output_format: options.FormatOption = options.OutputFormat.HUMAN,
@@ -55,7 +56,7 @@ def build_command(
     """Build, test and (with --push) publish the image of a model directory."""
     from builder.pipeline.build import build
 
-    spec = options.build_spec(model, target, server, platform, base, lock, locked)
+    spec = options.build_spec(model, target, server, platform, base, lock, locked, allow_code)
     delivery = Delivery(
         tag=Reference.parse(tag) if tag else None,
         push=push,
@@ -81,13 +82,14 @@ def plan_command(
     base: options.BaseOption = "",
     lock: options.LockOption = None,
     locked: options.LockedOption = False,
+    allow_code: options.AllowCodeOption = False,
     output_format: options.FormatOption = options.OutputFormat.HUMAN,
     verbose: options.VerboseOption = False,
 ) -> None:
     """Show what the image would be, file by file, without making it."""
     from builder.pipeline.build import plan_model
 
-    spec = options.build_spec(model, target, server, platform, base, lock, locked)
+    spec = options.build_spec(model, target, server, platform, base, lock, locked, allow_code)
     with host_session() as host:
         planned = plan_model(spec, host)
     if output_format is options.OutputFormat.JSON:
@@ -105,12 +107,13 @@ def render_command(
     base: options.BaseOption = "",
     lock: options.LockOption = None,
     locked: options.LockedOption = False,
+    allow_code: options.AllowCodeOption = False,
     template_dir: options.TemplateOption = None,
 ) -> None:
     """Write a Dockerfile and everything it copies; plain `docker build` makes the image from it."""
     from builder.pipeline.build import render_model
 
-    spec = options.build_spec(model, target, server, platform, base, lock, locked)
+    spec = options.build_spec(model, target, server, platform, base, lock, locked, allow_code)
     with host_session() as host:
         render_model(spec, output, template_dir, host)
     typer.echo(f"docker build {output}")

@@ -38,6 +38,9 @@ LockOption = Annotated[
 LockedOption = Annotated[
     bool, typer.Option("--locked", help="Change nothing in the lock; fail and say what drifted. For CI.")
 ]
+AllowCodeOption = Annotated[
+    bool, typer.Option("--allow-code", help="Load a model that brings code of its own, in the sandbox only.")
+]
 TemplateOption = Annotated[
     Path | None, typer.Option("--template-dir", metavar="DIR", help="Your own Dockerfile.j2 instead of ours.")
 ]
@@ -48,7 +51,7 @@ VerboseOption = Annotated[bool, typer.Option("-v", "--verbose", help="Also print
 
 
 def build_spec(  # one parameter for each option of the command line
-    model: Path, target: str, server: str, platform: str, base: str, lock: Path | None, locked: bool
+    model: Path, target: str, server: str, platform: str, base: str, lock: Path | None, locked: bool, allow_code: bool
 ) -> BuildSpec:
     """The spec; raises MalformedPlatform or MalformedReference."""
     return BuildSpec(
@@ -59,4 +62,5 @@ def build_spec(  # one parameter for each option of the command line
         base=Reference.parse(base) if base else None,
         lock=lock or model / LOCK_NAME,
         locked=locked,
+        allow_code=allow_code,
     )

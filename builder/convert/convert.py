@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from builder.canonical import content_key
 from builder.convert.converters import CONVERTERS, Converter
 from builder.convert.envs import ensure_environment
+from builder.convert.sandbox import Guard
 from builder.convert.worker import WorkerFailed, WorkerJob, run_worker, take_output
 from builder.errors import ConversionError, MbuildError, SpecError, UnsupportedModel
 from builder.host import Host
@@ -84,6 +85,7 @@ class SourceModel:
     digest: Digest
     dims: tuple[DimRange, ...] = ()
     module: ModuleSpec | None = None
+    allow_code: bool = False
 
     @property
     def tools(self) -> Mapping[str, str]:
@@ -92,7 +94,9 @@ class SourceModel:
         return {f"{self.converter.worker}": str(self.converter.revision)} | {f"convert.{n}": v for n, v in pins}
 
 
-def source_model(source: ModelSource, manifest: ModelManifest, found: Detection) -> SourceModel | None:
+def source_model(
+    source: ModelSource, manifest: ModelManifest, found: Detection, allow_code: bool = False
+) -> SourceModel | None:
     """The model to convert; None where it is ONNX already. Raises InputsMissing."""
     converter = CONVERTERS.get(found.format)
     if converter is None:
@@ -103,7 +107,8 @@ def source_model(source: ModelSource, manifest: ModelManifest, found: Detection)
         directory=source.directory,
         entry=found.entry,
         inputs=manifest.inputs,
-        converter=converter,
+        converter=converter.fitted(dict(found.versions)),
+        allow_code=allow_code,
         digest=_digest(source),
         dims=manifest.dims,
         module=manifest.module,
@@ -164,6 +169,7 @@ def _said(model: SourceModel) -> dict[str, object]:
         "inputs": [tensor.to_json() for tensor in model.inputs],
         "dims": {dim.name: {"min": dim.min, "opt": dim.opt, "max": dim.max} for dim in model.dims},
         "module": model.module.to_json() if model.module else None,
+        "allow_code": model.allow_code,
     }
 
 
@@ -192,6 +198,7 @@ def _ask(model: SourceModel, action: str, cases: tuple[bytes, ...], directory: P
             scratch=scratch,
             readable=(model.directory,),
             timeout=1800,
+            least=Guard.BUBBLEWRAP if model.allow_code else Guard.NONE,
         )
         try:
             run_worker(job, host)

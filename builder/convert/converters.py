@@ -6,9 +6,11 @@ facts says works together is pinned, the rest is what those ask for. CPU builds 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 from builder.convert.envs import EnvironmentSpec
+from builder.convert.sklearn_versions import sklearn_environment
 
 _ONNX = (
     "ml-dtypes==0.6.0",
@@ -48,6 +50,9 @@ _TORCH_ENVIRONMENT = EnvironmentSpec(name="torch", requirements=_TORCH)
 _PANDAS = ("pandas==3.1.1", "python-dateutil==4.0.0", "six==1.17.0", "tzdata==2026.6")
 
 
+EnvironmentFor = Callable[[Mapping[str, str]], EnvironmentSpec]
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Converter:
     """``framework`` names it for people; ``worker`` is a file of builder/convert/workers; ``revision`` is bumped by
@@ -58,27 +63,42 @@ class Converter:
     worker: str
     environment: EnvironmentSpec
     revision: int = 1
+    environment_for: EnvironmentFor | None = None
     needs_inputs: bool = False
+
+
+    def fitted(self, versions: Mapping[str, str]) -> Converter:
+        """The same converter in the environment that a model written by ``versions`` needs."""
+        return replace(self, environment=self.environment_for(versions)) if self.environment_for else self
 
 
 CONVERTERS: dict[str, Converter] = {
     "xgboost": Converter(
         framework="XGBoost",
         worker="xgboost_worker",
+        revision=2,
         environment=EnvironmentSpec(name="xgboost", requirements=(*_TREES, "xgboost-cpu==3.2.0")),
     ),
     "lightgbm": Converter(
         framework="LightGBM",
         worker="lightgbm_worker",
+        revision=2,
         environment=EnvironmentSpec(name="lightgbm", requirements=(*_TREES, "lightgbm==4.7.0")),
     ),
     "catboost": Converter(
         framework="CatBoost",
         worker="catboost_worker",
+        revision=2,
         environment=EnvironmentSpec(
             name="catboost",
             requirements=(*_ONNX, "catboost==1.2.10", *_PANDAS, "scipy==1.17.1", "graphviz==0.21"),
         ),
+    ),
+    "sklearn": Converter(
+        framework="scikit-learn",
+        worker="sklearn_worker",
+        environment=sklearn_environment({}),
+        environment_for=sklearn_environment,
     ),
     "torchscript": Converter(
         framework="PyTorch", worker="torchscript_worker", environment=_TORCH_ENVIRONMENT, needs_inputs=True

@@ -10,9 +10,10 @@ from pathlib import PurePosixPath
 from typing import Protocol
 
 from builder.errors import SpecError, UnsupportedModel
-from builder.formats.known import CATBOOST, LIGHTGBM, TORCH_EXPORT, TORCHSCRIPT, XGBOOST, Sighting, recognize
+from builder.formats.known import CATBOOST, LIGHTGBM, SKOPS, TORCH_EXPORT, TORCHSCRIPT, XGBOOST, Sighting, recognize
 from builder.formats.onnx import OnnxFormat
 from builder.formats.recognized import RecognizedFormat
+from builder.formats.sklearn import SklearnFormat
 from builder.formats.torch_state import TorchStateFormat, WeightsWithoutModule, require_module
 from builder.model.manifest import ModelManifest
 from builder.model.problems import suggestion
@@ -34,6 +35,7 @@ class Format(Protocol):
 
 
 _TORCH_STATE = TorchStateFormat()
+_SKLEARN = SklearnFormat()
 FORMATS: tuple[Format, ...] = (
     OnnxFormat(),
     RecognizedFormat(name="xgboost", summary="XGBoost: a .json or .ubj file of Booster.save_model", kind=XGBOOST),
@@ -42,8 +44,9 @@ FORMATS: tuple[Format, ...] = (
     RecognizedFormat(name="torchscript", summary="PyTorch: a TorchScript file of torch.jit.save", kind=TORCHSCRIPT),
     RecognizedFormat(name="torch-export", summary="PyTorch: a .pt2 file of torch.export.save", kind=TORCH_EXPORT),
     _TORCH_STATE,
+    _SKLEARN,
 )
-_READ = {format_.kind for format_ in FORMATS if isinstance(format_, RecognizedFormat)}
+_READ = {format_.kind for format_ in FORMATS if isinstance(format_, RecognizedFormat)} | {SKOPS}
 
 
 class NoModelFound(UnsupportedModel):

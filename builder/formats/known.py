@@ -124,11 +124,15 @@ def _saved_model(file: ModelFile, head: bytes) -> Found:
     return None
 
 
+_PICKLES = (".pkl", ".pickle", ".joblib", ".sav")
+
+
 def _pickle(file: ModelFile, head: bytes) -> Found:
     suffix = file.path.suffix.lower()
-    if suffix in (".pkl", ".pickle", ".joblib", ".sav") and re.match(rb"\x80[\x02-\x05]", head):
+    if suffix in _PICKLES and re.match(rb"\x80[\x02-\x05]", head):
         return PICKLE, "scikit-learn inside" if b"sklearn" in head else f"pickle protocol {head[1]}"
-    if suffix == ".joblib" and re.match(rb"\x78[\x01\x5e\x9c\xda]|\x1f\x8b|BZh|\xfd7zXZ", head):
+    packed = file.path.with_suffix("").suffix.lower() if suffix in (".gz", ".z", ".bz2", ".xz", ".lzma") else suffix
+    if packed in _PICKLES and re.match(rb"\x78[\x01\x5e\x9c\xda]|\x1f\x8b|BZh|\xfd7zXZ|\x5d\x00", head):
         return PICKLE, "compressed by joblib"
     return None
 

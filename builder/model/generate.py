@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 import numpy as np
 
@@ -30,15 +31,24 @@ _FLOATS = frozenset({Datatype.FP16, Datatype.FP32, Datatype.FP64})
 _WORDS = (b"", b"a", b"Hello, world", "Grüße".encode(), b"42")
 
 
-def generate_cases(signature: Signature, manifest: ModelManifest) -> tuple[GoldenCase, ...]:
-    """``golden.count`` cases of random values and one of zeros, without outputs. Deterministic in its arguments."""
+Samples = Mapping[str, tuple[bytes | float, ...]]
+"""Values by the input's name that a model knows, such as the categories of a column."""
+NO_SAMPLES: Samples = MappingProxyType({})
+
+
+def generate_cases(
+    signature: Signature, manifest: ModelManifest, samples: Samples = NO_SAMPLES
+) -> tuple[GoldenCase, ...]:
+    """``golden.count`` cases of random values and one of zeros, without outputs. Deterministic in its arguments.
+
+    Inputs with ``samples`` take their values from those alone: a model may refuse others."""
     words = np.random.PCG64(manifest.golden.seed)
     cases = [
-        GoldenCase(name=f"generated-{number + 1}", inputs=_random_inputs(signature, sizes, words), outputs={})
+        GoldenCase(name=f"generated-{number + 1}", inputs=_random_inputs(signature, sizes, words, samples), outputs={})
         for number, sizes in enumerate(_sizes(signature, manifest))
     ]
     smallest = next(_sizes(signature, manifest))
-    zeros = {spec.name: _zeros(spec.datatype, _shape(spec, smallest)) for spec in signature.inputs}
+    zeros = {spec.name: _zeros(spec, _shape(spec, smallest), samples) for spec in signature.inputs}
     return (*cases, GoldenCase(name="generated-zeros", inputs=zeros, outputs={}))
 
 
@@ -82,8 +92,24 @@ def _shape(spec: TensorSpec, sizes: Mapping[str, int]) -> tuple[int, ...]:
     return tuple(size(dim) for dim in spec.shape)
 
 
-def _random_inputs(signature: Signature, sizes: Mapping[str, int], words: np.random.PCG64) -> dict[str, Array]:
-    return {spec.name: _random(spec.datatype, _shape(spec, sizes), words) for spec in signature.inputs}
+def _random_inputs(
+    signature: Signature, sizes: Mapping[str, int], words: np.random.PCG64, samples: Samples
+) -> dict[str, Array]:
+    return {
+        spec.name: _chosen(samples[spec.name], spec.datatype, _shape(spec, sizes), words)
+        if spec.name in samples
+        else _random(spec.datatype, _shape(spec, sizes), words)
+        for spec in signature.inputs
+    }
+
+
+def _chosen(
+    values: tuple[bytes | float, ...], datatype: Datatype, shape: tuple[int, ...], words: np.random.PCG64
+) -> Array:
+    raw = np.atleast_1d(np.asarray(words.random_raw(math.prod(shape)), dtype=np.uint64))
+    result = np.empty(raw.size, dtype=np.object_)
+    result[:] = [values[int(word) % len(values)] for word in raw]
+    return (result if datatype is Datatype.BYTES else result.astype(dtype_of(datatype))).reshape(shape)
 
 
 def _random(datatype: Datatype, shape: tuple[int, ...], words: np.random.PCG64) -> Array:
@@ -101,7 +127,12 @@ def _random(datatype: Datatype, shape: tuple[int, ...], words: np.random.PCG64) 
     return (raw >> np.uint64(63)).astype(dtype).reshape(shape)
 
 
-def _zeros(datatype: Datatype, shape: tuple[int, ...]) -> Array:
+def _zeros(spec: TensorSpec, shape: tuple[int, ...], samples: Samples) -> Array:
+    """Zeros, or the first value that the model knows."""
+    datatype = spec.datatype
+    if spec.name in samples:
+        dtype = np.object_ if datatype is Datatype.BYTES else dtype_of(datatype)
+        return np.full(shape, samples[spec.name][0], dtype=dtype)
     if datatype is Datatype.BYTES:
         return np.full(shape, b"", dtype=np.object_)
     return np.zeros(shape, dtype=dtype_of(datatype))

@@ -112,11 +112,13 @@ class ModelSource:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Detection:
-    """What format the directory holds, which file is the model, and what was seen that says so."""
+    """What format the directory holds, which file is the model, and what was seen that says so; ``versions`` are those
+    of the packages that wrote it, where it says so."""
 
     format: str
     entry: PurePosixPath
     evidence: tuple[str, ...]
+    versions: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

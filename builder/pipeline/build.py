@@ -92,7 +92,7 @@ def render_model(spec: BuildSpec, directory: Path, template_dir: Path | None, ho
 def _plan(spec: BuildSpec, steps: Steps, host: Host) -> Planned:
     target, server = find_target(spec.target, spec.platform), find_server(spec.server)
     with steps("detect") as note:
-        found = find_model(spec.model)
+        found = find_model(spec.model, spec.allow_code)
         note.detail = (
             f"{found.manifest.name} {found.manifest.version}: {found.detection.entry} ({found.detection.format})"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -9,10 +10,11 @@ from builder.canonical import content_key
 from builder.convert.convert import SourceModel, answer_by_source, convert, source_model
 from builder.convert.reference import answer_cases
 from builder.formats import detect
+from builder.formats.code import require_harmless
 from builder.formats.onnx import OnnxLimits, read_model, stage_artifact
 from builder.host import Host
 from builder.model.cases import read_cases
-from builder.model.generate import generate_cases
+from builder.model.generate import Samples, generate_cases
 from builder.model.golden import GoldenCase, write_case
 from builder.model.manifest import ModelManifest, read_manifest
 from builder.model.parity import ParityReport, compare_cases, require_equal, require_golden
@@ -46,14 +48,16 @@ class LoadedModel:
     digest: Digest
 
 
-def find_model(directory: Path) -> FoundModel:
-    """List the directory, read model.yaml, and say which file is the model. Nothing of the model is executed."""
+def find_model(directory: Path, allow_code: bool = False) -> FoundModel:
+    """List the directory, read model.yaml, and say which file is the model. Nothing of the model is executed; one that
+    would execute something when it is loaded is refused (ModelRunsCode), unless ``allow_code``."""
     source = list_model(directory)
     manifest = read_manifest(source)
     detection = detect(source, manifest)
-    return FoundModel(
-        source=source, manifest=manifest, detection=detection, origin=source_model(source, manifest, detection)
-    )
+    if not allow_code:
+        require_harmless(source, detection)
+    origin = source_model(source, manifest, detection, allow_code)
+    return FoundModel(source=source, manifest=manifest, detection=detection, origin=origin)
 
 
 def load_model(found: FoundModel, target: Target, host: Host) -> LoadedModel:
@@ -68,7 +72,9 @@ def load_model(found: FoundModel, target: Target, host: Host) -> LoadedModel:
     graph = read_model(onnx, entry, OnnxLimits(opset=target.opsets[1], ir=target.ir_version))
     signature = serve_signature(graph.signature, manifest)
     artifact = stage_artifact(onnx, graph)
-    cases = read_cases(source, manifest, signature) or generate_cases(signature, manifest)
+    cases = read_cases(source, manifest, signature) or generate_cases(
+        signature, manifest, _samples(onnx, manifest) if found.origin else {}
+    )
     return LoadedModel(
         format=found.detection.format,
         origin=found.origin,
@@ -78,6 +84,16 @@ def load_model(found: FoundModel, target: Target, host: Host) -> LoadedModel:
         cases=cases,
         digest=_digest(manifest, signature, artifact, cases),
     )
+
+
+def _samples(onnx: ModelSource, manifest: ModelManifest) -> Samples:
+    """What a converter wrote about values that the model knows, by the names that clients see."""
+    path, served = PurePosixPath("samples.json"), dict(manifest.renames.inputs)
+    found = json.loads(onnx.locate(path).read_bytes()) if onnx.find(path) else {}
+    return {
+        served.get(name, name): tuple(v.encode() if isinstance(v, str) else float(v) for v in values)
+        for name, values in found.items()
+    }
 
 
 def answer(model: LoadedModel, host: Host) -> tuple[tuple[GoldenCase, ...], ParityReport]:

@@ -14,7 +14,8 @@ from builder.oci.reference import Reference
 class BuildSpec:
     """One model for one target.
 
-    ``base`` replaces the target's own base image; ``lock`` is the lock's path; ``locked`` forbids any change to it.
+    ``base`` replaces the target's own base image; ``lock`` is the lock's path; ``locked`` forbids any change to it;
+    ``allow_code`` lets a model that brings code of its own run it, in the worker's sandbox.
     """
 
     model: Path
@@ -24,6 +25,7 @@ class BuildSpec:
     base: Reference | None
     lock: Path
     locked: bool
+    allow_code: bool = False
 
 
 class Engine(StrEnum):
