@@ -43,7 +43,7 @@ def test_nothing_found_says_what_was_there(tmp_path: Path, golden: Golden) -> No
 
 
 def test_another_format_is_named(tmp_path: Path, golden: Golden) -> None:
-    (tmp_path / "weights.safetensors").write_bytes(SAFETENSORS)
+    (tmp_path / "model.gguf").write_bytes(b"GGUF\x03" + bytes(27))
     with pytest.raises(FormatNotRead) as caught:
         found(tmp_path)
     assert caught.value.exit_code == 4
