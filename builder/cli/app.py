@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 
 from builder import __version__
-from builder.cli import base, build, cache, doctor, image
+from builder.cli import base, build, cache, converters, doctor, image, inspect
 from builder.errors import MbuildError
 
 app = typer.Typer(
@@ -41,6 +41,8 @@ def root(
 build.register(app)
 image.register(app)
 app.add_typer(base.app, name="base")
+inspect.register(app)
+app.add_typer(converters.app, name="converters")
 app.add_typer(cache.app, name="cache")
 doctor.register(app)
 

@@ -10,6 +10,9 @@ from __future__ import annotations
 import os
 import platform
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,13 +20,16 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 from builder.canonical import content_key
 from builder.errors import ResolutionError
-from builder.events import StepFinished, StepStarted
+from builder.events import Progress, StepFinished, StepStarted
 from builder.host import Host
 from builder.host.fs import remove_tree
 from builder.host.uv import run_uv
 
 REVISION = 1
 """Bumped by hand when the same pins would give another environment."""
+
+
+_WATCH_SECONDS = 0.5
 
 
 class UnpinnedRequirement(ResolutionError):
@@ -59,15 +65,60 @@ class EnvironmentSpec:
 
 def ensure_environment(spec: EnvironmentSpec, host: Host) -> Path:
     """The Python of the environment, made where it is not there yet. Raises what ``run_uv`` raises."""
-    directory = host.store.root / "directories" / "environments" / spec.key
+    directory = environments_directory(host) / spec.key
     if _python(directory).exists():
         return _python(directory)
     remove_tree(directory)  # one whose Python was uninstalled since
     step, began = f"environment {spec.name}", host.clock.monotonic()
     host.events.emit(StepStarted(step=step, detail=", ".join(spec.requirements)))
-    made = host.store.directory("environments", spec.key, lambda path: _make(spec, path, host))
-    host.events.emit(StepFinished(step=step, seconds=host.clock.monotonic() - began, cached=False))
+
+    def make(path: Path) -> None:
+        with _watched(path, step, host):
+            _make(spec, path, host)
+
+    made = host.store.directory("environments", spec.key, make)
+    detail = f"{len(spec.requirements)} packages, {directory_bytes(made) // 1_000_000} MB"
+    host.events.emit(StepFinished(step=step, seconds=host.clock.monotonic() - began, cached=False, detail=detail))
     return _python(made)
+
+
+def environments_directory(host: Host) -> Path:
+    """Where the environments are, each in a directory named by its key."""
+    return host.store.root / "directories" / "environments"
+
+
+def find_environment(spec: EnvironmentSpec, host: Host) -> Path | None:
+    """Its directory, None where it is not installed."""
+    directory = environments_directory(host) / spec.key
+    return directory if _python(directory).exists() else None
+
+
+def directory_bytes(directory: Path) -> int:
+    """What the files below it hold; a file that is linked elsewhere, too, counts in full."""
+    size = 0
+    for parent, _, names in os.walk(directory):
+        for name in names:
+            with suppress(OSError):  # it went while we looked
+                size += os.lstat(os.path.join(parent, name)).st_size  # noqa: PTH118 - tens of thousands of files
+    return size
+
+
+@contextmanager
+def _watched(path: Path, step: str, host: Host) -> Iterator[None]:
+    """Tell meanwhile how large it has become, since uv says nothing to who is no terminal."""
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(_WATCH_SECONDS):
+            host.events.emit(Progress(step=step, done=directory_bytes(path), total=None, unit="bytes"))
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watcher.join()
 
 
 def _make(spec: EnvironmentSpec, path: Path, host: Host) -> None:

@@ -1,0 +1,92 @@
+"""``mbuild inspect``: what a directory holds, why mbuild thinks so, and what a build would do with it."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from builder.canonical import readable_json
+from builder.cli import options
+from builder.cli.session import host_session
+
+if TYPE_CHECKING:
+    from builder.model.signature import TensorSpec
+    from builder.pipeline.inspect import Inspection
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command("inspect")(inspect_command)
+
+
+def inspect_command(
+    model: options.ModelArgument,
+    target: options.TargetOption = "cpu",
+    output_format: options.FormatOption = options.OutputFormat.HUMAN,
+) -> None:
+    """Show what was seen in a model directory and why, without converting or building; ends as a build would."""
+    from builder.pipeline.inspect import inspect_model
+
+    with host_session(quiet=True) as host:
+        seen = inspect_model(model, target, host)
+    if output_format is options.OutputFormat.JSON:
+        sys.stdout.write(readable_json(seen.to_json()).decode())
+    else:
+        print_inspection(seen)
+    if seen.error:
+        raise seen.error
+
+
+def print_inspection(seen: Inspection) -> None:
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="bold")
+    grid.add_column(overflow="fold")
+    rows = [("directory", f"{seen.directory}, {seen.files} files"), *_rows("seen", [": ".join(p) for p in seen.seen])]
+    rows += [("model.yaml", seen.manifest or "none, all defaults")]
+    if seen.model:
+        rows += [("model", f"{seen.model.entry} ({seen.model.format})")]
+    if seen.origin:
+        rows += _converter(seen)
+    rows += _rows("golden", list(seen.golden) or ["none; cases are generated"])
+    if seen.signature:
+        rows += _rows("inputs", [_tensor(tensor) for tensor in seen.signature.inputs])
+        rows += _rows("outputs", [_tensor(tensor) for tensor in seen.signature.outputs])
+    elif seen.origin:
+        rows += [("signature", "known after the conversion")]
+    if seen.error:
+        rows += [("a build", f"ends with status {seen.error.exit_code}, see below")]
+    for name, text in rows:
+        grid.add_row(name, _plain(text))
+    Console(highlight=False, soft_wrap=True).print(grid)
+
+
+def _plain(text: str) -> str:
+    return text.replace("[", r"\[")
+
+
+def _rows(name: str, texts: list[str]) -> list[tuple[str, str]]:
+    return [(name if number == 0 else "", text) for number, text in enumerate(texts)]
+
+
+def _converter(seen: Inspection) -> list[tuple[str, str]]:
+    from builder.pipeline.converters import framework_version
+
+    if seen.origin is None:
+        return []
+    environment = seen.origin.converter.environment
+    state = "installed" if seen.installed else "not installed yet"
+    return [
+        (
+            "converter",
+            f"from {framework_version(seen.origin.converter)}, in the environment {environment.name} ({state})",
+        ),
+        ("pins", ", ".join(environment.requirements)),
+    ]
+
+
+def _tensor(tensor: TensorSpec) -> str:
+    return f"{tensor.name} {tensor.datatype} [{', '.join(str(dim) for dim in tensor.shape)}]"

@@ -1,0 +1,106 @@
+"""What a directory holds and what a build would make of it, without converting or building anything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from builder.convert.convert import SourceModel
+from builder.convert.envs import find_environment
+from builder.errors import MbuildError
+from builder.formats import FORMATS
+from builder.formats.known import recognize
+from builder.formats.onnx import OnnxLimits, read_model
+from builder.host import Host
+from builder.model.cases import read_cases
+from builder.model.renames import serve_signature
+from builder.model.signature import Signature
+from builder.model.source import Detection, ModelSource, list_model
+from builder.oci.platform import Platform
+from builder.pipeline.converters import framework_version
+from builder.pipeline.model import FoundModel, find_model
+from builder.targets import find_target
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Inspection:
+    """``seen`` are pairs of a file and what in it says what it is; ``golden`` are files. What could not be found out is
+    None or empty; ``error`` is what a build would stop with."""
+
+    directory: Path
+    files: int = 0
+    seen: tuple[tuple[str, str], ...] = ()
+    manifest: str = ""
+    model: Detection | None = None
+    origin: SourceModel | None = None
+    installed: bool = False
+    golden: tuple[str, ...] = ()
+    signature: Signature | None = None
+    error: MbuildError | None = None
+
+    def to_json(self) -> dict[str, object]:
+        model, origin, error = self.model, self.origin, self.error
+        return {
+            "directory": str(self.directory),
+            "files": self.files,
+            "seen": [{"file": file, "evidence": evidence} for file, evidence in self.seen],
+            "manifest": self.manifest or None,
+            "format": model.format if model else None,
+            "model": str(model.entry) if model else None,
+            "evidence": list(model.evidence) if model else [],
+            "converter": _converter_json(origin, self.installed) if origin else None,
+            "golden": list(self.golden),
+            "signature": self.signature.to_json() if self.signature else None,
+            "error": {"code": error.code, "exit_code": error.exit_code, "message": str(error), "hint": error.advice}
+            if error
+            else None,
+        }
+
+
+def _converter_json(origin: SourceModel, installed: bool) -> dict[str, object]:
+    environment = origin.converter.environment
+    return {
+        "framework": framework_version(origin.converter),
+        "worker": origin.converter.worker,
+        "environment": environment.name,
+        "requirements": list(environment.requirements),
+        "installed": installed,
+    }
+
+
+def inspect_model(directory: Path, target: str, host: Host) -> Inspection:
+    """Look at it. An error of the model does not raise: it is part of the result."""
+    result = Inspection(directory=directory)
+    try:
+        source = list_model(directory)
+        result = replace(result, files=len(source.files), seen=_seen(source), golden=_golden(source))
+        found = find_model(directory)
+        result = replace(result, manifest=str(found.manifest.path or ""), model=found.detection, origin=found.origin)
+        if found.origin is not None:
+            installed = find_environment(found.origin.converter.environment, host) is not None
+            return replace(result, installed=installed)
+        return replace(result, signature=_signature(found, target))
+    except MbuildError as error:
+        return replace(result, error=error)
+
+
+def _seen(source: ModelSource) -> tuple[tuple[str, str], ...]:
+    """Every file that a format claims or that is of a known kind, once for each piece of evidence."""
+    models = (model for format_ in FORMATS for model in format_.detect(source))
+    pairs = [(str(model.entry), text) for model in models for text in model.evidence]
+    pairs += [(str(sighting.path), str(sighting)) for sighting in recognize(source)]
+    return tuple(dict.fromkeys((file, text.removeprefix(f"{file}: ")) for file, text in pairs))
+
+
+def _golden(source: ModelSource) -> tuple[str, ...]:
+    return tuple(str(file.path) for file in source.files if file.path.parts[0] == "golden" and len(file.path.parts) > 1)
+
+
+def _signature(found: FoundModel, target: str) -> Signature:
+    """Of an ONNX model; its golden cases are held against it, too."""
+    chosen = find_target(target, Platform.of_this_machine())
+    limits = OnnxLimits(opset=chosen.opsets[1], ir=chosen.ir_version)
+    graph = read_model(found.source, found.detection.entry, limits)
+    signature = serve_signature(graph.signature, found.manifest)
+    read_cases(found.source, found.manifest, signature)
+    return signature
