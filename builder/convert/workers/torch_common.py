@@ -144,7 +144,8 @@ def words(error: object) -> str:
     text = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip()
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     told = [line for line in lines if not re.match(r'(File ".*", line \d+|Traceback |~|[\^ ]+$|Torch IR graph)', line)]
-    return " ".join(told[:4])[:600] or type(error).__name__
+    last = told[-1:] if "TorchScript interpreter" in text else told[:4]  # it begins with its source
+    return " ".join(last)[:600] or type(error).__name__
 
 
 @contextlib.contextmanager
