@@ -1,7 +1,7 @@
 """The environment for a version of scikit-learn: pickles want the version that wrote them.
 
-What is measured: scikit-learn 1.5 to 1.9 with numpy 2, and 1.3 and 1.4 with numpy 1.26. Older ones have no wheels for
-the Python of today together with an exporter that knows them.
+Measured: 1.9.1 and 1.5.2 with numpy 2, 1.4.2 with numpy 1.26. A version between that has no wheels is uv's refusal;
+older ones have none for the Python of today together with an exporter that knows them.
 """
 
 from __future__ import annotations
@@ -36,20 +36,20 @@ _NEW = ("ml-dtypes==0.6.0", "numpy==2.4.6", "pandas==3.1.1", "scipy==1.17.1")
 _OLD = ("ml-dtypes==0.5.4", "numpy==1.26.4", "pandas==2.2.3", "pytz==2025.2", "scipy==1.13.1")
 
 
-class ScikitLearnTooOld(UnsupportedModel):
+class ScikitLearnVersion(UnsupportedModel):
     code = "scikit-learn-version"
     message = "the model was saved by scikit-learn {version}; {oldest} to {newest} can be converted"
     hint = "load it with that version, fit it again with scikit-learn {newest}, and save that"
 
 
 def sklearn_environment(versions: Mapping[str, str]) -> EnvironmentSpec:
-    """For the version in ``versions["scikit-learn"]``, the newest where it says none. Raises ScikitLearnTooOld."""
+    """For the version in ``versions["scikit-learn"]``, the newest where it says none. Raises ScikitLearnVersion."""
     text = versions.get("scikit-learn", DEFAULT)
     try:
         version = Version(text)
     except InvalidVersion:
         version = Version("0")
     if not _OLDEST <= version < _NEWEST:
-        raise ScikitLearnTooOld(version=text, oldest=_OLDEST, newest=DEFAULT)
+        raise ScikitLearnVersion(version=text, oldest=_OLDEST, newest=DEFAULT)
     rest = _NEW if version >= _NUMPY2 else _OLD
     return EnvironmentSpec(name="sklearn", requirements=(*_SHARED, *rest, f"scikit-learn=={version}"))

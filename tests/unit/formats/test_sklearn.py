@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from builder.convert.sklearn_versions import ScikitLearnTooOld, sklearn_environment
+from builder.convert.sklearn_versions import ScikitLearnVersion, sklearn_environment
 from builder.formats import FormatNotRead, detect
 from builder.formats.code import ModelRunsCode, require_harmless
 from builder.formats.sklearn import PickleUnreadable
@@ -60,7 +60,7 @@ def test_the_version_that_stands_beside_it(tmp_path: Path, name: str, content: s
 
 @pytest.mark.parametrize("version", ["1.2.2", "0.24.1", "2.0.0", "nonsense"])
 def test_versions_without_a_converter(version: str) -> None:
-    with pytest.raises(ScikitLearnTooOld, match=version):
+    with pytest.raises(ScikitLearnVersion, match=version):
         sklearn_environment({"scikit-learn": version})
 
 
