@@ -23,8 +23,26 @@ def load(path: str) -> Any:
         raise Failure("bad-model", error) from error
 
 
+WRONG = ("MultiClassOneVsAll", "MultiLogloss", "MultiCrossEntropy", "MultiRMSE", "MultiQuantile", "RMSEWithUncertainty")
+"""Losses whose ONNX of CatBoost 1.2 is not valid, or has a softmax where sigmoids belong."""
+
+
+def require_exportable(model: Any) -> None:
+    """Refuse what CatBoost exports wrong without a word."""
+    loss = str(model.get_all_params().get("loss_function", "")).partition(":")[0]
+    if loss.startswith(WRONG):
+        raise Failure("unsupported", f"CatBoost writes no right ONNX for the loss {loss}")
+    classes = [item for item in model.classes_ if not isinstance(item, str)]
+    if len(classes) == 2 and len(model.classes_) == 2 and list(classes) != [0, 1]:
+        first, second = classes
+        raise Failure(
+            "unsupported", f"CatBoost writes 0 and 1 in place of the labels {first} and {second}; train with 0, 1"
+        )
+
+
 def convert(request: dict[str, Any]) -> dict[str, Any]:
     model, exported = load(request["model"]), Path(request["output"]) / "catboost.onnx"
+    require_exportable(model)
     try:
         model.save_model(str(exported), format="onnx")
     except catboost.CatBoostError as error:

@@ -4,6 +4,8 @@ One input ``features`` [batch, features] of FP32; a classifier gives ``label`` I
 ``prediction`` [batch, 1]. The text is data, not code: loading it runs nothing.
 """
 
+import re
+from pathlib import Path
 from typing import Any
 
 import lightgbm
@@ -19,14 +21,43 @@ TREE_OPSET = 15
 
 
 def load(path: str) -> Any:
+    if b"\nend of trees" not in Path(path).read_bytes():  # LightGBM would read on into nothing
+        raise Failure("bad-model", "it ends before its last tree")
     try:
         return lightgbm.Booster(model_file=path)
-    except lightgbm.basic.LightGBMError as error:
+    except (lightgbm.basic.LightGBMError, ValueError) as error:  # ValueError: its parameters are cut off
         raise Failure("bad-model", error) from error
+
+
+def require_exportable(path: str) -> None:
+    """Refuse what onnxmltools 1.16 writes wrong without a word, by the lines of the file that say it."""
+    text = Path(path).read_text(encoding="utf-8", errors="replace")
+    head = text.partition("\nTree=")[0].splitlines()
+    objective = next((line.partition("=")[2].split() for line in head if line.startswith("objective=")), [])
+    if "average_output" in head:
+        raise Failure(
+            "unsupported", "onnxmltools adds up the trees of a random forest (boosting: rf) that it must average"
+        )
+    if re.search(r"^is_linear=1$", text, re.MULTILINE):
+        raise Failure("unsupported", "onnxmltools leaves the linear models in the leaves out (linear_tree)")
+    if "sqrt" in objective:
+        raise Failure("unsupported", "onnxmltools does not square what reg_sqrt took the root of")
+    if any(word.startswith("sigmoid:") and float(word[8:]) != 1 for word in objective):
+        raise Failure("unsupported", f"onnxmltools takes sigmoid as 1, the model has {objective[-1]}")
+    if objective[:1] == ["multiclassova"]:
+        raise Failure("unsupported", "onnxmltools writes multiclassova as if it were multiclass (a softmax)")
+    if any(zero_is_missing(line) for line in text.splitlines() if line.startswith("decision_type=")):
+        raise Failure("unsupported", "onnxmltools does not take zero as missing (zero_as_missing)")
+
+
+def zero_is_missing(line: str) -> bool:
+    """Bits 2 and 3 of a decision type are its missing type: 0 none, 1 zero, 2 NaN (LightGBM, LightGBM/tree.h)."""
+    return any((int(word) >> 2) & 3 == 1 for word in line.partition("=")[2].split())
 
 
 def convert(request: dict[str, Any]) -> dict[str, Any]:
     booster = load(request["model"])
+    require_exportable(request["model"])
     types = [(INPUT, FloatTensorType([None, booster.num_feature()]))]
     try:
         model = convert_lightgbm(booster, initial_types=types, zipmap=False, target_opset=TREE_OPSET)
