@@ -173,8 +173,9 @@ class Layout:
         return found
 
     def _link_blob(self, source: Path, descriptor: Descriptor) -> None:
+        """A blob that is there is kept where it has the source's size and time of change: nobody wrote to it since."""
         destination = self.blob_path(descriptor.digest)
-        if destination.is_file() and destination.stat().st_size == descriptor.size:
+        if destination.is_file() and _stamp(destination) == _stamp(source):
             return
         part = _part(destination)
         try:
@@ -184,6 +185,7 @@ class Layout:
                 raise
             except OSError:
                 shutil.copyfile(source, part)
+                os.utime(part, ns=(source.stat().st_mtime_ns,) * 2)
             part.replace(destination)
         finally:
             part.unlink(missing_ok=True)
@@ -196,6 +198,11 @@ class Layout:
             part.replace(path)
         finally:
             part.unlink(missing_ok=True)
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
 
 
 def _part(path: Path) -> Path:

@@ -54,6 +54,7 @@ def build(spec: BuildSpec, delivery: Delivery, host: Host) -> BuildResult:
     """Build, test, load and push one image. Nothing is pushed that was not tested, unless the test is turned off."""
     if delivery.push and delivery.tag is None:
         raise PushNeedsTag(name=spec.model.resolve().name)
+    host.store.sweep(host.clock.now())
     steps = Steps(host)
     daemon = _daemon(delivery, host)
     planned = _plan(spec, steps, host)
