@@ -324,3 +324,16 @@ def test_it_writes_nothing(server_source: Path, models: Path, tmp_path: Path) ->
         server.send_signal()
         assert server.exit_code() == 0
     assert before == {path: path.stat().st_mtime_ns for path in (*models.rglob("*"), *server_source.rglob("*"))}
+
+
+def test_a_tensor_without_elements_leaves_nothing_to_write(server_source: Path, models: Path) -> None:
+    place(models, "line", identity("FP32", ("n",)))
+    empty = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [0], "data": []}]}
+    binary = {**empty, "parameters": {"binary_data_output": True}}
+    with running(server_source, models) as server:
+        client = http.client.HTTPConnection(server.ready().address)
+        client.request("POST", "/v2/models/line/infer", json.dumps(binary))
+        assert client.getresponse().read()
+        server.send_signal()
+        assert server.exit_code(seconds=5) == 0
+        client.close()
