@@ -100,10 +100,11 @@ def push_command(
 ) -> None:
     """Build a base and push it; name it with `--base` afterwards."""
     from builder.pipeline.base_image import build_base
-    from builder.registry.push import push
+    from builder.registry.push import push, require_registry
 
     chosen = Platform.parse(platform) if platform else Platform.of_this_machine()
     target = Reference.parse(reference)
+    require_registry(target)
     with host_session() as host:
         result = push(build_base(name, chosen, None, host).layout, target, host)
     tables.print_push(result)

@@ -18,7 +18,7 @@ from builder.errors import IntegrityError, UsageError
 from builder.oci.config import ImageConfig
 from builder.oci.descriptor import INDEX_TYPES, MANIFEST_TYPES, Descriptor
 from builder.oci.digest import Digest
-from builder.oci.manifest import Index, Manifest
+from builder.oci.manifest import Index, MalformedManifest, Manifest
 from builder.oci.platform import Platform
 from builder.oci.verify import MOST_JSON, TooLarge, read_verified, verified
 
@@ -61,14 +61,23 @@ class Layout:
 
     @property
     def index(self) -> Index:
-        """``index.json``; raises NotALayout."""
+        """``index.json``; raises NotALayout or TooLarge."""
         file = self.path / "index.json"
         try:
             if file.stat().st_size > MOST_JSON:
                 raise TooLarge(what=file, limit=MOST_JSON)
-            return Index(file.read_bytes())
+            index = Index(file.read_bytes())
+            _ = index.manifests
         except (FileNotFoundError, NotADirectoryError) as error:
-            raise NotALayout(path=self.path, reason="there is no index.json") from error
+            raise NotALayout(path=self.path, reason=self._what_is_missing()) from error
+        except MalformedManifest as error:
+            raise NotALayout(path=self.path, reason=f"in index.json, {error}") from error
+        return index
+
+    def _what_is_missing(self) -> str:
+        if self.path.is_dir():
+            return "there is no index.json"
+        return "it is a file" if self.path.exists() else "there is nothing of that name"
 
     def blob_path(self, digest: Digest) -> Path:
         return self.path / "blobs" / "sha256" / digest.hex
