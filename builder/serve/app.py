@@ -8,6 +8,8 @@ exit 0.
 from __future__ import annotations
 
 import asyncio
+import errno
+import gc
 import os
 import signal
 import socket
@@ -24,7 +26,7 @@ from .connection import Connection, Connections
 from .cpus import available
 from .executor import Executor
 from .logs import Log
-from .settings import SettingError, Settings
+from .settings import EVERY_ADDRESS, SettingError, Settings, unknown
 
 if TYPE_CHECKING:
     from .inference import Served
@@ -54,6 +56,8 @@ def serve(environ: Mapping[str, str]) -> int:
         Log("info").event("error", str(error))
         return 1
     log = Log(settings.log_level)
+    if ignored := unknown(environ):
+        log.event("warning", f"not settings of this server, ignored: {', '.join(ignored)}")
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy only moves bytes here; its threads would cost start time
     try:
@@ -67,15 +71,29 @@ def serve(environ: Mapping[str, str]) -> int:
 def listen(host: str, port: int) -> socket.socket:
     """Raises CannotStart."""
     try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.setblocking(False)
-        listener.listen(_BACKLOG)
+        try:
+            return _listener("::" if host == EVERY_ADDRESS else host, port)
+        except OSError as error:
+            if host != EVERY_ADDRESS or error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
+                raise
+            return _listener("0.0.0.0", port)  # noqa: S104  a machine without IPv6
     except OSError as error:
         reason = error.strerror or str(error)
         raise CannotStart(f"Cannot listen on {host} port {port} (MBUILD_HOST, MBUILD_PORT): {reason}.") from error
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if host == "::":  # takes IPv4 too, whatever net.ipv6.bindv6only says
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        listener.bind((host, port))
+        listener.setblocking(False)
+        listener.listen(_BACKLOG)
+    except OSError:
+        listener.close()
+        raise
     return listener
 
 
@@ -104,7 +122,11 @@ class Server:
         self._port = listener.getsockname()[1]
         self._log.event("info", "listening", host=self._settings.host, port=self._port)
         server = await self._loop.create_server(self._connection, sock=listener, backlog=_BACKLOG)
-        threading.Thread(target=self._load, name="load", daemon=True).start()
+        try:
+            threading.Thread(target=self._load, name="load", daemon=True).start()
+        except RuntimeError as error:
+            what = "Cannot start a thread (this container's limit of processes)"
+            self._fail(CannotStart(f"{what}: {error}."), error)
         await self._stopping.wait()
         if self._failure is not None:
             raise self._failure
@@ -125,17 +147,22 @@ class Server:
             loaded = load(self._settings)
         except Exception as error:
             failure = error if isinstance(error, CannotStart) else CannotStart(f"{type(error).__name__}: {error}")
-            failure.__cause__ = failure.__cause__ or error
+            cause = failure.__cause__ or error
 
             def then() -> None:
-                self._failure = failure
-                self._stopping.set()
+                self._fail(failure, cause)
         else:
 
             def then() -> None:
                 self._publish(loaded)
 
+        gc.freeze()  # what is loaded stays: the collector need not walk through it again and again
         self._loop.call_soon_threadsafe(then)
+
+    def _fail(self, failure: CannotStart, cause: BaseException) -> None:
+        failure.__cause__ = cause
+        self._failure = failure
+        self._stopping.set()
 
     def _publish(self, loaded: Loaded) -> None:
         from .inference import Inference
@@ -143,7 +170,12 @@ class Server:
         if self._stopping.is_set():
             return
         threads = self._settings.threads or available()
-        runs, codec = Executor("run", threads, self._loop), Executor("codec", 1, self._loop)
+        try:
+            runs, codec = Executor("run", threads, self._loop), Executor("codec", 1, self._loop)
+        except RuntimeError as error:
+            what = f"Cannot start {threads} inference threads (MBUILD_THREADS, or this container's limit of processes)"
+            self._fail(CannotStart(f"{what}: {error}."), error)
+            return
         self._routes.publish(loaded.served, Inference(self._settings, self._log, runs, codec))
         self._log.event(
             "info" if loaded.served else "warning",

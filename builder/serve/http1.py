@@ -73,10 +73,15 @@ class Parser:
     def next_request(self) -> Request | None:
         """The next whole request, or None until more was fed. Raises Refusal."""
         if self._request is None:
-            head = self._take_head()
-            if head is None:
+            if self._at >= len(self._buffer):
                 return None
-            self._request = self._again() if head == self._last_head else self._open(head)
+            if self._buffer.startswith(self._last_head, self._at) and self._last_head:
+                self._advance(self._at + len(self._last_head))
+                self._request = self._again()
+            elif (head := self._take_head()) is None:
+                return None
+            else:
+                self._request = self._open(head)
         if not (self._take_chunks() if self._chunked else self._take_length(self._request)):
             return None
         request, self._request = self._request, None
@@ -134,7 +139,7 @@ class Parser:
         keep_alive = "close" not in connection if version == "1.1" else "keep-alive" in connection
         self._expect_body(headers, version)
         request = Request(method, _origin_form(target), headers, keep_alive)
-        self._last_head, self._last = head, Request(method, request.target, headers, keep_alive)
+        self._last_head, self._last = head + b"\r\n\r\n", Request(method, request.target, headers, keep_alive)
         self._last_body = (self._chunked, self._missing, self.continue_wanted)
         return request
 

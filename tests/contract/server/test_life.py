@@ -122,6 +122,28 @@ def test_wrong_settings_name_the_variable(server_source: Path, models: Path) -> 
     assert "cannot be read" in refused(server_source, models / "absent")
 
 
+def test_threads_that_cannot_be_had_end_the_process(server_source: Path, models: Path) -> None:
+    place(models, "mlp", mlp())
+    line, surroundings = command(server_source, models, MBUILD_THREADS="1024")
+    stacks_of_some = f"--as={3 * 2**30}"
+    finished = subprocess.run(["prlimit", stacks_of_some, *line], env=surroundings, capture_output=True, timeout=30)
+    last = json.loads(finished.stderr.splitlines()[-1])
+    assert finished.returncode == 1 and b"Traceback" not in finished.stderr
+    assert last["message"].startswith("Cannot start 1024 inference threads (MBUILD_THREADS")
+
+
+IPV6 = Path("/proc/net/if_inet6")
+LOOPBACKS = ["127.0.0.1", "::1"] if IPV6.exists() and f"{1:032x} " in IPV6.read_text() else ["127.0.0.1"]
+
+
+@pytest.mark.parametrize("client", LOOPBACKS)
+def test_it_listens_on_every_address(server_source: Path, models: Path, client: str) -> None:
+    with running(server_source, models, MBUILD_HOST="") as server:
+        with socket.create_connection((client, server.port), timeout=10) as connection:
+            connection.sendall(b"GET /v2/health/live HTTP/1.0\r\n\r\n")
+            assert connection.recv(100).startswith(b"HTTP/1.1 200 OK")
+
+
 def test_a_port_in_use_is_named(server_source: Path, models: Path, golden: Golden) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
