@@ -9,6 +9,7 @@ both cases ``"versions"``, a mapping of the packages that it used. A worker that
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -108,8 +109,9 @@ def _read(job: WorkerJob, answer: Path, done: Completed) -> WorkerAnswer:
     try:
         value = json.loads(answer.read_bytes())
     except (OSError, ValueError) as error:
-        ending = f"signal {-done.returncode}" if done.returncode < 0 else f"status {done.returncode}"
-        raise WorkerCrashed(worker=job.worker, ending=ending, reason=done.complaint or "it said nothing") from error
+        raise WorkerCrashed(
+            worker=job.worker, ending=_ending(done.returncode), reason=done.complaint or "it said nothing"
+        ) from error
     versions = {str(name): str(version) for name, version in value.get("versions", {}).items()}
     if "failure" in value:
         failure, known = value["failure"], ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
@@ -117,3 +119,12 @@ def _read(job: WorkerJob, answer: Path, done: Completed) -> WorkerAnswer:
             worker=job.worker, kind=failure["kind"], reason=failure["message"], versions=known or "unknown"
         )
     return WorkerAnswer(value=value["value"], versions=versions)
+
+
+def _ending(status: int) -> str:
+    if status >= 0:
+        return f"status {status}"
+    try:
+        return f"signal {-status} ({signal.Signals(-status).name})"
+    except ValueError:
+        return f"signal {-status}"

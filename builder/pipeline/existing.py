@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from builder.assemble.docker import export_image
+from builder.assemble.embedded import validate_once
 from builder.assemble.image import AssembledImage, AssembledLayer
 from builder.errors import UsageError
 from builder.host import Host
@@ -52,11 +53,17 @@ def push_layout(directory: Path, reference: Reference, host: Host) -> PushResult
 
 
 def _test_layout(layout: Layout, platform: Platform, host: Host) -> ProbeReport:
-    manifest = layout.manifest(layout.find(platform=platform))
+    """Every layer is read first: what was unpacked from its whole self before would pass the test in its stead."""
+    entry = layout.find(platform=platform)
+    manifest = layout.manifest(entry)
+    for descriptor in manifest.layers:
+        for _ in layout.read_blob(descriptor):
+            pass
     config = layout.config(manifest)
     layers = tuple(
         AssembledLayer(descriptor=descriptor, diff_id=diff_id, role=LayerRole.MODEL)
         for descriptor, diff_id in zip(manifest.layers, config.diff_ids, strict=True)
     )
     image = AssembledImage(path=layout.path, manifest=manifest, config=config, layers=layers)
+    validate_once(host.store, image, entry)
     return prove(image, connect(host.environ), host)

@@ -10,11 +10,11 @@ from builder.convert.reference import answer_cases
 from builder.formats import detect
 from builder.formats.onnx import OnnxLimits, read_model, stage_artifact
 from builder.host import Host
-from builder.model.cases import read_cases
+from builder.model.cases import read_cases, require_portable
 from builder.model.generate import generate_cases
 from builder.model.golden import GoldenCase, write_case
 from builder.model.manifest import ModelManifest, read_manifest
-from builder.model.parity import ParityReport, compare_cases, require_golden
+from builder.model.parity import ParityReport, compare_cases, require_golden, require_repeatable
 from builder.model.renames import serve_signature, to_graph_names, to_served_names
 from builder.model.signature import Signature
 from builder.model.source import ModelArtifact, list_model
@@ -57,16 +57,19 @@ def load_model(directory: Path, target: Target) -> LoadedModel:
 def answer(model: LoadedModel, host: Host) -> tuple[tuple[GoldenCase, ...], ParityReport]:
     """Run the golden cases through onnxruntime on the source model.
 
-    Outputs that the user gave stay, and must agree (GoldenMismatch); the others are filled in. Raises ConversionError
-    where the model does not run.
+    Outputs that the user gave stay, and must agree (GoldenMismatch); the others are filled in. The first case is asked
+    twice, to find a model that no image of it could agree with (NotRepeatable). Raises ConversionError where the model
+    does not run, and OversizedCase.
     """
     renames = model.manifest.renames
-    asked = tuple(to_graph_names(case, renames) for case in model.cases)
-    reference = tuple(to_served_names(case, renames) for case in answer_cases(model.artifact, asked, host))
+    asked = tuple(to_graph_names(case, renames) for case in (*model.cases, *model.cases[:1]))
+    *reference, again = (to_served_names(case, renames) for case in answer_cases(model.artifact, asked, host))
+    require_repeatable(compare_cases(reference[:1], (again,), model.manifest.tolerance))
     report = compare_cases(model.cases, reference, model.manifest.tolerance)
     require_golden(report)
     answers = {case.name: case.outputs for case in reference}
     filled = tuple(replace(case, outputs={**answers[case.name], **case.outputs}) for case in model.cases)
+    require_portable(filled)
     return filled, report
 
 

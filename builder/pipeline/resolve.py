@@ -33,7 +33,7 @@ def resolve(
         base_name=base.name,
         base=base.digest,
         python=base.python,
-        requirements=target.requirements,
+        requirements=target.pins(base.python),
         wheels=_kept_wheels(old, target, base) or _new_wheels(spec, target, base, old, host),
         server=tree_digest(server),
         tools=tuple(sorted(TOOLS.items())),
@@ -53,7 +53,9 @@ def tree_digest(tree: StagedTree) -> Digest:
 
 
 def _kept_wheels(old: LockedTarget | None, target: Target, base: ResolvedBase) -> tuple[LockedWheel, ...]:
-    same = old is not None and old.requirements == target.requirements and _minor(old.python) == _minor(base.python)
+    same = (
+        old is not None and old.requirements == target.pins(base.python) and _minor(old.python) == _minor(base.python)
+    )
     return old.wheels if old is not None and same else ()
 
 
@@ -63,9 +65,9 @@ def _new_wheels(
     """Ask the index; with --locked nothing may be chosen, so the request that differs is the drift."""
     if spec.locked and old is not None:
         was = f"{', '.join(old.requirements)} for Python {old.python}"
-        now = f"{', '.join(target.requirements)} for Python {base.python}"
+        now = f"{', '.join(target.pins(base.python))} for Python {base.python}"
         raise LockDrift(path=spec.lock, drift=f"  requirements: {was} -> {now}")
-    return resolve_wheels(target.requirements, _minor(base.python), spec.platform, base.glibc, host)
+    return resolve_wheels(target.pins(base.python), _minor(base.python), spec.platform, base.glibc, host)
 
 
 def _minor(version: str) -> str:

@@ -66,7 +66,7 @@ def test_a_failure_keeps_the_workers_words(host: Host, tmp_path: Path, monkeypat
     ("body", "words"),
     [
         ("raise RuntimeError('out of ideas')", "RuntimeError: out of ideas"),
-        ("import signal; os.kill(os.getpid(), signal.SIGKILL)", "signal 9"),
+        ("import signal; os.kill(os.getpid(), signal.SIGKILL)", r"signal 9 \(SIGKILL\)"),
         ("sys.exit(0)", "status 0 and no answer: it said nothing"),
         ("pathlib.Path(sys.argv[2]).write_text('{\"val')", "no answer"),
     ],
