@@ -36,7 +36,7 @@ def resolve(
         requirements=target.pins(base.python),
         wheels=_kept_wheels(old, target, base) or _new_wheels(spec, target, base, old, host),
         server=tree_digest(server),
-        tools=tuple(sorted(TOOLS.items())),
+        tools=tuple(sorted(({**TOOLS, **_compiler(base)}).items())),
         writer=(("gzip", Compression.GZIP.writer), ("plan", str(PLAN_REVISION)), ("tar", Compression.NONE.writer)),
     )
     if spec.locked and old is not None and (changes := drift(old, locked)):
@@ -44,6 +44,11 @@ def resolve(
     if not spec.locked:
         write_lock(spec.lock, {**lock, identifier: locked})
     return locked
+
+
+def _compiler(base: ResolvedBase) -> dict[str, str]:
+    """What compiles the bytecode, where the base's own digest does not say so."""
+    return {"bytecode": base.compiler.package} if base.compiler and base.upstream else {}
 
 
 def tree_digest(tree: StagedTree) -> Digest:

@@ -155,6 +155,8 @@ def test_an_upstream_base(
     assert result["test"]["exit_code"] == 0
     tested = mbuild.json("test", result["files"]["layout"], **registry_environ)
     assert len(tested["cases"]) == len(result["test"]["cases"])
+    own = {layer["role"]: layer["digest"] for layer in mbuild.json(digits, "--no-test", "--no-load")["layers"]}
+    assert all(layer["digest"] == own[layer["role"]] for layer in result["layers"])  # bytecode and all
 
 
 @pytest.mark.parametrize("example", sorted(path.name for path in (ROOT / "examples").iterdir() if path.is_dir()))
