@@ -161,8 +161,7 @@ def _tensor(folder: ModelFolder, kind: str, node: Any) -> Tensor:
 
 def warm_up(model: Model) -> WarmUp:
     """Runs a golden case, or zeros where there is none. Raises ModelUnusable when that is not answered as expected."""
-    cases = model.folder.golden()
-    case = cases[0] if cases else _zeros(model)
+    case = model.folder.golden() or _zeros(model)
     outputs = model.signature.outputs
     try:
         feeds = {tensor.graph_name: _fed(tensor, case) for tensor in model.signature.inputs}

@@ -138,10 +138,12 @@ LOOPBACKS = ["127.0.0.1", "::1"] if IPV6.exists() and f"{1:032x} " in IPV6.read_
 
 @pytest.mark.parametrize("client", LOOPBACKS)
 def test_it_listens_on_every_address(server_source: Path, models: Path, client: str) -> None:
-    with running(server_source, models, MBUILD_HOST="") as server:
-        with socket.create_connection((client, server.port), timeout=10) as connection:
-            connection.sendall(b"GET /v2/health/live HTTP/1.0\r\n\r\n")
-            assert connection.recv(100).startswith(b"HTTP/1.1 200 OK")
+    with (
+        running(server_source, models, MBUILD_HOST="") as server,
+        socket.create_connection((client, server.port), timeout=10) as connection,
+    ):
+        connection.sendall(b"GET /v2/health/live HTTP/1.0\r\n\r\n")
+        assert connection.recv(100).startswith(b"HTTP/1.1 200 OK")
 
 
 def test_a_port_in_use_is_named(server_source: Path, models: Path, golden: Golden) -> None:
