@@ -17,9 +17,9 @@ from builder.events import Event, Produced, Progress, StepFinished, StepStarted,
 
 
 def amount(number: int, unit: str) -> str:
-    """``number`` of ``unit`` for people: 1.5 MB, 12 packages."""
+    """``number`` of ``unit``, bytes or a plural noun, for people: 1.5 MB, 12 packages, 1 package."""
     if unit != "bytes":
-        return f"{number} {unit}"
+        return f"{number} {unit.removesuffix('s') if number == 1 else unit}"
     value = float(number)
     for name in ("B", "kB", "MB", "GB"):
         if value < 1000 or name == "GB":

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from builder.probe.report import ProbeReport
     from builder.registry.push import PushResult
 
-_LABEL, _WIDTH = 8, 80
+_LABEL, _WIDTH, _GLUE = 8, 80, "\N{NO-BREAK SPACE}"
 Row = tuple[str, str]
 """A label and what it says; an empty label goes on with the row above."""
 
@@ -77,7 +77,7 @@ def print_result(result: BuildResult, *, verbose: bool) -> None:
 
 def _prose(label: str, text: str) -> Iterator[Row]:
     for number, line in enumerate(textwrap.wrap(text, _WIDTH - _LABEL, break_long_words=False)):
-        yield ("" if number else label), line
+        yield ("" if number else label), line.replace(_GLUE, " ")
 
 
 def _choices(result: BuildResult) -> Iterator[Row]:
@@ -97,7 +97,7 @@ def _choices(result: BuildResult) -> Iterator[Row]:
 
 def _time(result: BuildResult) -> str:
     """The steps that took time, and how many took none."""
-    worked = ", ".join(f"{step.name} {step.seconds:.1f} s" for step in result.steps if not step.cached)
+    worked = ", ".join(f"{step.name}{_GLUE}{step.seconds:.1f}{_GLUE}s" for step in result.steps if not step.cached)
     cached = sum(step.cached for step in result.steps)
     return f"{sum(step.seconds for step in result.steps):.1f} s: {worked}" + (f", {cached} cached" if cached else "")
 
@@ -108,7 +108,7 @@ def print_report(report: ProbeReport) -> None:
 
 def _report_rows(report: ProbeReport) -> Iterator[Row]:
     worst = max((case.worst_absolute for case in report.cases), default=0.0)
-    yield "test", f"passed ({report.runner}): {len(report.cases)} golden cases by JSON and binary"
+    yield "test", f"passed ({report.runner}): {amount(len(report.cases), 'golden cases')} by JSON and binary"
     yield (
         "",
         f"largest difference {worst:.2g}; ready in {report.ready_seconds:.2f} s; "

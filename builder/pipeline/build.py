@@ -102,7 +102,7 @@ def _plan(spec: BuildSpec, steps: Steps, host: Host) -> Planned:
         )
     with steps("verify") as note:
         cases, parity = answer(model, host)
-        note.detail = f"{len(cases)} golden cases answered by the source model, {len(parity.cases)} agree"
+        note.detail = f"golden cases: {len(cases)} answered by the source model, {len(parity.cases)} agree"
     with steps("stage") as note:
         staged = stage_layers(spec, locked, base, code, stage_model(server, model, cases, host), host)
         note.detail = f"{len(staged.tree.entries)} files and directories"
@@ -142,7 +142,7 @@ def _test(
         return None
     with steps.effect("test") as note:
         report = prove(image, None if delivery.load is False else daemon, host)
-        note.detail = f"{len(report.cases)} golden cases, ready in {report.ready_seconds:.2f} s"
+        note.detail = f"golden cases: {len(report.cases)} right, ready in {report.ready_seconds:.2f} s"
     return report
 
 
