@@ -8,7 +8,8 @@ from pathlib import PurePosixPath
 from builder.base.lock import BaseLock, read_lock
 from builder.base.spec import BaseImage, load_base
 from builder.base.stage import base_key, stage_base
-from builder.base.upstream import inspect_rootfs
+from builder.base.upstream import REVISION, Interpreter, inspect_rootfs
+from builder.canonical import content_key
 from builder.host import Host
 from builder.host.clock import rfc3339, seconds_of_date
 from builder.host.trees import StagedTree
@@ -19,6 +20,8 @@ from builder.plan.image import UpstreamBase
 from builder.plan.spec import BuildSpec
 from builder.registry.pull import pull_base
 from builder.targets import Target
+
+_INSPECTED = "inspected-bases"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,8 +96,7 @@ def _compiler(own: OwnBase, platform: Platform) -> Compiler:
 
 
 def _upstream(base: UpstreamBase, platform: Platform, target: Target, host: Host) -> ResolvedBase:
-    layers = [host.store.blob_path(layer.digest) for layer in base.layers]
-    found = inspect_rootfs(layers, architecture=platform.architecture)
+    found = _interpreter(base, platform, host)
     ours = own_base(target.base_image, platform).compiler
     return ResolvedBase(
         name=f"{base.reference.registry}/{base.reference.repository}",
@@ -106,6 +108,17 @@ def _upstream(base: UpstreamBase, platform: Platform, target: Target, host: Host
         compiler=ours if ours and ours.own.image.python == found.minor else None,
         upstream=base,
     )
+
+
+def _interpreter(base: UpstreamBase, platform: Platform, host: Host) -> Interpreter:
+    """Looked for once: reading the layers takes seconds."""
+    key = content_key({"layers": [str(layer.digest) for layer in base.layers], "revision": REVISION})
+    if known := host.store.record(_INSPECTED, key):
+        return Interpreter.from_json(known)
+    layers = [host.store.blob_path(layer.digest) for layer in base.layers]
+    found = inspect_rootfs(layers, architecture=platform.architecture)
+    host.store.put_record(_INSPECTED, key, found.to_json())
+    return found
 
 
 def _glibc(version: str) -> tuple[int, int]:
