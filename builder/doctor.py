@@ -120,6 +120,9 @@ def _index(host: Host) -> Iterator[Finding]:
     except MbuildError as error:
         yield _unreached("index", error, _holds(host, "wheels"))
         return
+    except OSError as error:
+        yield Finding(name="index", verdict=Verdict.MISSING, seen=f"not asked: {error}", mend="mend the cache first")
+        return
     yield Finding(name="index", verdict=Verdict.OK, seen=f"has {', '.join(answer.stdout.decode().split())}")
 
 

@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from builder.cli.sinks import amount
+from builder.plan.image import LayerRole
 
 if TYPE_CHECKING:
     from builder.host.store import Store
@@ -55,6 +56,8 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, right
 def print_result(result: BuildResult, *, verbose: bool) -> None:
     """The table that ends every build: what, how large, which digest, how it tested, where it is, how to run it."""
     on_disk = amount(sum(result.unpacked.values()), "bytes")
+    if LayerRole.BASE not in result.unpacked:  # an upstream one, whose layers were not unpacked
+        on_disk = f"base and {on_disk}"
     rows = [
         ("image", f"{result.name} {result.version}  ({result.locked.identifier})"),
         ("digest", str(result.image.manifest.digest)),

@@ -84,3 +84,11 @@ def test_whoever_has_built_before_needs_neither(tmp_path: Path, nobody: str) -> 
         (tmp_path / "cache" / "directories" / kind / "a").mkdir(parents=True)
     found = look(tmp_path, nobody, nobody)
     assert (found["index"].verdict, found["mirror"].verdict) == (Verdict.OPTIONAL, Verdict.OPTIONAL)
+
+
+def test_a_cache_that_cannot_be_is_a_finding(tmp_path: Path, nobody: str) -> None:
+    (tmp_path / "cache").write_text("")
+    found = look(tmp_path, nobody, nobody)
+    assert found["cache"].verdict is Verdict.MISSING
+    assert "MBUILD_CACHE" in found["cache"].mend
+    assert found["index"].verdict is Verdict.MISSING
