@@ -8,7 +8,6 @@ exit 0.
 from __future__ import annotations
 
 import asyncio
-import errno
 import gc
 import os
 import signal
@@ -25,16 +24,17 @@ from . import VERSION
 from .connection import Connection, Connections
 from .cpus import available
 from .executor import Executor
+from .listener import BACKLOG, CannotListen, accept_all, listen, stop_new_connections
 from .logs import Log
-from .settings import EVERY_ADDRESS, SettingError, Settings, unknown
+from .settings import SettingError, Settings, unknown
 
 if TYPE_CHECKING:
     from .inference import Served
 
 _TICK_SECONDS = 0.5
 _LISTEN_ON_SECONDS = 0.1
+_HANDSHAKE_SECONDS = 0.05
 _IDLE_ON_SECONDS = 0.5
-_BACKLOG = 1024
 
 
 class CannotStart(Exception):
@@ -63,38 +63,9 @@ def serve(environ: Mapping[str, str]) -> int:
     try:
         listener = listen(settings.host, settings.port)
         return asyncio.run(Server(settings, log, started).run(listener))
-    except CannotStart as error:
+    except (CannotListen, CannotStart) as error:
         log.failure(str(error), error.__cause__ or error)
         return 1
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """Raises CannotStart."""
-    try:
-        try:
-            return _listener("::" if host == EVERY_ADDRESS else host, port)
-        except OSError as error:
-            if host != EVERY_ADDRESS or error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
-                raise
-            return _listener("0.0.0.0", port)  # noqa: S104  a machine without IPv6
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise CannotStart(f"Cannot listen on {host} port {port} (MBUILD_HOST, MBUILD_PORT): {reason}.") from error
-
-
-def _listener(host: str, port: int) -> socket.socket:
-    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if host == "::":  # takes IPv4 too, whatever net.ipv6.bindv6only says
-            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        listener.bind((host, port))
-        listener.setblocking(False)
-        listener.listen(_BACKLOG)
-    except OSError:
-        listener.close()
-        raise
-    return listener
 
 
 class Server:
@@ -121,7 +92,7 @@ class Server:
         self._tick()
         self._port = listener.getsockname()[1]
         self._log.event("info", "listening", host=self._settings.host, port=self._port)
-        server = await self._loop.create_server(self._connection, sock=listener, backlog=_BACKLOG)
+        server = await self._loop.create_server(self._connection, sock=listener, backlog=BACKLOG)
         try:
             threading.Thread(target=self._load, name="load", daemon=True).start()
         except RuntimeError as error:
@@ -197,7 +168,9 @@ class Server:
         begun = self._loop.time()
         end = begun + self._settings.grace
         await asyncio.sleep(min(_LISTEN_ON_SECONDS, self._settings.grace))
-        accepted = _accept_all(listener)
+        stop_new_connections(listener)
+        await asyncio.sleep(min(_HANDSHAKE_SECONDS, self._settings.grace))
+        accepted = accept_all(listener)
         server.close()
         for each in accepted:
             await self._loop.connect_accepted_socket(self._connection, each)
@@ -206,18 +179,6 @@ class Server:
                 self._connections.close_idle()
             await asyncio.sleep(0.02)
         self._log.event("info", "stopped", unanswered=len(self._connections.open))
-
-
-def _accept_all(listener: socket.socket) -> list[socket.socket]:
-    """Connections that the kernel has made and nobody has taken yet: closing the listener would reset them."""
-    accepted: list[socket.socket] = []
-    while True:
-        try:
-            connection, _ = listener.accept()
-        except OSError:
-            return accepted
-        connection.setblocking(False)
-        accepted.append(connection)
 
 
 def load(settings: Settings) -> Loaded:

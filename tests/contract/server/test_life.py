@@ -361,3 +361,34 @@ def test_a_tensor_without_elements_leaves_nothing_to_write(server_source: Path, 
         server.send_signal()
         assert server.exit_code(seconds=5) == 0
         client.close()
+
+
+def test_no_connection_that_was_made_is_reset_by_the_stop(server_source: Path, models: Path) -> None:
+    place(models, "mlp", mlp())
+    for _ in range(3):
+        with running(server_source, models) as server:
+            port, over, lost = server.ready().port, threading.Event(), []
+
+            def connect(port: int = port, over: threading.Event = over, lost: list[str] = lost) -> None:
+                while not over.is_set():
+                    try:
+                        connection = socket.create_connection(("127.0.0.1", port), timeout=5)
+                    except OSError:
+                        time.sleep(0.001)
+                        continue
+                    try:
+                        connection.sendall(b"GET /v2/health/live HTTP/1.0\r\n\r\n")
+                        if not connection.recv(100):
+                            lost.append("nothing came")
+                    except OSError as error:
+                        lost.append(str(error))
+                    connection.close()
+
+            with ThreadPoolExecutor(6) as pool:
+                for _ in range(6):
+                    pool.submit(connect)
+                time.sleep(0.3)
+                server.send_signal()
+                assert server.exit_code() == 0
+                over.set()
+            assert lost == []
