@@ -87,6 +87,7 @@ def refuse_misspelt(word: str, commands: Sequence[str]) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The console script. Exit status: 0, or the family's code of builder/errors.py, 70 for a bug, 130 for Ctrl-C."""
+    _speak_utf8()
     command = typer.main.get_command(app)
     try:
         command.main(args=sys.argv[1:] if arguments is None else list(arguments), prog_name="mbuild")
@@ -98,6 +99,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise
     except Exception:  # the one place that catches everything: a bug of ours
         sys.exit(report_bug())
+
+
+def _speak_utf8() -> None:
+    """Start again in Python's UTF-8 mode (PEP 540) where the locale would have us take the bytes of a path for ASCII:
+    names of files are UTF-8 in images, in JSON, and on every machine that mbuild runs on."""
+    if sys.getfilesystemencoding() != "utf-8" and os.environ.get("PYTHONUTF8") != "1":
+        os.environ["PYTHONUTF8"] = "1"
+        os.execv(sys.executable, sys.orig_argv)  # noqa: S606 - ourselves
 
 
 INTERRUPTED = 130
@@ -121,7 +130,7 @@ def report_bug() -> int:
     text = traceback.format_exc()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+        path.write_text(text, encoding="utf-8", errors="backslashreplace")
     except OSError:
         path = Path("the text above")
         sys.stderr.write(text)

@@ -64,3 +64,10 @@ def test_a_golden_case_that_cannot_travel_is_refused_at_once(mbuild: Mbuild, tmp
     done = mbuild(model, "--no-load")
     assert done.returncode == 3
     assert "golden/large.npz: it unpacks to" in done.stderr
+
+
+def test_a_path_that_the_locale_cannot_spell(mbuild: Mbuild, tmp_path: Path) -> None:
+    model = saved(tmp_path / "größe", identity("FP64"))
+    (model / "model.yaml").write_text("name: size\ngolden: {seed: 1927}\n")
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    assert mbuild.json("plan", model, **ascii_only) == mbuild.json("plan", model)
