@@ -58,10 +58,15 @@ def tree_digest(tree: StagedTree) -> Digest:
 
 
 def _kept_wheels(old: LockedTarget | None, target: Target, base: ResolvedBase) -> tuple[LockedWheel, ...]:
-    same = (
-        old is not None and old.requirements == target.pins(base.python) and _minor(old.python) == _minor(base.python)
-    )
-    return old.wheels if old is not None and same else ()
+    """The locked wheels, where they are those of this request and no others."""
+    if old is None or _minor(old.python) != _minor(base.python):
+        return ()
+    asked = tuple(sorted(target.pins(base.python)))
+    return old.wheels if asked == tuple(sorted(old.requirements)) == _pins(old.wheels) else ()
+
+
+def _pins(wheels: tuple[LockedWheel, ...]) -> tuple[str, ...]:
+    return tuple(sorted(f"{wheel.name}=={wheel.version}" for wheel in wheels))
 
 
 def _new_wheels(
@@ -69,9 +74,9 @@ def _new_wheels(
 ) -> tuple[LockedWheel, ...]:
     """Ask the index; with --locked nothing may be chosen, so the request that differs is the drift."""
     if spec.locked and old is not None:
-        was = f"{', '.join(old.requirements)} for Python {old.python}"
+        was = f"{', '.join(_pins(old.wheels)) or 'no wheels'} for Python {old.python}"
         now = f"{', '.join(target.pins(base.python))} for Python {base.python}"
-        raise LockDrift(path=spec.lock, drift=f"  requirements: {was} -> {now}")
+        raise LockDrift(path=spec.lock, drift=f"  wheels: {was} -> {now}")
     return resolve_wheels(target.pins(base.python), _minor(base.python), spec.platform, base.glibc, host)
 
 
