@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from builder.canonical import content_key
 from builder.convert.reference import TOOLS
 from builder.host import Host
 from builder.host.trees import StagedTree
@@ -23,8 +26,7 @@ def resolve(
     is new is an index asked. Writes the lock, or with ``spec.locked`` raises LockMissing or LockDrift instead.
     """
     identifier = target.identifier(spec.server, spec.platform)
-    lock = read_lock(spec.lock)
-    old = lock.get(identifier)
+    old = read_lock(spec.lock).get(identifier)
     if spec.locked and old is None:
         raise LockMissing(path=spec.lock, identifier=identifier)
     locked = LockedTarget(
@@ -42,8 +44,14 @@ def resolve(
     if spec.locked and old is not None and (changes := drift(old, locked)):
         raise LockDrift(path=spec.lock, drift="\n".join(changes))
     if not spec.locked:
-        write_lock(spec.lock, {**lock, identifier: locked})
+        _enter(spec.lock, locked, host)
     return locked
+
+
+def _enter(path: Path, locked: LockedTarget, host: Host) -> None:
+    """Write one target into the lock; builds of its other targets may be doing the same at this moment."""
+    with host.store.exclusive(content_key({"lock": str(path.resolve())})):
+        write_lock(path, {**read_lock(path), locked.identifier: locked})
 
 
 def _compiler(base: ResolvedBase) -> dict[str, str]:
