@@ -48,6 +48,9 @@ class DockerAssembler:
             return _bring_home(saved, _compressions(plan), dict(plan.annotations), output, self._host)
 
     def _build(self, plan: ImagePlan, tree: StagedTree, context: Path) -> str:
+        """The image's id. The base is pulled first: a build over the API has no logins to pull a private one itself."""
+        if plan.base:
+            self._engine.pull(str(plan.base.reference))
         self._write_context(plan, tree, context)
         lines = 0
 

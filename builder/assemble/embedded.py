@@ -81,8 +81,7 @@ def stored_layer(store: Store, layer: LayerPlan) -> AssembledLayer | None:
     if record is None:
         return None
     descriptor = Descriptor.from_json(record["descriptor"])
-    path = store.blob_path(descriptor.digest)
-    if not path.is_file() or path.stat().st_size != descriptor.size:
+    if not store.has_blob(descriptor.digest):
         return None
     return AssembledLayer(descriptor=descriptor, diff_id=Digest(record["diff_id"]), role=layer.role)
 

@@ -66,6 +66,21 @@ class Mirrors:
     host: Host
     apt: Path = APT_DIRECTORY
 
+    def first_with(self, archive: str, path: str, seconds: float) -> str:
+        """The root that a build would take ``path`` from now, asked once and without pauses. Raises as ``read``."""
+        attempts, gone = [], False
+        for root in archive_roots(archive, self.snapshot, self.host.environ, self.apt):
+            try:
+                with self.host.http.send(Request(verb="GET", url=f"{root}/{path}", timeout=seconds)) as response:
+                    if response.status == 200:
+                        return redacted(root)
+                    gone = gone or response.status in _GONE
+                    attempts.append(f"  {redacted(root)}: status {response.status}")
+            except NetworkError as error:
+                attempts.append(f"  {error}")
+        kind = PackageGone if gone else ArchiveUnreachable
+        raise kind(base=self.base, archive=archive, path=path, attempts="\n".join(attempts))
+
     def read(self, archive: str, path: str, limit: int) -> bytes:
         """A small file that nothing vouches for yet. Raises PackageGone or ArchiveUnreachable."""
         return self._first(archive, (path,), lambda response: response.read(limit))

@@ -9,14 +9,18 @@ from __future__ import annotations
 import io
 import re
 import tarfile
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from builder.elf import read_elf
 from builder.errors import ResolutionError
 from builder.oci.tar_reader import OPAQUE, WHITEOUT
 from builder.oci.verify import UnreadableLayer
+
+REVISION = 1
+"""Bumped by hand when the same layers would give another answer."""
 
 _BINARIES = ("/usr/local/bin", "/usr/bin")
 _INTERPRETER = re.compile(r"python3\.(\d+)")
@@ -51,6 +55,20 @@ class Interpreter:
     def minor(self) -> str:
         """``3.13``."""
         return ".".join(self.version.split(".")[:2])
+
+    def to_json(self) -> dict[str, object]:
+        return {name: str(getattr(self, name)) for name in ("path", "version", "architecture", "loader", "glibc")}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Interpreter:
+        """The inverse of ``to_json``."""
+        return cls(
+            path=PurePosixPath(value["path"]),
+            version=value["version"],
+            architecture=value["architecture"],
+            loader=PurePosixPath(value["loader"]),
+            glibc=value["glibc"],
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

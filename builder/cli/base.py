@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from builder.cli import options, tables
 from builder.cli.session import host_session
@@ -26,13 +24,11 @@ def list_command() -> None:
     """The bases that ship with mbuild."""
     from builder.base.catalogue import list_bases
 
-    table = Table()
-    for heading in ("name", "suite", "python", "snapshot", "download", "what"):
-        table.add_column(heading)
+    rows = []
     for base in list_bases():
-        sizes = ", ".join(f"{platform} {amount(size, 'bytes')}" for platform, size in base.download)
-        table.add_row(base.name, base.suite, base.python, base.snapshot, sizes, base.description)
-    Console(highlight=False).print(table)
+        sizes = "\n".join(f"{platform} {amount(size, 'bytes')}" for platform, size in base.download)
+        rows.append((base.name, base.suite, base.python, base.snapshot, sizes, base.description))
+    tables.print_table(("name", "suite", "python", "snapshot", "download", "what"), rows)
 
 
 @app.command("show")
@@ -45,13 +41,19 @@ def show_command(name: NameArgument, platform: options.PlatformOption = "") -> N
     lock = read_lock(image)
     chosen = Platform.parse(platform) if platform else Platform.of_this_machine()
     image.require(chosen)
-    table = Table(title=f"{name} for {chosen}: {image.description}, as of {lock.snapshot}")
-    table.add_column("package")
-    table.add_column("version")
-    table.add_column("download", justify="right")
-    for package in lock.platforms[chosen]:
-        table.add_row(package.package, package.version, amount(package.size, "bytes"))
-    Console(highlight=False).print(table)
+    packages = lock.platforms[chosen]
+    total = amount(sum(package.size for package in packages), "bytes")
+    tables.print_rows(
+        [
+            ("base", f"{image.name} for {chosen}"),
+            ("what", image.description),
+            ("as of", lock.snapshot),
+            ("size", f"{total} in {len(packages)} packages"),
+            ("", ""),
+        ]
+    )
+    rows = [(package.package, package.version, amount(package.size, "bytes")) for package in packages]
+    tables.print_table(("package", "version", "download"), rows, right=("download",))
 
 
 @app.command("lock")
@@ -98,10 +100,11 @@ def push_command(
 ) -> None:
     """Build a base and push it; name it with `--base` afterwards."""
     from builder.pipeline.base_image import build_base
-    from builder.registry.push import push
+    from builder.registry.push import push, require_registry
 
     chosen = Platform.parse(platform) if platform else Platform.of_this_machine()
     target = Reference.parse(reference)
+    require_registry(target)
     with host_session() as host:
         result = push(build_base(name, chosen, None, host).layout, target, host)
     tables.print_push(result)

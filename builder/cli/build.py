@@ -39,7 +39,8 @@ def build_command(
         typer.Option("--load/--no-load", help="Put it into the local Docker engine; default: if there is one."),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="DIR", help="Also write it as an OCI image layout.")
+        Path | None,
+        typer.Option("-o", "--output", metavar="DIR", help="Write the OCI image layout here; default: into the cache."),
     ] = None,
     engine: Annotated[Engine, typer.Option("--engine", help="embedded: no daemon; docker: through a Dockerfile.")] = (
         Engine.EMBEDDED
@@ -84,9 +85,9 @@ def plan_command(
     locked: options.LockedOption = False,
     allow_code: options.AllowCodeOption = False,
     output_format: options.FormatOption = options.OutputFormat.HUMAN,
-    verbose: options.VerboseOption = False,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Also list every file.")] = False,
 ) -> None:
-    """Show what the image would be, file by file, without making it."""
+    """Show what the image would be, layer by layer, without making it."""
     from builder.pipeline.build import plan_model
 
     spec = options.build_spec(model, target, server, platform, base, lock, locked, allow_code)

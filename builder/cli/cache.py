@@ -26,10 +26,13 @@ def list_command() -> None:
 
 @app.command("verify")
 def verify_command() -> None:
-    """Read every blob, and remove those that no longer have their own digest."""
+    """Read everything in it, and remove what is no longer as it was made; the next build makes that again."""
     with host_session() as host:
         damaged = host.store.remove_damaged()
-    typer.echo(f"removed {len(damaged)} damaged blobs" if damaged else "every blob has its own digest")
+        host.store.sweep(host.clock.now())
+    for path in damaged:
+        typer.echo(f"removed {path}")
+    typer.echo(f"{len(damaged)} damaged" if damaged else "everything is as it was made")
 
 
 @app.command("clear")

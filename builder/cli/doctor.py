@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
 from builder.cli.session import host_session
 
-_MARKS = {"ok": "[green]✓[/]", "optional": "[yellow]-[/]", "missing": "[red]✗[/]"}
+_MARKS = {"ok": ("✓", "green"), "optional": ("-", "yellow"), "missing": ("✗", "red")}
+_INDENT = " " * 12
 
 
 def register(app: typer.Typer) -> None:
@@ -22,11 +25,12 @@ def doctor_command() -> None:
 
     with host_session(quiet=True) as host:
         findings = examine(host)
-    table = Table.grid(padding=(0, 2))
+    console = Console(highlight=False, soft_wrap=True)
     for finding in findings:
-        table.add_row(_MARKS[finding.verdict], finding.name, finding.seen)
-        if finding.mend:
-            table.add_row("", "", f"[dim]{finding.mend}[/]")
-    Console(highlight=False).print(table)
+        mark, style = _MARKS[finding.verdict]
+        seen = finding.seen.replace("\n", "\n" + _INDENT)
+        console.print(Text.assemble((mark, style), f"  {finding.name:<8} {seen}"))
+        for line in textwrap.wrap(finding.mend, 80 - len(_INDENT), break_on_hyphens=False, break_long_words=False):
+            console.print(Text(f"{_INDENT}{line}", style="dim"))
     if any(finding.verdict is Verdict.MISSING for finding in findings):
         raise typer.Exit(13)

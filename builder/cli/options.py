@@ -47,7 +47,9 @@ TemplateOption = Annotated[
 FormatOption = Annotated[
     OutputFormat, typer.Option("--format", help="Result on stdout: a table, or JSON with a schema.")
 ]
-VerboseOption = Annotated[bool, typer.Option("-v", "--verbose", help="Also print what each step chose and why.")]
+VerboseOption = Annotated[
+    bool, typer.Option("-v", "--verbose", help="Also print what was locked, and each golden case and check.")
+]
 
 
 def build_spec(  # one parameter for each option of the command line

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 
-from builder.cli.sinks import RichSink, choose_sink
-from builder.events import EventSink, NullSink
+from builder.cli.sinks import choose_sink
+from builder.events import NullSink
 from builder.host import Host
 from builder.host.clock import SystemClock
 from builder.host.http import Http
@@ -27,9 +27,8 @@ def cache_directory(environ: Mapping[str, str] | None = None) -> Path:
 
 @contextmanager
 def host_session(*, quiet: bool = False) -> Iterator[Host]:
-    """A host for one command; the live display is taken away at the end, also on an error."""
-    sink: EventSink = NullSink() if quiet else choose_sink()
-    try:
+    """A host for one command; the sink is closed at the end, also on an error."""
+    with nullcontext(NullSink()) if quiet else closing(choose_sink()) as sink:
         yield Host(
             run=SystemRunner(),
             http=Http(),
@@ -38,6 +37,3 @@ def host_session(*, quiet: bool = False) -> Iterator[Host]:
             events=sink,
             environ=dict(os.environ),
         )
-    finally:
-        if isinstance(sink, RichSink):
-            sink.close()

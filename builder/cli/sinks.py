@@ -9,17 +9,17 @@ from collections.abc import Mapping
 from typing import TextIO
 
 from rich.console import Console
-from rich.live import Live
 from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
+from rich.text import Text
 
-from builder.events import Event, EventSink, Produced, Progress, StepFinished, StepStarted, Warned
+from builder.events import Event, Produced, Progress, StepFinished, StepStarted, Warned
 
 
 def amount(number: int, unit: str) -> str:
-    """``number`` of ``unit`` for people: 1.5 MB, 12 packages."""
+    """``number`` of ``unit``, bytes or a plural noun, for people: 1.5 MB, 12 packages, 1 package."""
     if unit != "bytes":
-        return f"{number} {unit}"
+        return f"{number} {unit.removesuffix('s') if number == 1 else unit}"
     value = float(number)
     for name in ("B", "kB", "MB", "GB"):
         if value < 1000 or name == "GB":
@@ -30,7 +30,8 @@ def amount(number: int, unit: str) -> str:
 
 def _finished(event: StepFinished) -> str:
     time = "cached" if event.cached else f"{event.seconds:.1f} s"
-    return f"{event.step:<9} {time:>7}  {event.detail}".rstrip()
+    name, _, rest = event.step.partition(" ")  # `environment onnx-reference`, a step within a step
+    return f"{name:<11} {time:>7}  {rest or event.detail}".rstrip()
 
 
 class PlainSink:
@@ -39,6 +40,9 @@ class PlainSink:
     def __init__(self, out: TextIO) -> None:
         self._out = out
         self._lock = threading.Lock()
+
+    def close(self) -> None:
+        """The end of the run, also of one that failed."""
 
     def emit(self, event: Event) -> None:
         line = self._line(event)
@@ -57,17 +61,39 @@ class PlainSink:
                 return ""
 
 
+def github_message(text: str) -> str:
+    """Text as a workflow command takes it: one line, with percent and line ends escaped."""
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
 class GithubSink(PlainSink):
-    """Folds for each step and annotations for warnings, as the workflow commands of GitHub Actions spell them."""
+    """Folds for each step and annotations for warnings, as the workflow commands of GitHub Actions spell them.
+
+    Folds cannot lie within each other, so a step within a step is a line in the fold of the outer one. The line that
+    says how a step ended stands below its fold, where it is seen.
+    """
+
+    def __init__(self, out: TextIO) -> None:
+        super().__init__(out)
+        self._open = 0
+
+    def close(self) -> None:
+        """Close the fold of a step that failed, so that the error is not hidden in it."""
+        if self._open:
+            self._open = 0
+            self._out.write("::endgroup::\n")
+            self._out.flush()
 
     def _line(self, event: Event) -> str:
         match event:
             case StepStarted():
-                return f"::group::{event.step}"
+                self._open += 1
+                return f"::group::{event.step}" if self._open == 1 else ""
             case StepFinished():
-                return f"{_finished(event)}\n::endgroup::"
+                self._open -= 1
+                return _finished(event) if self._open else f"::endgroup::\n{_finished(event)}"
             case Warned():
-                return f"::warning title=mbuild::{event.message} {event.hint}".rstrip()
+                return f"::warning title=mbuild::{github_message(f'{event.message} {event.hint}'.rstrip())}"
             case _:
                 return ""
 
@@ -79,43 +105,56 @@ class RichSink:
         self._console = console
         self._bars = Bars(
             SpinnerColumn(),
-            TextColumn("{task.description:<9}"),
+            TextColumn("{task.description:<11}", markup=False),
             BarColumn(bar_width=24),
-            TextColumn("{task.fields[amount]}"),
+            TextColumn("{task.fields[amount]}", markup=False),
             TimeElapsedColumn(),
             console=console,
             transient=True,
         )
-        self._live: Live | None = None
         self._task = self._bars.add_task("", total=None, amount="", visible=False)
+        self._running: list[str] = []
         self._lock = threading.Lock()
 
     def emit(self, event: Event) -> None:
         with self._lock:
             match event:
                 case StepStarted():
-                    self._bars.start()
-                    self._bars.reset(self._task, description=event.step, total=None, amount="", visible=True)
+                    self._running.append(event.step)
+                    self._show()
                 case Progress():
                     total = f" of {amount(event.total, event.unit)}" if event.total is not None else ""
                     text = amount(event.done, event.unit) + total
                     self._bars.update(self._task, completed=event.done, total=event.total, amount=text)
                 case StepFinished():
-                    self._console.print(f"[green]✓[/] {_finished(event)}", highlight=False)
-                    self._bars.update(self._task, visible=False)
+                    self._say("✓", "green", _finished(event))
+                    self._running = self._running[:-1]
+                    self._show()
                 case Warned():
-                    self._console.print(f"[yellow]![/] {event.message}", highlight=False)
+                    self._say("!", "yellow", event.message)
                     if event.hint:
-                        self._console.print(f"  {event.hint}", style="dim", highlight=False)
+                        self._say(" ", "", event.hint)
                 case Produced():
                     pass
+
+    def _show(self) -> None:
+        """The innermost step that runs, if there is one."""
+        if self._running:
+            self._bars.start()
+            step = self._running[-1].partition(" ")[0]
+            self._bars.reset(self._task, description=step, total=None, amount="", visible=True)
+        else:
+            self._bars.update(self._task, visible=False)
+
+    def _say(self, mark: str, style: str, text: str) -> None:
+        self._console.print(Text.assemble((mark, style), " ", text), highlight=False, soft_wrap=True)
 
     def close(self) -> None:
         """Take the live line away."""
         self._bars.stop()
 
 
-def choose_sink(environ: Mapping[str, str] | None = None) -> EventSink:
+def choose_sink(environ: Mapping[str, str] | None = None) -> PlainSink | RichSink:
     """Rich on a terminal, folds on GitHub Actions, plain lines elsewhere."""
     environ = os.environ if environ is None else environ
     if environ.get("GITHUB_ACTIONS") == "true":

@@ -1,13 +1,23 @@
-"""How results look to a person: one table a command, on stdout."""
+"""How results look to a person: one table a command, on stdout.
+
+What people copy (digests, references, paths, commands) is never broken; prose fits 80 columns. Values are text, not
+markup: a path may have brackets in it.
+"""
 
 from __future__ import annotations
 
+import sys
+import textwrap
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from builder.cli.sinks import amount
+from builder.plan.image import LayerRole
 
 if TYPE_CHECKING:
     from builder.host.store import Store
@@ -16,84 +26,101 @@ if TYPE_CHECKING:
     from builder.probe.report import ProbeReport
     from builder.registry.push import PushResult
 
+_LABEL, _WIDTH, _GLUE = 8, 80, "\N{NO-BREAK SPACE}"
+Row = tuple[str, str]
+"""A label and what it says; an empty label goes on with the row above."""
 
-def _console() -> Console:
-    return Console(highlight=False, soft_wrap=True)
+
+def print_rows(rows: Sequence[Row]) -> None:
+    """Labels in bold, values as they are."""
+    console = Console(highlight=False, soft_wrap=True)
+    for label, value in rows:
+        console.print(Text.assemble((label.ljust(_LABEL), "bold"), value) if value else "")
 
 
-def _grid() -> Table:
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(style="bold")
-    grid.add_column(overflow="fold")
-    return grid
+def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()) -> None:
+    """Columns under headings, those named in ``right`` flush right; as wide as they need to be where no terminal is."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for heading in headings:
+        numbers = heading in right
+        table.add_column(heading, justify="right" if numbers else "left", no_wrap=heading != headings[-1])
+    for row in rows:
+        table.add_row(*map(Text, row))
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 400)
+    with console.capture() as drawn:
+        console.print(table)
+    for line in drawn.get().splitlines():
+        console.out(line.rstrip(), highlight=False)
 
 
 def print_result(result: BuildResult, *, verbose: bool) -> None:
     """The table that ends every build: what, how large, which digest, how it tested, where it is, how to run it."""
-    console = _console()
-    grid = _grid()
-    grid.add_row("image", f"{result.name} {result.version}  ({result.locked.identifier})")
-    grid.add_row("digest", str(result.image.manifest.digest))
     on_disk = amount(sum(result.unpacked.values()), "bytes")
-    grid.add_row("size", f"{amount(result.size, 'bytes')} compressed, {on_disk} on disk")
+    if LayerRole.BASE not in result.unpacked:  # an upstream one, whose layers were not unpacked
+        on_disk = f"base and {on_disk}"
+    rows = [
+        ("image", f"{result.name} {result.version}  ({result.locked.identifier})"),
+        ("digest", str(result.image.manifest.digest)),
+        ("size", f"{amount(result.size, 'bytes')} compressed, {on_disk} on disk"),
+    ]
     for layer in result.image.layers:
-        grid.add_row(
-            "", f"{layer.role!s:<8} {amount(layer.descriptor.size, 'bytes'):>9}  {layer.descriptor.digest.short}"
-        )
-    grid.add_row("time", _time(result))
-    if result.report:
-        _add_report(grid, result.report)
-    else:
-        grid.add_row("test", "[yellow]not run (--no-test)[/]")
+        size = amount(layer.descriptor.size, "bytes")
+        rows.append(("", f"{layer.role!s:<8} {size:>9}  {layer.descriptor.digest.short}"))
+    rows += _prose("time", _time(result))
+    rows += _report_rows(result.report) if result.report else [("test", "not run (--no-test)")]
     if result.pushed:
-        _add_push(grid, result.pushed)
+        rows += _push_rows(result.pushed)
     if verbose:
-        _add_choices(grid, result)
-    grid.add_row("layout", str(result.layout))
+        rows += _choices(result)
+    rows.append(("layout", str(result.layout)))
     if result.loaded_as:
-        grid.add_row("run", f"docker run --rm -p 8000:8000 --read-only --tmpfs /tmp {result.loaded_as}")
-    console.print(grid)
+        rows.append(("run", f"docker run --rm -p 8000:8000 --read-only --tmpfs /tmp {result.loaded_as}"))
+    print_rows(rows)
 
 
-def _add_choices(grid: Table, result: BuildResult) -> None:
+def _prose(label: str, text: str) -> Iterator[Row]:
+    for number, line in enumerate(textwrap.wrap(text, _WIDTH - _LABEL, break_long_words=False)):
+        yield ("" if number else label), line.replace(_GLUE, " ")
+
+
+def _choices(result: BuildResult) -> Iterator[Row]:
     """What was chosen, and what the test looked at."""
-    locked = result.locked
-    grid.add_row("lock", str(result.lock))
-    grid.add_row("base", f"{locked.base_name} {locked.base}, Python {locked.python}")
+    locked, report = result.locked, result.report
+    yield "lock", str(result.lock)
+    yield "base", f"{locked.base_name} {locked.base}, Python {locked.python}"
     for wheel in locked.wheels:
-        grid.add_row("wheel", f"{wheel.filename} sha256:{wheel.sha256}")
+        yield "wheel", f"{wheel.filename} sha256:{wheel.sha256}"
     for name, version in (*locked.tools, *locked.writer):
-        grid.add_row("tool", f"{name} {version}")
-    for case in result.report.cases if result.report else ():
-        grid.add_row("case", f"{case.model} {case.case}: largest difference {case.worst_absolute:.2g}")
-    for check in result.report.checks if result.report else ():
-        grid.add_row("check", f"{check.name}: {f'{len(check.findings)} findings' if check.findings else 'clean'}")
+        yield "tool", f"{name} {version}"
+    for case in report.cases if report else ():
+        yield "case", f"{case.model} {case.case}: largest difference {case.worst_absolute:.2g}"
+    for check in report.checks if report else ():
+        yield "check", f"{check.name}: {f'{len(check.findings)} findings' if check.findings else 'clean'}"
 
 
 def _time(result: BuildResult) -> str:
     """The steps that took time, and how many took none."""
-    worked = ", ".join(f"{step.name} {step.seconds:.1f} s" for step in result.steps if not step.cached)
+    worked = ", ".join(f"{step.name}{_GLUE}{step.seconds:.1f}{_GLUE}s" for step in result.steps if not step.cached)
     cached = sum(step.cached for step in result.steps)
     return f"{sum(step.seconds for step in result.steps):.1f} s: {worked}" + (f", {cached} cached" if cached else "")
 
 
 def print_report(report: ProbeReport) -> None:
-    grid = _grid()
-    _add_report(grid, report)
-    _console().print(grid)
+    print_rows(list(_report_rows(report)))
 
 
-def _add_report(grid: Table, report: ProbeReport) -> None:
+def _report_rows(report: ProbeReport) -> Iterator[Row]:
     worst = max((case.worst_absolute for case in report.cases), default=0.0)
-    grid.add_row(
-        "test",
-        f"[green]passed[/] ({report.runner}): {len(report.cases)} golden cases by JSON and binary, "
-        f"largest difference {worst:.2g}; ready in {report.ready_seconds:.2f} s",
+    yield "test", f"passed ({report.runner}): {amount(len(report.cases), 'golden cases')} by JSON and binary"
+    yield (
+        "",
+        f"largest difference {worst:.2g}; ready in {report.ready_seconds:.2f} s; "
+        f"stopped in {report.stop_seconds:.2f} s",
     )
-    grid.add_row(
+    yield (
         "",
         f"p50 {report.latency.p50_ms:.2f} ms, p99 {report.latency.p99_ms:.2f} ms (binary); "
-        f"peak memory {_memory(report)}; stopped in {report.stop_seconds:.2f} s",
+        f"peak memory {_memory(report)}",
     )
 
 
@@ -102,14 +129,12 @@ def _memory(report: ProbeReport) -> str:
 
 
 def print_push(result: PushResult) -> None:
-    grid = _grid()
-    _add_push(grid, result)
-    _console().print(grid)
+    print_rows(list(_push_rows(result)))
 
 
-def _add_push(grid: Table, result: PushResult) -> None:
-    grid.add_row("pushed", str(result.reference))
-    grid.add_row(
+def _push_rows(result: PushResult) -> Iterator[Row]:
+    yield "pushed", str(result.reference)
+    yield (
         "",
         f"{amount(result.uploaded, 'bytes')} uploaded, {amount(result.mounted, 'bytes')} mounted, "
         f"{amount(result.skipped, 'bytes')} already there",
@@ -118,33 +143,28 @@ def _add_push(grid: Table, result: PushResult) -> None:
 
 def print_plan(plan: ImagePlan, *, verbose: bool) -> None:
     """Layers with their sizes, then how the image starts; every file with ``verbose``."""
-    console = _console()
-    table = Table(title=f"{dict(plan.config.labels).get('org.opencontainers.image.title', '')} for {plan.platform}")
-    for heading in ("layer", "stored as", "files", "size", "key"):
-        table.add_column(heading, justify="right" if heading in ("files", "size") else "left")
+    rows = []
     if plan.base:
-        table.add_row("base", "upstream", "", amount(sum(d.size for d in plan.base.layers), "bytes"), "")
+        rows.append(("base", "upstream", "", amount(sum(d.size for d in plan.base.layers), "bytes"), ""))
     for layer in plan.layers:
         files = sum(1 for entry in layer.entries if entry.digest)
-        table.add_row(
-            layer.role.value, layer.compression.value, str(files), amount(layer.size, "bytes"), layer.key[:12]
-        )
-    console.print(table)
-    console.print(f"runs {' '.join((*plan.config.entrypoint, *plan.config.cmd))} as {plan.config.user}")
+        size = amount(layer.size, "bytes")
+        rows.append((layer.role.value, layer.compression.value, str(files), size, layer.key[:12]))
+    title = dict(plan.config.labels).get("org.opencontainers.image.title", "")
+    start = " ".join((*plan.config.entrypoint, *plan.config.cmd))
+    print_rows([("image", f"{title} for {plan.platform}"), ("runs", start), ("user", plan.config.user), ("", "")])
+    print_table(("layer", "stored as", "files", "size", "key"), rows, right=("files", "size"))
     if verbose:
+        console = Console(highlight=False)
         for layer in plan.layers:
             for entry in layer.entries:
-                console.print(f"{layer.role.value:<8} {entry.mode:04o} {entry.size:>10} {entry.path}", markup=False)
+                line = f"{layer.role.value:<8} {entry.mode:04o} {entry.size:>10} {entry.path}"
+                console.out(line, highlight=False)
 
 
 def print_cache(store: Store) -> None:
-    table = Table(title=str(store.root))
-    table.add_column("kind")
-    table.add_column("items", justify="right")
-    table.add_column("size", justify="right")
     lines = store.usage()
-    for line in lines:
-        table.add_row(line.kind, str(line.items), amount(line.size, "bytes"))
-    table.add_section()
-    table.add_row("all", str(sum(line.items for line in lines)), amount(sum(line.size for line in lines), "bytes"))
-    _console().print(table)
+    rows = [(line.kind, str(line.items), amount(line.size, "bytes")) for line in lines]
+    all_of_it = amount(sum(line.size for line in lines), "bytes")
+    print_rows([("cache", str(store.root)), ("size", all_of_it), ("", "")])
+    print_table(("kind", "items", "size"), rows, right=("items", "size"))

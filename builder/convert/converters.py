@@ -66,7 +66,6 @@ class Converter:
     environment_for: EnvironmentFor | None = None
     needs_inputs: bool = False
 
-
     def fitted(self, versions: Mapping[str, str]) -> Converter:
         """The same converter in the environment that a model written by ``versions`` needs."""
         return replace(self, environment=self.environment_for(versions)) if self.environment_for else self

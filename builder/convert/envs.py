@@ -66,9 +66,10 @@ class EnvironmentSpec:
 def ensure_environment(spec: EnvironmentSpec, host: Host) -> Path:
     """The Python of the environment, made where it is not there yet. Raises what ``run_uv`` raises."""
     directory = environments_directory(host) / spec.key
-    if _python(directory).exists():
+    if not _python(directory).exists():
+        remove_tree(directory)  # one whose Python was uninstalled since
+    elif host.store.has_directory("environments", spec.key):
         return _python(directory)
-    remove_tree(directory)  # one whose Python was uninstalled since
     step, began = f"environment {spec.name}", host.clock.monotonic()
     host.events.emit(StepStarted(step=step, detail=", ".join(spec.requirements)))
 

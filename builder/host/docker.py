@@ -217,6 +217,12 @@ class DockerEngine:
         with _mapped(f"save {image}"):
             yield from self._api.get_image(image)
 
+    def pull(self, reference: str) -> None:
+        """Have the engine fetch an image, by its own settings and with the user's logins. Raises EngineFailed."""
+        if self.image_id(reference) is None:
+            with _mapped(f"pull {reference}"):
+                self._client.images.pull(reference)
+
     def tag(self, image: str, reference: str) -> None:
         """Give an image a name, taken from whichever image has it."""
         with _mapped(f"tag {reference}"):

@@ -57,7 +57,11 @@ def temporary_directory(parent: Path | None = None, *, prefix: str = "mbuild-") 
     try:
         yield path
     finally:
-        remove_tree(path)
+        try:
+            remove_tree(path)
+        except KeyboardInterrupt:  # Ctrl-C while it goes: it goes all the same
+            remove_tree(path)
+            raise
 
 
 def remove_tree(path: Path) -> None:
@@ -70,6 +74,24 @@ def remove_tree(path: Path) -> None:
         if not mode & stat.S_IWUSR:
             Path(directory).chmod(stat.S_IMODE(mode) | stat.S_IRWXU)
     shutil.rmtree(path, ignore_errors=False) if path.exists() else None
+
+
+def try_writing(directory: Path) -> None:
+    """Make the directory where it is missing, and a file in it that is gone at once. Raises OSError or DiskFull."""
+    with disk_errors(directory):
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=directory) as out:
+            out.write(b"\0")
+
+
+def why_not_writable(directory: Path) -> str:
+    """Why no file can be put into the directory, which may be missing; empty where one can. Changes nothing."""
+    place = directory
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    if not place.is_dir():
+        return f"{place} is a file"
+    return "" if os.access(place, os.W_OK | os.X_OK) else f"{place} cannot be written"
 
 
 def link_or_copy(source: Path, destination: Path) -> None:

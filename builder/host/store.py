@@ -1,6 +1,7 @@
 """The content-addressed store in mbuild's cache directory.
 
-Three kinds of thing, each put in its place by one rename, so that what is there is whole:
+Three kinds of thing, each put in its place by one rename, so that what is there was whole; and what was changed since
+(a disk that fails, a hand that slips) counts as not there, and is made again:
 
 - ``blobs/sha256/<hex>``: bytes named by their digest (downloads, layers);
 - ``records/<kind>/<key>.json``: what a step said it made, by the key of everything that can change it;
@@ -14,16 +15,17 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from filelock import FileLock
 
-from builder.canonical import readable_json
+from builder.canonical import content_key, readable_json
 from builder.errors import IntegrityError
 from builder.host.fs import atomic_write, disk_errors, remove_tree
+from builder.host.seal import Seal, file_hash, is_sealed, seal_blob
 from builder.oci.digest import Digest
 
 
@@ -36,7 +38,11 @@ class WrongDigest(IntegrityError):
 class DamagedBlob(IntegrityError):
     code = "damaged-blob"
     message = "the blob {digest} in {path} no longer has its own digest"
-    hint = "run `mbuild cache verify`, which removes damaged blobs; the next build makes them again"
+    hint = "run `mbuild cache verify`, which removes what is damaged; the next build makes it again"
+
+
+_FAMILIES = ("blobs", "directories", "records", "images", "uv", "locks", "probe", "scratch", "tmp")
+_ABANDONED_SECONDS = 24 * 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +101,19 @@ class Store:
         return self.root / "blobs" / "sha256" / digest.hex
 
     def has_blob(self, digest: Digest) -> bool:
-        return self.blob_path(digest).is_file()
+        """Whether it is there and whole: one that was written to since is read, and removed where it is damaged."""
+        path = self.blob_path(digest)
+        try:
+            if is_sealed(path):
+                return True
+            if file_hash(path) != digest.hex:
+                path.unlink()
+                return False
+            with suppress(PermissionError):  # a cache of somebody else
+                seal_blob(path)
+        except FileNotFoundError:
+            return False
+        return True
 
     def put_blob(self, chunks: Iterable[bytes], *, expected: Digest | None = None, what: str = "the blob") -> Stored:
         """Write chunks as a blob. Raises WrongDigest when it is not ``expected``, and then keeps nothing."""
@@ -125,6 +143,7 @@ class Store:
         with disk_errors(path):
             writer.sync()
             writer.path.chmod(0o644)
+            seal_blob(writer.path)
             writer.path.replace(path)
         self.written += 1
         return Stored(digest=writer.digest, size=writer.size, path=path)
@@ -142,33 +161,32 @@ class Store:
     # records
 
     def record(self, kind: str, key: str) -> dict[str, Any] | None:
-        """What a step with this key said it made, or None."""
-        try:
-            value = json.loads((self.root / "records" / kind / f"{key}.json").read_bytes())
-        except (FileNotFoundError, ValueError):
-            return None
-        return value if isinstance(value, dict) else None
+        """What a step with this key said it made, or None; a damaged record is none."""
+        return _read_record(self.root / "records" / kind / f"{key}.json")
 
     def put_record(self, kind: str, key: str, value: Mapping[str, object]) -> None:
-        atomic_write(self.root / "records" / kind / f"{key}.json", readable_json(value))
+        content = readable_json({"value": value, "digest": content_key(value)})
+        atomic_write(self.root / "records" / kind / f"{key}.json", content)
         self.written += 1
 
     # directories
 
     def directory(self, kind: str, key: str, make: Callable[[Path], None]) -> Path:
-        """The directory for ``key``, made by ``make(path)`` where it is not there yet; one maker at a time."""
+        """The directory for ``key``, made by ``make(path)`` where it is not there whole; one maker at a time."""
         path = self.root / "directories" / kind / key
-        if path.is_dir():
+        if self.has_directory(kind, key):
             return path
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_name(f"{key}.lock")):
-            if path.is_dir():
+            if self.has_directory(kind, key):
                 return path
             with disk_errors(path):
                 part = Path(tempfile.mkdtemp(prefix=".part-", dir=path.parent))
                 try:
                     make(part)
                     part.chmod(0o755)
+                    atomic_write(_seal_path(path), Seal.of(part).to_bytes())
+                    remove_tree(path)
                     part.rename(path)
                     self.written += 1
                 except BaseException:
@@ -177,7 +195,10 @@ class Store:
         return path
 
     def has_directory(self, kind: str, key: str) -> bool:
-        return (self.root / "directories" / kind / key).is_dir()
+        """Whether it is there, with every file as it was made."""
+        path = self.root / "directories" / kind / key
+        seal = Seal.read(_seal_path(path)) if path.is_dir() else None
+        return seal is not None and seal.holds(path)
 
     @contextmanager
     def exclusive(self, name: str) -> Iterator[None]:
@@ -192,28 +213,61 @@ class Store:
     def usage(self) -> tuple[Usage, ...]:
         """What the store holds, one line a kind, largest first."""
         lines = []
-        for family in ("blobs", "directories", "records", "images"):
-            for kind in sorted((self.root / family).glob("*")):
+        for family in _FAMILIES:
+            for kind in sorted(path for path in (self.root / family).glob("*") if path.is_dir()):
                 files = [path for path in kind.rglob("*") if path.is_file() and not path.is_symlink()]
                 size = sum(path.stat().st_size for path in files if path.stat().st_nlink == 1 or family == "blobs")
-                items = len(files) if family in ("blobs", "records") else sum(1 for d in kind.iterdir() if d.is_dir())
+                items = sum(1 for path in kind.iterdir() if path.is_dir()) or len(files)
                 lines.append(Usage(kind=f"{family}/{kind.name}", items=items, size=size))
         return tuple(sorted(lines, key=lambda line: -line.size))
 
-    def remove_damaged(self) -> tuple[Digest, ...]:
-        """Read every blob and remove those that no longer have their own digest; their digests."""
-        damaged = []
-        for path in sorted((self.root / "blobs" / "sha256").glob("[0-9a-f]*")):
-            with path.open("rb") as stream:
-                actual = Digest.of_chunks(iter(lambda: stream.read(1 << 20), b""))
-            if actual.hex != path.name:
-                path.unlink()
-                damaged.append(Digest.from_hex(path.name))
-        return tuple(damaged)
+    def remove_damaged(self) -> tuple[Path, ...]:
+        """Read everything, and remove what is not as it was made: blobs, directories, records; their paths."""
+        return tuple(path for path in self._damaged() if _removed(path))
+
+    def _damaged(self) -> Iterator[Path]:
+        for place in ("blobs/sha256", "images/*/*/blobs/sha256"):
+            for path in sorted(self.root.glob(f"{place}/[0-9a-f]*")):
+                if file_hash(path) != path.name:
+                    yield path
+        for path in sorted(self.root.glob("directories/*/[!.]*")):
+            if path.is_dir():
+                seal = Seal.read(_seal_path(path))
+                if seal is None or not seal.verified(path):
+                    yield path
+        for path in sorted(self.root.glob("records/*/[!.]*.json")):
+            if _read_record(path) is None:
+                yield path
+
+    def sweep(self, now: float) -> None:
+        """Remove what builds left that were killed at least a day before ``now`` (seconds since 1970)."""
+        for pattern in ("blobs/sha256/.part-*", "directories/*/.part-*", "tmp/*", "scratch/*"):
+            for path in self.root.glob(pattern):
+                with suppress(OSError):
+                    if now - path.lstat().st_mtime > _ABANDONED_SECONDS:
+                        remove_tree(path)
 
     def clear(self) -> int:
         """Remove everything; the bytes that were freed."""
         freed = sum(line.size for line in self.usage())
-        for family in ("blobs", "directories", "records", "images"):
+        for family in _FAMILIES:
             remove_tree(self.root / family)
         return freed
+
+
+def _seal_path(directory: Path) -> Path:
+    return directory.with_name(f"{directory.name}.seal")
+
+
+def _read_record(path: Path) -> dict[str, Any] | None:
+    try:
+        record = json.loads(path.read_bytes())
+        value: dict[str, Any] = record["value"]
+        return value if content_key(value) == record["digest"] else None
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _removed(path: Path) -> bool:
+    remove_tree(path)
+    return True

@@ -152,7 +152,7 @@ def run_uv(arguments: tuple[str, ...], host: Host, *, stdin: bytes = b"", timeou
     environ = package_environment(host)
     closed = ("--no-index",) if environ.pop("UV_NO_INDEX", "") and arguments[0] == "pip" else ()
     argv = (program, *arguments, *closed, "--quiet", "--color", "never", "--no-progress")
-    with temporary_directory(prefix="mbuild-uv-") as nowhere:
+    with temporary_directory(host.store.root / "tmp", prefix="uv-") as nowhere:
         done = host.run.run(Command(argv=argv, env=environ, cwd=nowhere, stdin=stdin, timeout=timeout))
     if not done.ok:
         if b"os error 28" in done.stderr:  # ENOSPC, as Rust prints it

@@ -15,14 +15,15 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from builder.errors import SpecError
-from builder.model.golden import Array, GoldenCase
+from builder.model.golden import Array, GoldenCase, write_case
 from builder.model.manifest import DimRange, ModelManifest
 from builder.model.problems import Problem, listing, suggestion
 from builder.model.protocol import TensorProblem, as_bytes_array, datatype_of, decode_body
 from builder.model.signature import Datatype, Signature, TensorSpec
 from builder.model.source import ModelSource
 
-MAX_CASE_BYTES = 1 << 30
+MAX_CASE_BYTES = 256 << 20
+"""Of a case with its outputs: it travels in the image, and the server and the probe read it into memory."""
 _DEFAULT_PATHS = ("golden/*.npz", "golden/*.request.json", "golden/*.response.json")
 _REQUEST, _RESPONSE = ".request.json", ".response.json"
 
@@ -31,6 +32,14 @@ class GoldenCasesInvalid(SpecError):
     code = "golden-cases-invalid"
     message = "the golden cases do not fit the model:\n{problems}"
     hint = "the model takes {inputs} and gives {outputs}; save arrays under these names, as input:NAME and output:NAME"
+
+
+class OversizedCase(SpecError):
+    code = "oversized-case"
+    message = "the golden case {case} has {size} bytes with its outputs; the cap is {cap}"
+    hint = (
+        "golden cases travel in the image: give smaller inputs, or bound the dims in model.yaml (`dims`, opt and max)"
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,6 +72,14 @@ def read_cases(source: ModelSource, manifest: ModelManifest, signature: Signatur
         names = [", ".join(tensor.name for tensor in side) for side in (signature.inputs, signature.outputs)]
         raise GoldenCasesInvalid(problems=listing(problems), inputs=names[0], outputs=names[1])
     return tuple(cases.values())
+
+
+def require_portable(cases: tuple[GoldenCase, ...]) -> None:
+    """Raise OversizedCase for an answered case that is too large to travel in an image."""
+    for case in cases:
+        size = len(write_case(case))
+        if size > MAX_CASE_BYTES:
+            raise OversizedCase(case=case.origin or case.name, size=size, cap=MAX_CASE_BYTES)
 
 
 def _case_files(source: ModelSource, manifest: ModelManifest, problems: list[Problem]) -> Iterator[PurePosixPath]:

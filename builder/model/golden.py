@@ -63,4 +63,4 @@ def _storable(array: Array) -> Array:
     if array.dtype == object:
         items = [item if isinstance(item, bytes) else str(item).encode() for item in array.ravel()]
         array = np.array(items, dtype=np.bytes_).reshape(array.shape)
-    return np.ascontiguousarray(array)
+    return np.asarray(array, order="C")  # ascontiguousarray would make a vector of a scalar

@@ -59,7 +59,7 @@ class Renames:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModuleSpec:
-    """The code of a model whose file holds weights alone: a class of ``file``, and the keywords that it is called with."""
+    """The code of a model whose file holds weights alone: a class of ``file``, and the keywords of its call."""
 
     file: PurePosixPath
     name: str

@@ -24,6 +24,12 @@ class GoldenMismatch(ParityError):
     hint = "either the golden case belongs to another version of the model, or tolerance in model.yaml is too tight"
 
 
+class NotRepeatable(ParityError):
+    code = "not-repeatable"
+    message = "the model answers the same inputs differently each time: output {tensor!r}, {difference}"
+    hint = "an image of it cannot be tested; take random operators out of the graph, or widen `tolerance` in model.yaml"
+
+
 class OutputMissing(ParityError):
     code = "output-missing"
     message = "{file}: the model gave no output {tensor!r}"
@@ -173,6 +179,13 @@ def require_equal(report: ParityReport, framework: str) -> None:
     if worst and not worst[1].passed:
         case, tensor = worst
         raise ConversionDiffers(framework=framework, case=case.name, tensor=tensor.name, difference=tensor.difference)
+
+
+def require_repeatable(report: ParityReport) -> None:
+    """Raise NotRepeatable for the worst tensor of a report over two runs of the same cases."""
+    worst = report.worst
+    if worst and not worst[1].passed:
+        raise NotRepeatable(tensor=worst[1].name, difference=worst[1].difference)
 
 
 def _badness(tensor: TensorComparison) -> tuple[bool, bool, float]:

@@ -18,7 +18,7 @@ from builder.errors import IntegrityError, UsageError
 from builder.oci.config import ImageConfig
 from builder.oci.descriptor import INDEX_TYPES, MANIFEST_TYPES, Descriptor
 from builder.oci.digest import Digest
-from builder.oci.manifest import Index, Manifest
+from builder.oci.manifest import Index, MalformedManifest, Manifest
 from builder.oci.platform import Platform
 from builder.oci.verify import MOST_JSON, TooLarge, read_verified, verified
 
@@ -61,14 +61,23 @@ class Layout:
 
     @property
     def index(self) -> Index:
-        """``index.json``; raises NotALayout."""
+        """``index.json``; raises NotALayout or TooLarge."""
         file = self.path / "index.json"
         try:
             if file.stat().st_size > MOST_JSON:
                 raise TooLarge(what=file, limit=MOST_JSON)
-            return Index(file.read_bytes())
+            index = Index(file.read_bytes())
+            _ = index.manifests
         except (FileNotFoundError, NotADirectoryError) as error:
-            raise NotALayout(path=self.path, reason="there is no index.json") from error
+            raise NotALayout(path=self.path, reason=self._what_is_missing()) from error
+        except MalformedManifest as error:
+            raise NotALayout(path=self.path, reason=f"in index.json, {error}") from error
+        return index
+
+    def _what_is_missing(self) -> str:
+        if self.path.is_dir():
+            return "there is no index.json"
+        return "it is a file" if self.path.exists() else "there is nothing of that name"
 
     def blob_path(self, digest: Digest) -> Path:
         return self.path / "blobs" / "sha256" / digest.hex
@@ -173,8 +182,9 @@ class Layout:
         return found
 
     def _link_blob(self, source: Path, descriptor: Descriptor) -> None:
+        """A blob that is there is kept where it has the source's size and time of change: nobody wrote to it since."""
         destination = self.blob_path(descriptor.digest)
-        if destination.is_file() and destination.stat().st_size == descriptor.size:
+        if destination.is_file() and _stamp(destination) == _stamp(source):
             return
         part = _part(destination)
         try:
@@ -184,6 +194,7 @@ class Layout:
                 raise
             except OSError:
                 shutil.copyfile(source, part)
+                os.utime(part, ns=(source.stat().st_mtime_ns,) * 2)
             part.replace(destination)
         finally:
             part.unlink(missing_ok=True)
@@ -196,6 +207,11 @@ class Layout:
             part.replace(path)
         finally:
             part.unlink(missing_ok=True)
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
 
 
 def _part(path: Path) -> Path:

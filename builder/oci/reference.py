@@ -60,6 +60,11 @@ class Reference:
         text = str(self)
         return text.removeprefix(f"{_DEFAULT_REGISTRY}/").removeprefix("library/")
 
+    @property
+    def is_bare(self) -> bool:
+        """Whether it is one name without registry or account: ``digits:1``, one of Docker Hub's own images."""
+        return self.registry == _DEFAULT_REGISTRY and self.repository.startswith("library/")
+
     def at(self, digest: Digest) -> PinnedReference:
         return PinnedReference(registry=self.registry, repository=self.repository, digest=digest)
 

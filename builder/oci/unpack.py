@@ -94,6 +94,7 @@ def _unpack_member(archive: tarfile.TarFile, member: tarfile.TarInfo, layer: Des
 def stack_layers(directories: Sequence[Path], destination: Path) -> None:
     """Apply unpacked layers, lowest first, to ``destination``. Files become hard links, so treat them as read-only."""
     destination.mkdir(parents=True, exist_ok=True)
+    destination.chmod(0o755)  # whatever the umask: layers seldom name the root
     for directory in directories:
         modes = json.loads((directory / _DIRECTORIES).read_bytes())
         for name, files, target in _walk(directory / _ROOT, modes, destination):

@@ -8,7 +8,8 @@ from pathlib import PurePosixPath
 from builder.base.lock import BaseLock, read_lock
 from builder.base.spec import BaseImage, load_base
 from builder.base.stage import base_key, stage_base
-from builder.base.upstream import inspect_rootfs
+from builder.base.upstream import REVISION, Interpreter, inspect_rootfs
+from builder.canonical import content_key
 from builder.host import Host
 from builder.host.clock import rfc3339, seconds_of_date
 from builder.host.trees import StagedTree
@@ -19,6 +20,8 @@ from builder.plan.image import UpstreamBase
 from builder.plan.spec import BuildSpec
 from builder.registry.pull import pull_base
 from builder.targets import Target
+
+_INSPECTED = "inspected-bases"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,9 +37,19 @@ class OwnBase:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Compiler:
+    """The base of ours whose Python compiles the image's bytecode, and the version of its package. Nothing of an
+    upstream image is executed here; bytecode is the same format within a minor version (PEP 3147)."""
+
+    own: OwnBase
+    python: str
+    package: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ResolvedBase:
     """What the other steps need to know of a base. ``python`` is exact (3.13.5), ``glibc`` as in (2, 41), ``created``
-    RFC 3339; one of ``own`` and ``upstream`` is set."""
+    RFC 3339; one of ``own`` and ``upstream`` is set; without a ``compiler`` the image has no bytecode."""
 
     name: str
     digest: Digest
@@ -44,6 +57,7 @@ class ResolvedBase:
     interpreter: PurePosixPath
     glibc: tuple[int, int]
     created: str
+    compiler: Compiler | None
     own: OwnBase | None = None
     upstream: UpstreamBase | None = None
 
@@ -51,7 +65,7 @@ class ResolvedBase:
 def resolve_base(spec: BuildSpec, target: Target, host: Host) -> ResolvedBase:
     """The base that the spec asks for. An upstream one is pulled into the store; ours is read from its lock."""
     if spec.base is not None:
-        return _upstream(pull_base(spec.base, spec.platform, host), spec.platform, host)
+        return _upstream(pull_base(spec.base, spec.platform, host), spec.platform, target, host)
     return own_base(target.base_image, spec.platform)
 
 
@@ -62,6 +76,7 @@ def own_base(name: str, platform: Platform) -> ResolvedBase:
     lock = read_lock(image)
     libc = next(package for package in lock.platforms[platform] if package.package == "libc6")
     newest = max(seconds_of_date(release.date) for release in lock.releases)
+    own = OwnBase(image=image, lock=lock)
     return ResolvedBase(
         name=name,
         digest=Digest.from_hex(base_key(image, lock, platform)),
@@ -69,13 +84,20 @@ def own_base(name: str, platform: Platform) -> ResolvedBase:
         interpreter=PurePosixPath(f"/usr/bin/python{image.python}"),
         glibc=_glibc(libc.version),
         created=rfc3339(int(newest)),
-        own=OwnBase(image=image, lock=lock),
+        compiler=_compiler(own, platform),
+        own=own,
     )
 
 
-def _upstream(base: UpstreamBase, platform: Platform, host: Host) -> ResolvedBase:
-    layers = [host.store.blob_path(layer.digest) for layer in base.layers]
-    found = inspect_rootfs(layers, architecture=platform.architecture)
+def _compiler(own: OwnBase, platform: Platform) -> Compiler:
+    name = f"python{own.image.python}-minimal"
+    package = next(package for package in own.lock.platforms[platform] if package.package == name)
+    return Compiler(own=own, python=own.lock.python, package=f"{name} {package.version}")
+
+
+def _upstream(base: UpstreamBase, platform: Platform, target: Target, host: Host) -> ResolvedBase:
+    found = _interpreter(base, platform, host)
+    ours = own_base(target.base_image, platform).compiler
     return ResolvedBase(
         name=f"{base.reference.registry}/{base.reference.repository}",
         digest=base.reference.digest,
@@ -83,8 +105,20 @@ def _upstream(base: UpstreamBase, platform: Platform, host: Host) -> ResolvedBas
         interpreter=found.path,
         glibc=_glibc(found.glibc),
         created=str(ImageConfig(base.config).fields.get("created") or "1970-01-01T00:00:00Z"),
+        compiler=ours if ours and ours.own.image.python == found.minor else None,
         upstream=base,
     )
+
+
+def _interpreter(base: UpstreamBase, platform: Platform, host: Host) -> Interpreter:
+    """Looked for once: reading the layers takes seconds."""
+    key = content_key({"layers": [str(layer.digest) for layer in base.layers], "revision": REVISION})
+    if known := host.store.record(_INSPECTED, key):
+        return Interpreter.from_json(known)
+    layers = [host.store.blob_path(layer.digest) for layer in base.layers]
+    found = inspect_rootfs(layers, architecture=platform.architecture)
+    host.store.put_record(_INSPECTED, key, found.to_json())
+    return found
 
 
 def _glibc(version: str) -> tuple[int, int]:

@@ -12,6 +12,7 @@ from builder.host import Host
 from builder.host.trees import merged
 from builder.oci.platform import Platform
 from builder.pipeline.base import own_base
+from builder.pipeline.checks import check_cache, check_output
 from builder.pipeline.image import creation_time
 from builder.plan.image import ConfigPatch, Healthcheck, ImagePlan, LayerRole
 from builder.plan.layering import plan_layers
@@ -20,6 +21,8 @@ from builder.targets.bytecode import compile_bytecode
 
 def build_base(name: str, platform: Platform, output: Path | None, host: Host) -> AssembledImage:
     """The base as an image in the layout ``output`` (default: a place in the cache)."""
+    check_output(output)
+    check_cache(host)
     base = own_base(name, platform)
     image = load_base(name)
     lock = read_lock(image)

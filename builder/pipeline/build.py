@@ -11,12 +11,12 @@ from builder.assemble.embedded import EmbeddedAssembler
 from builder.assemble.image import AssembledImage, Assembler
 from builder.assemble.load import load_into
 from builder.canonical import content_key
-from builder.errors import UsageError
 from builder.host import Host
 from builder.host.docker import DockerEngine, connect, require
 from builder.host.trees import StagedTree
 from builder.oci.reference import Reference
 from builder.pipeline.base import resolve_base
+from builder.pipeline.checks import check_build, check_plan
 from builder.pipeline.image import creation_time, plan_image
 from builder.pipeline.model import LoadedModel, answer, find_model, load_model
 from builder.pipeline.prove import prove
@@ -28,16 +28,11 @@ from builder.plan.image import ImagePlan
 from builder.plan.spec import BuildSpec, Delivery, Engine
 from builder.probe.report import ProbeReport
 from builder.registry.push import PushResult, push
-from builder.render.context import write_context
+from builder.render.context import require_empty, write_context
+from builder.render.dockerfile import require_template
 from builder.servers import find_server
 from builder.targets import find_target
 from builder.targets.lock import LockedTarget
-
-
-class PushNeedsTag(UsageError):
-    code = "push-needs-tag"
-    message = "--push was given, but not where to"
-    hint = "add -t REGISTRY/NAME:VERSION, for example -t localhost:5000/{name}:1"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,8 +47,8 @@ class Planned:
 
 def build(spec: BuildSpec, delivery: Delivery, host: Host) -> BuildResult:
     """Build, test, load and push one image. Nothing is pushed that was not tested, unless the test is turned off."""
-    if delivery.push and delivery.tag is None:
-        raise PushNeedsTag(name=spec.model.resolve().name)
+    check_build(spec, delivery, host)
+    host.store.sweep(host.clock.now())
     steps = Steps(host)
     daemon = _daemon(delivery, host)
     planned = _plan(spec, steps, host)
@@ -80,11 +75,15 @@ def build(spec: BuildSpec, delivery: Delivery, host: Host) -> BuildResult:
 
 def plan_model(spec: BuildSpec, host: Host) -> Planned:
     """Everything up to the plan: what ``mbuild plan`` shows."""
+    check_plan(spec, host)
     return _plan(spec, Steps(host), host)
 
 
 def render_model(spec: BuildSpec, directory: Path, template_dir: Path | None, host: Host) -> None:
     """Write the plan as a Dockerfile with its build context."""
+    require_empty(directory)
+    if template_dir:
+        require_template(template_dir)
     planned = plan_model(spec, host)
     write_context(planned.plan, planned.tree, directory, template_dir)
 
@@ -108,7 +107,7 @@ def _plan(spec: BuildSpec, steps: Steps, host: Host) -> Planned:
         )
     with steps("verify") as note:
         cases, parity = answer(model, host)
-        note.detail = f"{len(cases)} golden cases answered by the source model, {len(parity.cases)} agree"
+        note.detail = f"golden cases: {len(cases)} answered by the source model, {len(parity.cases)} agree"
     with steps("stage") as note:
         staged = stage_layers(spec, locked, base, code, stage_model(server, model, cases, host), host)
         note.detail = f"{len(staged.tree.entries)} files and directories"
@@ -148,7 +147,7 @@ def _test(
         return None
     with steps.effect("test") as note:
         report = prove(image, None if delivery.load is False else daemon, host)
-        note.detail = f"{len(report.cases)} golden cases, ready in {report.ready_seconds:.2f} s"
+        note.detail = f"golden cases: {len(report.cases)} right, ready in {report.ready_seconds:.2f} s"
     return report
 
 

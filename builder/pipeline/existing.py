@@ -5,27 +5,42 @@ from __future__ import annotations
 from pathlib import Path
 
 from builder.assemble.docker import export_image
+from builder.assemble.embedded import validate_once
 from builder.assemble.image import AssembledImage, AssembledLayer
+from builder.errors import UsageError
 from builder.host import Host
 from builder.host.docker import connect
 from builder.host.fs import temporary_directory
 from builder.oci.layout import Layout
 from builder.oci.platform import Platform
 from builder.oci.reference import Reference
+from builder.pipeline.checks import check_cache
 from builder.pipeline.prove import prove
 from builder.plan.image import LayerRole
 from builder.probe.report import ProbeReport
 from builder.registry.pull import pull_image
 from builder.registry.push import PushResult, push
 
+_PATHS = ("/", "./", "../", "~")
+"""What starts so is no reference."""
+
+
+class ImageNotFound(UsageError):
+    code = "image-not-found"
+    message = "there is no directory {name} here, no image {name} in a Docker engine here, and {name} names no registry"
+    hint = "name the directory of an OCI image layout, or the image with its registry, as in localhost:5000/{name}"
+
 
 def test_image(image: str, platform: Platform, host: Host) -> ProbeReport:
     """Test an image: of the layout directory ``image``, or of that name in the local Docker engine, or, where there is
-    neither, behind that reference in a registry."""
-    if Path(image).is_dir():
+    neither, behind that reference in a registry. Raises NotALayout, ImageNotFound, or what a registry says."""
+    check_cache(host)
+    if Path(image).exists() or image.startswith(_PATHS):
         return _test_layout(Layout(Path(image)), platform, host)
     engine = connect(host.environ)
     known = engine.image_id(image) if engine else None
+    if not known and Reference.parse(image).is_bare and not image.startswith("docker.io/"):
+        raise ImageNotFound(name=image)
     with temporary_directory(host.store.root / "tmp") as directory:
         if engine and known:
             return prove(export_image(known, engine, directory / "layout", host), engine, host)
@@ -38,11 +53,17 @@ def push_layout(directory: Path, reference: Reference, host: Host) -> PushResult
 
 
 def _test_layout(layout: Layout, platform: Platform, host: Host) -> ProbeReport:
-    manifest = layout.manifest(layout.find(platform=platform))
+    """Every layer is read first: what was unpacked from its whole self before would pass the test in its stead."""
+    entry = layout.find(platform=platform)
+    manifest = layout.manifest(entry)
+    for descriptor in manifest.layers:
+        for _ in layout.read_blob(descriptor):
+            pass
     config = layout.config(manifest)
     layers = tuple(
         AssembledLayer(descriptor=descriptor, diff_id=diff_id, role=LayerRole.MODEL)
         for descriptor, diff_id in zip(manifest.layers, config.diff_ids, strict=True)
     )
     image = AssembledImage(path=layout.path, manifest=manifest, config=config, layers=layers)
+    validate_once(host.store, image, entry)
     return prove(image, connect(host.environ), host)

@@ -44,11 +44,19 @@ def plan_image(
 def creation_time(environ: Mapping[str, str], base: ResolvedBase) -> str:
     """RFC 3339: SOURCE_DATE_EPOCH where it is set (reproducible-builds.org), else the base's date. Never the clock.
     Raises MalformedEpoch."""
+    return epoch(environ) or base.created
+
+
+def epoch(environ: Mapping[str, str]) -> str:
+    """SOURCE_DATE_EPOCH as RFC 3339, or nothing where it is not set. Raises MalformedEpoch."""
     text = environ.get("SOURCE_DATE_EPOCH", "")
     if not text:
-        return base.created
+        return ""
     try:
-        return rfc3339(int(text))
+        seconds = int(text)
+        if seconds < 0:
+            raise MalformedEpoch(text=text)
+        return rfc3339(seconds)
     except (ValueError, OverflowError, OSError) as error:
         raise MalformedEpoch(text=text) from error
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from builder.canonical import content_key
 from builder.convert.reference import TOOLS
 from builder.host import Host
 from builder.host.trees import StagedTree
@@ -23,8 +26,7 @@ def resolve(
     is new is an index asked. Writes the lock, or with ``spec.locked`` raises LockMissing or LockDrift instead.
     """
     identifier = target.identifier(spec.server, spec.platform)
-    lock = read_lock(spec.lock)
-    old = lock.get(identifier)
+    old = read_lock(spec.lock).get(identifier)
     if spec.locked and old is None:
         raise LockMissing(path=spec.lock, identifier=identifier)
     locked = LockedTarget(
@@ -33,17 +35,28 @@ def resolve(
         base_name=base.name,
         base=base.digest,
         python=base.python,
-        requirements=target.requirements,
+        requirements=target.pins(base.python),
         wheels=_kept_wheels(old, target, base) or _new_wheels(spec, target, base, old, host),
         server=tree_digest(server),
-        tools=tuple(sorted({**TOOLS, **(model.origin.tools if model.origin else {})}.items())),
+        tools=tuple(sorted({**TOOLS, **_compiler(base), **(model.origin.tools if model.origin else {})}.items())),
         writer=(("gzip", Compression.GZIP.writer), ("plan", str(PLAN_REVISION)), ("tar", Compression.NONE.writer)),
     )
     if spec.locked and old is not None and (changes := drift(old, locked)):
         raise LockDrift(path=spec.lock, drift="\n".join(changes))
     if not spec.locked:
-        write_lock(spec.lock, {**lock, identifier: locked})
+        _enter(spec.lock, locked, host)
     return locked
+
+
+def _enter(path: Path, locked: LockedTarget, host: Host) -> None:
+    """Write one target into the lock; builds of its other targets may be doing the same at this moment."""
+    with host.store.exclusive(content_key({"lock": str(path.resolve())})):
+        write_lock(path, {**read_lock(path), locked.identifier: locked})
+
+
+def _compiler(base: ResolvedBase) -> dict[str, str]:
+    """What compiles the bytecode, where the base's own digest does not say so."""
+    return {"bytecode": base.compiler.package} if base.compiler and base.upstream else {}
 
 
 def tree_digest(tree: StagedTree) -> Digest:
@@ -53,8 +66,15 @@ def tree_digest(tree: StagedTree) -> Digest:
 
 
 def _kept_wheels(old: LockedTarget | None, target: Target, base: ResolvedBase) -> tuple[LockedWheel, ...]:
-    same = old is not None and old.requirements == target.requirements and _minor(old.python) == _minor(base.python)
-    return old.wheels if old is not None and same else ()
+    """The locked wheels, where they are those of this request and no others."""
+    if old is None or _minor(old.python) != _minor(base.python):
+        return ()
+    asked = tuple(sorted(target.pins(base.python)))
+    return old.wheels if asked == tuple(sorted(old.requirements)) == _pins(old.wheels) else ()
+
+
+def _pins(wheels: tuple[LockedWheel, ...]) -> tuple[str, ...]:
+    return tuple(sorted(f"{wheel.name}=={wheel.version}" for wheel in wheels))
 
 
 def _new_wheels(
@@ -62,10 +82,10 @@ def _new_wheels(
 ) -> tuple[LockedWheel, ...]:
     """Ask the index; with --locked nothing may be chosen, so the request that differs is the drift."""
     if spec.locked and old is not None:
-        was = f"{', '.join(old.requirements)} for Python {old.python}"
-        now = f"{', '.join(target.requirements)} for Python {base.python}"
-        raise LockDrift(path=spec.lock, drift=f"  requirements: {was} -> {now}")
-    return resolve_wheels(target.requirements, _minor(base.python), spec.platform, base.glibc, host)
+        was = f"{', '.join(_pins(old.wheels)) or 'no wheels'} for Python {old.python}"
+        now = f"{', '.join(target.pins(base.python))} for Python {base.python}"
+        raise LockDrift(path=spec.lock, drift=f"  wheels: {was} -> {now}")
+    return resolve_wheels(target.pins(base.python), _minor(base.python), spec.platform, base.glibc, host)
 
 
 def _minor(version: str) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from builder.canonical import content_key
+from builder.events import Warned
 from builder.host import Host
 from builder.host.trees import StagedTree, TreeWriter, load_tree, merged
 from builder.model.golden import GoldenCase, write_case
@@ -73,13 +74,25 @@ def stage_layers(
     """Base and runtime from their pins, then bytecode for all that is Python."""
     fetch_wheels(locked.wheels, base.python, host)
     runtime = stage_wheels(locked.wheels, RUNTIME, runtime_rules(), host)
-    roles = {LayerRole.RUNTIME: runtime, LayerRole.SERVER: server, LayerRole.MODEL: model}
-    if base.own is None:
-        return StagedLayers(roles=roles)
-    rootfs = base.own.stage(spec.platform, host)
-    interpreter = base.own.stage(Platform.of_this_machine(), host)
-    python = {LayerRole.BASE: rootfs, LayerRole.RUNTIME: runtime, LayerRole.SERVER: server}
-    compiled = {
-        role: merged((tree, compile_bytecode(interpreter, tree, base.python, host))) for role, tree in python.items()
+    python = {LayerRole.RUNTIME: runtime, LayerRole.SERVER: server}
+    if base.own is not None:
+        python = {LayerRole.BASE: base.own.stage(spec.platform, host), **python}
+    return StagedLayers(roles={**_with_bytecode(python, base, host), LayerRole.MODEL: model})
+
+
+def _with_bytecode(
+    roles: Mapping[LayerRole, StagedTree], base: ResolvedBase, host: Host
+) -> Mapping[LayerRole, StagedTree]:
+    compiler = base.compiler
+    if compiler is None:
+        host.events.emit(
+            Warned(
+                message=f"no bytecode is made for the Python {base.python} of this base: the image starts slower",
+                hint="a base with the Python of mbuild's own base (`mbuild base show`) gets it",
+            )
+        )
+        return roles
+    interpreter = compiler.own.stage(Platform.of_this_machine(), host)
+    return {
+        role: merged((tree, compile_bytecode(interpreter, tree, compiler.python, host))) for role, tree in roles.items()
     }
-    return StagedLayers(roles={**compiled, LayerRole.MODEL: model})

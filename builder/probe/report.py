@@ -16,6 +16,7 @@ from builder.probe.replay import Form, Latency, Replay, measure, replay, wait_un
 from builder.probe.runner import ImageRunner, Limits, ProbedImage, RunningImage
 
 _MOST_LISTED = 10
+_MOST_WARNED = 3
 _READ_ONLY = "Read-only file system"
 
 
@@ -114,8 +115,10 @@ def _require(checks: tuple[Check, ...], host: Host) -> None:
             ours = [finding for finding in check.findings if not finding.foreign]
             raise CheckFailed(check=check.name, findings=_listed(ours))
         if check.findings:
-            message = f"the base image breaks the rule {check.name}: {check.findings[0].text}"
-            host.events.emit(Warned(message=message, hint=f"{len(check.findings)} findings; see the report"))
+            texts = [finding.text for finding in check.findings[:_MOST_WARNED]]
+            more = [f"and {len(check.findings) - len(texts)} more"] if len(check.findings) > len(texts) else []
+            message = f"the base image breaks the rule {check.name}: {'; '.join([*texts, *more])}"
+            host.events.emit(Warned(message=message, hint="--format json has every finding"))
 
 
 def _listed(findings: list[Finding]) -> str:

@@ -77,7 +77,7 @@ def refusal(response: Response, verb: str) -> RegistryRefused | RegistryBusy:
         errors = ()
     said = "; ".join(f"{code} {message}".strip() for code, message in errors)
     status = response.status
-    busy = status in _BUSY or status >= 500
+    busy = status in _BUSY or (status >= 500 and status != HTTPStatus.NOT_IMPLEMENTED)
     kind = RegistryBusy if busy else RegistryRefused
     return kind(
         verb=verb,

@@ -26,6 +26,12 @@ class NothingToPush(UsageError):
     hint = "name a directory that `mbuild build -o DIR` wrote"
 
 
+class TagNeedsRegistry(UsageError):
+    code = "tag-needs-registry"
+    message = "{name} does not say to which registry it is pushed"
+    hint = "put the registry before it, for example localhost:5000/{name}, or docker.io/ACCOUNT/{name} for Docker Hub"
+
+
 class PushedDigestDiffers(UsageError):
     code = "pushed-digest-differs"
     message = "the reference names {asked}, but the image in the layout is {actual}"
@@ -52,12 +58,19 @@ class PushResult:
         }
 
 
+def require_registry(reference: Reference) -> None:
+    """Raises TagNeedsRegistry for a bare name, which means Docker Hub's own images to every other tool."""
+    if reference.is_bare:
+        raise TagNeedsRegistry(name=reference.familiar)
+
+
 def push(layout: Layout, reference: Reference, host: Host) -> PushResult:
     """Push every image of the layout: one under the tag itself, several through an index.
 
-    Without tag and digest the tag is ``latest``. Raises RegistryError and its kinds, NothingToPush, IntegrityError
-    when a blob of the layout is damaged.
+    Without tag and digest the tag is ``latest``. Raises RegistryError and its kinds, TagNeedsRegistry, NothingToPush,
+    IntegrityError when a blob of the layout is damaged.
     """
+    require_registry(reference)
     images = tuple({image.digest: image for image in layout.images()}.values())
     if not images:
         raise NothingToPush(layout=layout.path)

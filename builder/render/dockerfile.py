@@ -14,10 +14,11 @@ from pathlib import Path
 
 import jinja2
 
-from builder.errors import SpecError
+from builder.errors import SpecError, UsageError
 from builder.plan.image import ImagePlan, LayerPlan, LayerRole
 from builder.resources import templates_directory
 
+_TEMPLATE = "Dockerfile.j2"
 _COMMENTS = {
     LayerRole.BASE: "the operating system: Debian packages, pruned, no shell",
     LayerRole.RUNTIME: "the runtime: wheels, pinned by hash",
@@ -34,6 +35,12 @@ class TemplateFailed(SpecError):
     )
 
 
+class TemplateMissing(UsageError):
+    code = "template-missing"
+    message = "there is no {template} in {directory}"
+    hint = "copy the one that ships with mbuild (templates/{template}) there and change it"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _LayerText:
     comment: str
@@ -48,12 +55,18 @@ def archive_name(layer: LayerPlan) -> str:
     return "base.tar" if layer.role is LayerRole.BASE else ""
 
 
+def require_template(directory: Path) -> None:
+    """Raises TemplateMissing, so that a misspelt directory is not passed over."""
+    if not (directory / _TEMPLATE).is_file():
+        raise TemplateMissing(template=_TEMPLATE, directory=directory)
+
+
 def render_dockerfile(plan: ImagePlan, template_dir: Path | None = None) -> str:
     """The Dockerfile's text; raises TemplateFailed."""
     labels = dict(plan.config.labels)
     title = labels.get("org.opencontainers.image.title", "a model")
     return _render(
-        "Dockerfile.j2",
+        _TEMPLATE,
         template_dir,
         {
             "title": f"{title} {labels.get('org.opencontainers.image.version', '')}".strip(),

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import Any
 
 Buffer = bytes | bytearray | memoryview
 
 JSON = "application/json"
 BINARY = "application/octet-stream"
-_STATUS_LINES = {each.value: f"HTTP/1.1 {each.value} {each.phrase}\r\n".encode() for each in HTTPStatus}
-_encode = json.JSONEncoder(separators=(",", ":")).encode
+_STATUS_LINES = {each.value: f"HTTP/1.1 {each.value} {each.phrase}\r\n" for each in HTTPStatus}
+_encoder = json.JSONEncoder(check_circular=False, separators=(",", ":"))
+_make_encoder: Any = getattr(json.encoder, "c_make_encoder", None)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Response:
-    """``body`` is written part by part, so that tensors are never copied together."""
+    """``body`` is written part by part, so that tensors are never copied together. Not frozen: one is made for each
+    request, and a frozen one takes three times as long to make."""
 
     status: int = 200
     content_type: str = JSON
@@ -41,9 +45,22 @@ class Refusal(Exception):
         return Response(self.status, JSON, (as_json({"error": self.message}),), self.headers)
 
 
+def _parts() -> Callable[[object, int], Iterable[str]]:
+    """What ``JSONEncoder.encode`` makes anew for each call, made once: for three numbers 1.4 us instead of 4.0."""
+    if _make_encoder is None:
+        return lambda value, _: (_encoder.encode(value),)
+    parts: Callable[[object, int], Iterable[str]] = _make_encoder(
+        None, _encoder.default, json.encoder.encode_basestring_ascii, None, ":", ",", False, False, True
+    )
+    return parts
+
+
+_encoded = _parts()
+
+
 def as_json(value: object) -> bytes:
     """NaN and infinities as Python and Triton write them."""
-    return _encode(value).encode()
+    return "".join(_encoded(value, 0)).encode("ascii")
 
 
 def described(value: object) -> str:
@@ -66,11 +83,11 @@ def json_response(value: object) -> Response:
 
 def head(response: Response, date: str, closing: str) -> bytes:
     """Status line and headers; ``closing`` is the Connection header's value, or empty to say nothing."""
-    lines = [f"Date: {date}\r\nContent-Length: {sum(map(len, response.body))}\r\n"]
+    lines = f"{_STATUS_LINES[response.status]}Date: {date}\r\nContent-Length: {sum(map(len, response.body))}\r\n"
     if response.body:
-        lines.append(f"Content-Type: {response.content_type}\r\n")
-    lines += [f"{name}: {value}\r\n" for name, value in response.headers]
+        lines += f"Content-Type: {response.content_type}\r\n"
+    for name, value in response.headers:
+        lines += f"{name}: {value}\r\n"
     if closing:
-        lines.append(f"Connection: {closing}\r\n")
-    lines.append("\r\n")
-    return _STATUS_LINES[response.status] + "".join(lines).encode("latin-1")
+        lines += f"Connection: {closing}\r\n"
+    return (lines + "\r\n").encode("latin-1")

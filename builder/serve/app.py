@@ -8,6 +8,7 @@ exit 0.
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import socket
@@ -23,16 +24,17 @@ from . import VERSION
 from .connection import Connection, Connections
 from .cpus import available
 from .executor import Executor
+from .listener import BACKLOG, CannotListen, accept_all, listen, stop_new_connections
 from .logs import Log
-from .settings import SettingError, Settings
+from .settings import SettingError, Settings, unknown
 
 if TYPE_CHECKING:
     from .inference import Served
 
 _TICK_SECONDS = 0.5
 _LISTEN_ON_SECONDS = 0.1
+_HANDSHAKE_SECONDS = 0.05
 _IDLE_ON_SECONDS = 0.5
-_BACKLOG = 1024
 
 
 class CannotStart(Exception):
@@ -54,29 +56,16 @@ def serve(environ: Mapping[str, str]) -> int:
         Log("info").event("error", str(error))
         return 1
     log = Log(settings.log_level)
+    if ignored := unknown(environ):
+        log.event("warning", f"not settings of this server, ignored: {', '.join(ignored)}")
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy only moves bytes here; its threads would cost start time
     try:
         listener = listen(settings.host, settings.port)
         return asyncio.run(Server(settings, log, started).run(listener))
-    except CannotStart as error:
+    except (CannotListen, CannotStart) as error:
         log.failure(str(error), error.__cause__ or error)
         return 1
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """Raises CannotStart."""
-    try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.setblocking(False)
-        listener.listen(_BACKLOG)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise CannotStart(f"Cannot listen on {host} port {port} (MBUILD_HOST, MBUILD_PORT): {reason}.") from error
-    return listener
 
 
 class Server:
@@ -103,8 +92,12 @@ class Server:
         self._tick()
         self._port = listener.getsockname()[1]
         self._log.event("info", "listening", host=self._settings.host, port=self._port)
-        server = await self._loop.create_server(self._connection, sock=listener, backlog=_BACKLOG)
-        threading.Thread(target=self._load, name="load", daemon=True).start()
+        server = await self._loop.create_server(self._connection, sock=listener, backlog=BACKLOG)
+        try:
+            threading.Thread(target=self._load, name="load", daemon=True).start()
+        except RuntimeError as error:
+            what = "Cannot start a thread (this container's limit of processes)"
+            self._fail(CannotStart(f"{what}: {error}."), error)
         await self._stopping.wait()
         if self._failure is not None:
             raise self._failure
@@ -125,17 +118,22 @@ class Server:
             loaded = load(self._settings)
         except Exception as error:
             failure = error if isinstance(error, CannotStart) else CannotStart(f"{type(error).__name__}: {error}")
-            failure.__cause__ = failure.__cause__ or error
+            cause = failure.__cause__ or error
 
             def then() -> None:
-                self._failure = failure
-                self._stopping.set()
+                self._fail(failure, cause)
         else:
 
             def then() -> None:
                 self._publish(loaded)
 
+        gc.freeze()  # what is loaded stays: the collector need not walk through it again and again
         self._loop.call_soon_threadsafe(then)
+
+    def _fail(self, failure: CannotStart, cause: BaseException) -> None:
+        failure.__cause__ = cause
+        self._failure = failure
+        self._stopping.set()
 
     def _publish(self, loaded: Loaded) -> None:
         from .inference import Inference
@@ -143,7 +141,12 @@ class Server:
         if self._stopping.is_set():
             return
         threads = self._settings.threads or available()
-        runs, codec = Executor("run", threads, self._loop), Executor("codec", 1, self._loop)
+        try:
+            runs, codec = Executor("run", threads, self._loop), Executor("codec", 1, self._loop)
+        except RuntimeError as error:
+            what = f"Cannot start {threads} inference threads (MBUILD_THREADS, or this container's limit of processes)"
+            self._fail(CannotStart(f"{what}: {error}."), error)
+            return
         self._routes.publish(loaded.served, Inference(self._settings, self._log, runs, codec))
         self._log.event(
             "info" if loaded.served else "warning",
@@ -165,7 +168,9 @@ class Server:
         begun = self._loop.time()
         end = begun + self._settings.grace
         await asyncio.sleep(min(_LISTEN_ON_SECONDS, self._settings.grace))
-        accepted = _accept_all(listener)
+        stop_new_connections(listener)
+        await asyncio.sleep(min(_HANDSHAKE_SECONDS, self._settings.grace))
+        accepted = accept_all(listener)
         server.close()
         for each in accepted:
             await self._loop.connect_accepted_socket(self._connection, each)
@@ -174,18 +179,6 @@ class Server:
                 self._connections.close_idle()
             await asyncio.sleep(0.02)
         self._log.event("info", "stopped", unanswered=len(self._connections.open))
-
-
-def _accept_all(listener: socket.socket) -> list[socket.socket]:
-    """Connections that the kernel has made and nobody has taken yet: closing the listener would reset them."""
-    accepted: list[socket.socket] = []
-    while True:
-        try:
-            connection, _ = listener.accept()
-        except OSError:
-            return accepted
-        connection.setblocking(False)
-        accepted.append(connection)
 
 
 def load(settings: Settings) -> Loaded:

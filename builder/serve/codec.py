@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,12 +17,9 @@ from .tensors import ONLY_BINARY, Array, Tensor, checked_shape, from_binary, fro
 HEADER_LENGTH = "inference-header-content-length"
 _UNSUPPORTED = ("shared_memory_region", "shared_memory_byte_size", "shared_memory_offset", "classification")
 _SMALLEST_COMPRESSED = 512
-
-
-@dataclass(frozen=True, slots=True)
-class Signature:
-    inputs: tuple[Tensor, ...]
-    outputs: tuple[Tensor, ...]
+_NONE: dict[str, Any] = {}
+_decoder: Any = json.JSONDecoder()
+_scan: Callable[[str, int], tuple[Any, int]] = _decoder.scan_once
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +30,21 @@ class Wanted:
     binary: bool
 
 
-@dataclass(frozen=True, slots=True)
+class Signature:
+    """A model's tensors, and what follows from them for every request."""
+
+    __slots__ = ("inputs", "known_inputs", "known_outputs", "outputs", "wanted_as_json", "wanted_in_binary")
+
+    def __init__(self, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> None:
+        self.inputs = inputs
+        self.outputs = outputs
+        self.known_inputs = {tensor.name: tensor for tensor in inputs}
+        self.known_outputs = {tensor.name: tensor for tensor in outputs}
+        self.wanted_as_json = tuple(Wanted(tensor, False) for tensor in outputs)
+        self.wanted_in_binary = tuple(Wanted(tensor, True) for tensor in outputs)
+
+
+@dataclass(slots=True)
 class InferRequest:
     feeds: dict[str, Array]
     """By the graph's names."""
@@ -62,13 +74,21 @@ def _decode_raw(signature: Signature, content: memoryview) -> InferRequest:
         raise Refusal(400, f"a raw binary request needs a model with one input, this one has {len(signature.inputs)}")
     tensor = signature.inputs[0]
     array = raw_input(tensor, content)
-    wanted = tuple(Wanted(output, True) for output in signature.outputs)
-    return InferRequest({tensor.graph_name: array}, wanted, None, array.size)
+    return InferRequest({tensor.graph_name: array}, signature.wanted_in_binary, None, array.size)
+
+
+def from_text(text: str) -> Any:
+    """``json.loads`` without what it does around the scanner. Raises ValueError, RecursionError."""
+    try:
+        value, end = _scan(text, 0)
+    except StopIteration:  # white space before it, or no JSON: json.loads finds out which
+        return json.loads(text)
+    return json.loads(text) if text[end:].strip(" \t\n\r") else value
 
 
 def _decode_json(signature: Signature, text: memoryview, binary: memoryview) -> InferRequest:
     try:
-        request = json.loads(str(text, "utf-8"))
+        request = from_text(str(text, "utf-8"))
     except (ValueError, RecursionError) as error:
         raise Refusal(400, f"request is not JSON: {error}") from None
     if type(request) is not dict:
@@ -85,7 +105,7 @@ def _decode_json(signature: Signature, text: memoryview, binary: memoryview) -> 
 def _inputs(signature: Signature, given: object, binary: memoryview) -> tuple[dict[str, Array], int]:
     if type(given) is not list:
         raise Refusal(400, "inputs must be a list of tensors")
-    known = {tensor.name: tensor for tensor in signature.inputs}
+    known = signature.known_inputs
     feeds: dict[str, Array] = {}
     at = size = 0
     for entry in given:
@@ -128,7 +148,7 @@ def _input(tensor: Tensor, entry: dict[str, Any], binary: memoryview) -> tuple[A
 
 def _outputs(signature: Signature, given: object, all_binary: bool) -> tuple[Wanted, ...]:
     if given is None or given == []:
-        wanted = tuple(Wanted(tensor, all_binary) for tensor in signature.outputs)
+        wanted = signature.wanted_in_binary if all_binary else signature.wanted_as_json
     elif type(given) is list:
         wanted = _requested(signature, given, all_binary)
     else:
@@ -141,7 +161,7 @@ def _outputs(signature: Signature, given: object, all_binary: bool) -> tuple[Wan
 
 
 def _requested(signature: Signature, given: list[Any], all_binary: bool) -> tuple[Wanted, ...]:
-    known = {tensor.name: tensor for tensor in signature.outputs}
+    known = signature.known_outputs
     wanted: dict[str, Wanted] = {}
     for entry in given:
         tensor = _named(entry, known, "output")
@@ -165,7 +185,7 @@ def _named(entry: object, known: dict[str, Tensor], kind: str) -> Tensor:
 def _parameters(owner: dict[str, Any], where: str) -> dict[str, Any]:
     parameters = owner.get("parameters")
     if parameters is None:
-        return {}
+        return _NONE
     if type(parameters) is not dict:
         raise Refusal(400, f"{where}: parameters must be an object")
     for name in _UNSUPPORTED:

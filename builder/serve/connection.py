@@ -193,7 +193,8 @@ class Connection(asyncio.Protocol):
         elif len(response.body) == 1 and len(response.body[0]) < 65536:
             self._transport.write(start + response.body[0])
         else:
-            self._transport.writelines([start, *response.body])
+            # asyncio never gets rid of an empty buffer: it would try for ever, and the connection would not close
+            self._transport.writelines([start, *(piece for piece in response.body if len(piece))])
 
     def _linger(self) -> None:
         """Closes our side and reads on for a moment: closing with unread bytes would reset the connection

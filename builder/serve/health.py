@@ -5,12 +5,12 @@ from __future__ import annotations
 import socket
 from collections.abc import Mapping
 
-ANY_ADDRESS = ("", "0.0.0.0", "::")  # noqa: S104  not bound to: these stand for this machine
+ANY_ADDRESS = ("", "*", "0.0.0.0", "::")  # noqa: S104  not bound to: these stand for this machine
 
 
 def check(environ: Mapping[str, str]) -> int:
     """Asks /v2/health/ready; 1 for anything but 200 within three seconds."""
-    host = environ.get("MBUILD_HOST", "")
+    host = environ.get("MBUILD_HOST", "").strip()
     try:
         address = ("127.0.0.1" if host in ANY_ADDRESS else host, int(environ.get("MBUILD_PORT") or 8000))
         with socket.create_connection(address, timeout=3) as connection:

@@ -12,6 +12,7 @@ from .answers import Refusal
 _REQUEST_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([\x21-\x7e]+) HTTP/(\d\.\d)")
 _FORBIDDEN = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)|(?<!\r)\n")
 _TOKEN = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_FIRST = frozenset([b"", b"\r", *(bytes([each]) for each in _TOKEN)])
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?")
 _MAX_CHUNK_LINE = 1024
 _NO_BODY = b""
@@ -73,10 +74,15 @@ class Parser:
     def next_request(self) -> Request | None:
         """The next whole request, or None until more was fed. Raises Refusal."""
         if self._request is None:
-            head = self._take_head()
-            if head is None:
+            if self._at >= len(self._buffer):
                 return None
-            self._request = self._again() if head == self._last_head else self._open(head)
+            if self._buffer.startswith(self._last_head, self._at) and self._last_head:
+                self._advance(self._at + len(self._last_head))
+                self._request = self._again()
+            elif (head := self._take_head()) is None:
+                return None
+            else:
+                self._request = self._open(head)
         if not (self._take_chunks() if self._chunked else self._take_length(self._request)):
             return None
         request, self._request = self._request, None
@@ -88,6 +94,8 @@ class Parser:
     def _take_head(self) -> bytes | None:
         while self._buffer.startswith(b"\r\n", self._at):  # RFC 9112 2.2: empty lines before a request
             self._advance(self._at + 2)
+        if bytes(self._buffer[self._at : self._at + 1]) not in _FIRST:
+            raise Refusal(400, "no HTTP request begins like this (a client that speaks TLS?)")
         end = self._buffer.find(b"\r\n\r\n", max(self._at, self._scanned - 3))
         size = (len(self._buffer) - 3 if end < 0 else end) - self._at
         if size > self._max_head:
@@ -134,7 +142,7 @@ class Parser:
         keep_alive = "close" not in connection if version == "1.1" else "keep-alive" in connection
         self._expect_body(headers, version)
         request = Request(method, _origin_form(target), headers, keep_alive)
-        self._last_head, self._last = head, Request(method, request.target, headers, keep_alive)
+        self._last_head, self._last = head + b"\r\n\r\n", Request(method, request.target, headers, keep_alive)
         self._last_body = (self._chunked, self._missing, self.continue_wanted)
         return request
 

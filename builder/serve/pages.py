@@ -11,6 +11,7 @@ _FILES = {
     "/docs": ("docs.html", "text/html; charset=utf-8"),
     "/docs.js": ("docs.js", "text/javascript; charset=utf-8"),
     "/docs.css": ("docs.css", "text/css; charset=utf-8"),
+    "/docs.svg": ("docs.svg", "image/svg+xml"),
 }
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "

@@ -9,6 +9,7 @@ import json
 import random
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
@@ -131,7 +132,7 @@ class Routes:
             f"{path}/ready": {"GET": lambda _: self._model_ready(model)},
             f"{path}/config": {"GET": lambda _: config},
             f"{path}/stats": {"GET": lambda _: self._statistics([served])},
-            f"{path}/infer": {"POST": lambda exchange: inference.accept(served, exchange)},
+            f"{path}/infer": {"POST": partial(inference.accept, served)},
         }
 
     def _server(self, _: Exchange) -> Response:

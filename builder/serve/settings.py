@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+EVERY_ADDRESS = "*"
+"""IPv4 and IPv6: pods of an IPv6-only cluster have no other."""
+
 
 class SettingError(ValueError):
     """A variable has a value that cannot be used; the message is one sentence for people."""
@@ -20,7 +23,7 @@ class Settings:
     """All variables with their defaults; times are seconds, sizes are bytes."""
 
     models: str = setting("/models", "MBUILD_MODELS", "folder with one folder for each model")
-    host: str = setting("0.0.0.0", "MBUILD_HOST", "address to listen on")  # noqa: S104  a container's own network
+    host: str = setting(EVERY_ADDRESS, "MBUILD_HOST", "address to listen on; * is every one, IPv4 and IPv6")
     port: int = setting(8000, "MBUILD_PORT", "port to listen on; 0 takes a free one", high=65535)
     threads: int = setting(0, "MBUILD_THREADS", "inference threads; 0 takes the container's CPU quota", high=1024)
     queue: int = setting(512, "MBUILD_QUEUE", "requests accepted and not yet answered; more get 503", low=1)
@@ -52,12 +55,20 @@ class Settings:
         return cls(**given)
 
 
+def unknown(environ: Mapping[str, str]) -> list[str]:
+    """Variables that look like settings and are none: most likely misspelt."""
+    known = {each.metadata["env"] for each in fields(Settings)}
+    return sorted(name for name in environ if name.startswith("MBUILD_") and name not in known)
+
+
 def _value(metadata: Mapping[str, Any], kind: type, text: str) -> int | float | str:
     if kind is str:
         return text
     what = "a whole number" if kind is int else "a number"
     bounds = f"{metadata['env']} ({metadata['about']}) is {text!r}; it must be {what}"
     try:
+        if not text.isascii() or "_" in text:  # Python reads 1_000 and other scripts' digits, nobody else does
+            raise ValueError(text)
         value: int | float = int(text) if kind is int else float(text)
     except ValueError:
         raise SettingError(f"{bounds}.") from None

@@ -41,6 +41,7 @@ _LEAVES: dict[str, tuple[set[type], str]] = {
     "i": ({int}, "whole numbers"),
     "u": ({int}, "whole numbers"),
 }
+_PACKED = {np.dtype(code): code for code in "?BHIQbhiqfd"}
 _LENGTH = struct.Struct("<I")
 _MAX_DIM = 2**63 - 1
 
@@ -61,15 +62,15 @@ class Tensor:
 
 def checked_shape(tensor: Tensor, given: object) -> tuple[int, ...]:
     """``given`` as a shape that the signature allows."""
-    if type(given) is not list or not all(type(dim) is int and 0 <= dim <= _MAX_DIM for dim in given):
-        raise _wrong(tensor, "shape", f"must be a list of whole numbers from 0 to 2^63-1, got {described(given)}")
     allowed = tensor.shape
-    if len(given) == len(allowed):
+    if type(given) is list and len(given) == len(allowed):
         for dim, expected in zip(given, allowed, strict=True):
-            if dim != expected and type(expected) is int:
+            if type(dim) is not int or not 0 <= dim <= _MAX_DIM or (dim != expected and type(expected) is int):
                 break
         else:
             return tuple(given)
+    if type(given) is not list or not all(type(dim) is int and 0 <= dim <= _MAX_DIM for dim in given):
+        raise _wrong(tensor, "shape", f"must be a list of whole numbers from 0 to 2^63-1, got {described(given)}")
     raise _wrong(tensor, "shape", f"is {described(given)}, the model takes {tensor.protocol_shape}")
 
 
@@ -94,9 +95,11 @@ def _numbers(tensor: Tensor, values: list[Any]) -> Array:
     try:
         if not _leaf_types(values) <= leaves:
             raise _wrong(tensor, "data", f"must hold only {wanted} for {tensor.datatype}")
+        if list not in map(type, values):  # flat: struct is quicker than numpy, and refuses what overflows
+            return np.frombuffer(struct.pack(f"<{len(values)}{_PACKED[dtype]}", *values), dtype)
         with np.errstate(over="raise"):
             return np.array(values, dtype)
-    except (OverflowError, FloatingPointError):
+    except (OverflowError, FloatingPointError, struct.error):
         raise _wrong(tensor, "data", f"has a number outside the range of {tensor.datatype}") from None
     except (ValueError, RecursionError):
         raise _wrong(tensor, "data", "is nested unevenly") from None

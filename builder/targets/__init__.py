@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from packaging.requirements import Requirement
+
 from builder.errors import UsageError
 from builder.oci.platform import Platform
 
@@ -24,7 +26,8 @@ class UnsupportedPlatform(UsageError):
 class Target:
     """Where a model will run.
 
-    ``base_image`` names a folder of base-images/; ``requirements`` are exact pins of the wheels; ``provider`` is the
+    ``base_image`` names a folder of base-images/; ``requirements`` are exact pins of the wheels, some
+    for some versions of Python only (see ``pins``); ``provider`` is the
     onnxruntime execution provider that must be active; ``opsets`` (lowest, highest) of the default domain and
     ``ir_version`` (highest) are what that onnxruntime loads; ``platforms`` are those with wheels.
     """
@@ -36,6 +39,13 @@ class Target:
     opsets: tuple[int, int]
     ir_version: int
     platforms: tuple[Platform, ...]
+
+    def pins(self, python: str) -> tuple[str, ...]:
+        """The requirements for an image with Python ``python`` (3.13, or exact as 3.13.5)."""
+        minor = ".".join(python.split(".")[:2])
+        found = (Requirement(text) for text in self.requirements)
+        fitting = (one for one in found if one.marker is None or one.marker.evaluate({"python_version": minor}))
+        return tuple(f"{one.name}{one.specifier}" for one in fitting)
 
     def identifier(self, server: str, platform: Platform) -> str:
         """For example ``onnx-http-cpu-linux_amd64``: the unit of locks, tables and caches."""
@@ -51,7 +61,11 @@ TARGETS: dict[str, Target] = {
         Target(
             name="cpu",
             base_image="cpu",
-            requirements=("numpy==2.5.5", "onnxruntime==1.31.1"),
+            requirements=(
+                "numpy==2.5.5; python_version >= '3.12'",
+                "numpy==2.4.6; python_version < '3.12'",
+                "onnxruntime==1.31.1",
+            ),
             provider="CPUExecutionProvider",
             opsets=(7, 26),
             ir_version=13,

@@ -66,7 +66,7 @@ def compile_bytecode(interpreter: StagedTree, tree: StagedTree, python: str, hos
         return StagedTree(entries=(), files={})
 
     def make(directory: Path) -> None:
-        with temporary_directory(prefix="mbuild-bytecode-") as scratch:
+        with temporary_directory(host.store.root / "tmp", prefix="bytecode-") as scratch:
             compiled = _compile(interpreter, tree, sources, python, scratch, host)
             writer = TreeWriter(directory)
             for number, source in enumerate(sources):

@@ -16,7 +16,7 @@ from typing import Any
 from builder.canonical import readable_json
 from builder.errors import ResolutionError, SpecError, UsageError
 from builder.host.fs import atomic_write
-from builder.oci.digest import Digest
+from builder.oci.digest import Digest, MalformedDigest
 from builder.targets.wheels import LockedWheel
 
 SCHEMA = 1
@@ -88,7 +88,7 @@ class LockedTarget:
             base=Digest(base["digest"]),
             python=base["python"],
             requirements=tuple(value["requirements"]),
-            wheels=tuple(LockedWheel.from_json(wheel) for wheel in value["wheels"]),
+            wheels=tuple(sorted(map(LockedWheel.from_json, value["wheels"]), key=lambda wheel: wheel.name)),
             server=Digest(value["server"]),
             tools=tuple(sorted(value["tools"].items())),
             writer=tuple(sorted(value["writer"].items())),
@@ -112,8 +112,8 @@ def read_lock(path: Path) -> dict[str, LockedTarget]:
         raise MalformedLock(path=path, reason=f"schema {found!r} instead of {SCHEMA}")
     try:
         return {name: LockedTarget.from_json(name, entry) for name, entry in value["targets"].items()}
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise MalformedLock(path=path, reason=f"a field is missing or of the wrong type ({error!r})") from error
+    except (KeyError, TypeError, AttributeError, ValueError, MalformedDigest) as error:
+        raise MalformedLock(path=path, reason=f"a field is missing or wrong ({error!r})") from error
 
 
 def write_lock(path: Path, lock: Lock) -> None:

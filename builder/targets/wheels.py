@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from packaging.tags import Tag, compatible_tags, cpython_tags
-from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+from packaging.version import Version
 
 from builder.errors import ResolutionError
 from builder.host import Host
@@ -59,6 +60,9 @@ class LockedWheel:
     def __post_init__(self) -> None:
         if not re.fullmatch("[0-9a-f]{64}", self.sha256) or "/" in self.filename:
             raise ValueError(f"not a wheel file: {self.filename!r} {self.sha256!r}")
+        name, version = parse_wheel_filename(self.filename)[:2]  # raises a ValueError
+        if (canonicalize_name(self.name), Version(self.version)) != (name, version):
+            raise ValueError(f"{self.filename!r} is not {self.name} {self.version}")
 
     @property
     def digest(self) -> Digest:

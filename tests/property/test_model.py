@@ -96,7 +96,7 @@ def test_a_slug_is_a_legal_repository(text: str) -> None:
 def test_json_tensors_round_trip(array: np.ndarray) -> None:
     back = decode_tensor(encode_tensor("x", array))
     assert back.dtype == array.dtype
-    np.testing.assert_array_equal(back, array)
+    np.testing.assert_array_equal(back, array, strict=True)
 
 
 @given(st.lists(st.text(), max_size=4))
@@ -105,7 +105,7 @@ def test_text_tensors_round_trip(items: list[str]) -> None:
     array[:] = [item.encode() for item in items]
     entry = encode_tensor("x", array)
     assert entry["datatype"] == Datatype.BYTES
-    np.testing.assert_array_equal(decode_tensor(entry), array)
+    np.testing.assert_array_equal(decode_tensor(entry), array, strict=True)
 
 
 @given(st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
@@ -121,8 +121,8 @@ def test_cases_round_trip_and_their_bytes_are_theirs(inputs: np.ndarray, outputs
         path = Path(directory) / "case.npz"
         path.write_bytes(write_case(case))
         back = read_case(path)
-    np.testing.assert_array_equal(back.inputs["a/b:0"], inputs)
-    np.testing.assert_array_equal(back.outputs["y"], outputs)
+    np.testing.assert_array_equal(back.inputs["a/b:0"], inputs, strict=True)
+    np.testing.assert_array_equal(back.outputs["y"], outputs, strict=True)
     assert write_case(back) == write_case(case)
 
 

@@ -56,7 +56,7 @@ def runtime(platform: Platform, host: Host, rules: PruneRules) -> StagedTree:
 
 
 def locked(platform: Platform, host: Host) -> tuple[LockedWheel, ...]:
-    return resolve_wheels(TARGETS["cpu"].requirements, "3.13.5", platform, (2, 41), host)
+    return resolve_wheels(TARGETS["cpu"].pins("3.13.5"), "3.13.5", platform, (2, 41), host)
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +103,7 @@ def test_inference_under_the_images_python_reads_only_bytecode(
     assert answer == {
         "sums": pytest.approx([1, 1]),
         "record": True,
-        "versions": [pin.partition("==")[2] for pin in TARGETS["cpu"].requirements],
+        "versions": [pin.partition("==")[2] for pin in TARGETS["cpu"].pins("3.13")],
         "uncompiled": [],
         "used": True,
     }

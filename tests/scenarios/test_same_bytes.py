@@ -7,10 +7,13 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from builder.oci.layout import Layout
+from builder.oci.validate import validate_image
 from tests.scenarios.conftest import ROOT, Mbuild
 
 pytestmark = pytest.mark.network
@@ -85,3 +88,31 @@ def test_another_platform_needs_no_machine_of_its_kind(mbuild: Mbuild, digits: P
     result = mbuild.json(*words, "--no-test")
     assert result["image"]["platform"] == "linux/arm64"
     assert result["identifier"] == "onnx-http-cpu-linux_arm64"
+
+
+def test_builds_of_two_targets_at_once_share_a_lock(mbuild: Mbuild, digits: Path) -> None:
+    platforms = ("linux/amd64", "linux/arm64")
+    for platform in platforms:
+        mbuild.json("plan", digits, "--platform", platform)
+    (digits / "mbuild.lock").unlink()
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda platform: mbuild.json("plan", digits, "--platform", platform), platforms))
+    for platform in platforms:
+        mbuild.json("plan", digits, "--platform", platform, "--locked")
+
+
+def test_a_damaged_cache_makes_no_other_image(digits: Path, tmp_path: Path) -> None:
+    mbuild = Mbuild(cache=tmp_path / "cache")
+    words = (digits, "--no-test", "--no-load")
+    expected = mbuild.json(*words)["image"]["digest"]
+    for pattern in ("blobs/sha256/*", "directories/*/*/tree.json", "directories/*/*/files/*", "records/layers/*.json"):
+        for path in sorted(mbuild.cache.glob(pattern))[::7]:
+            content = bytearray(path.read_bytes())
+            content[len(content) // 2 : len(content) // 2 + 1] = b"~"
+            path.write_bytes(content)
+    result = mbuild.json(*words)
+    assert result["image"]["digest"] == expected
+    layout = Layout(Path(result["files"]["layout"]))
+    validate_image(layout, layout.find())
+    mbuild("cache", "verify")
+    assert "everything is as it was made" in mbuild("cache", "verify").stdout

@@ -155,6 +155,21 @@ def test_an_upstream_base(
     assert result["test"]["exit_code"] == 0
     tested = mbuild.json("test", result["files"]["layout"], **registry_environ)
     assert len(tested["cases"]) == len(result["test"]["cases"])
+    own = {layer["role"]: layer["digest"] for layer in mbuild.json(digits, "--no-test", "--no-load")["layers"]}
+    assert all(layer["digest"] == own[layer["role"]] for layer in result["layers"])  # bytecode and all
+
+
+@pytest.mark.docker
+@pytest.mark.registry
+def test_an_engine_builds_on_a_private_base(
+    mbuild: Mbuild, digits: Path, registry: RealRegistry, registry_environ: dict[str, str], docker_engine: Any
+) -> None:
+    base = registry.fresh("private-base")
+    assert mbuild("base", "push", "cpu", str(base), **registry_environ).returncode == 0
+    words = (digits, "--base", str(base), "--lock", digits.parent / "other.lock", "--engine", "docker")
+    result = mbuild.json(*words, **registry_environ)
+    assert result["test"]["runner"] == "docker"
+    assert result["layers"][0]["role"] == "base"
 
 
 @pytest.mark.parametrize("example", sorted(path.name for path in (ROOT / "examples").iterdir() if path.is_dir()))

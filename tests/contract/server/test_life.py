@@ -122,6 +122,30 @@ def test_wrong_settings_name_the_variable(server_source: Path, models: Path) -> 
     assert "cannot be read" in refused(server_source, models / "absent")
 
 
+def test_threads_that_cannot_be_had_end_the_process(server_source: Path, models: Path) -> None:
+    place(models, "mlp", mlp())
+    line, surroundings = command(server_source, models, MBUILD_THREADS="1024")
+    stacks_of_some = f"--as={3 * 2**30}"
+    finished = subprocess.run(["prlimit", stacks_of_some, *line], env=surroundings, capture_output=True, timeout=30)
+    last = json.loads(finished.stderr.splitlines()[-1])
+    assert finished.returncode == 1 and b"Traceback" not in finished.stderr
+    assert last["message"].startswith("Cannot start 1024 inference threads (MBUILD_THREADS")
+
+
+IPV6 = Path("/proc/net/if_inet6")
+LOOPBACKS = ["127.0.0.1", "::1"] if IPV6.exists() and f"{1:032x} " in IPV6.read_text() else ["127.0.0.1"]
+
+
+@pytest.mark.parametrize("client", LOOPBACKS)
+def test_it_listens_on_every_address(server_source: Path, models: Path, client: str) -> None:
+    with (
+        running(server_source, models, MBUILD_HOST="") as server,
+        socket.create_connection((client, server.port), timeout=10) as connection,
+    ):
+        connection.sendall(b"GET /v2/health/live HTTP/1.0\r\n\r\n")
+        assert connection.recv(100).startswith(b"HTTP/1.1 200 OK")
+
+
 def test_a_port_in_use_is_named(server_source: Path, models: Path, golden: Golden) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -324,3 +348,47 @@ def test_it_writes_nothing(server_source: Path, models: Path, tmp_path: Path) ->
         server.send_signal()
         assert server.exit_code() == 0
     assert before == {path: path.stat().st_mtime_ns for path in (*models.rglob("*"), *server_source.rglob("*"))}
+
+
+def test_a_tensor_without_elements_leaves_nothing_to_write(server_source: Path, models: Path) -> None:
+    place(models, "line", identity("FP32", ("n",)))
+    empty = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [0], "data": []}]}
+    binary = {**empty, "parameters": {"binary_data_output": True}}
+    with running(server_source, models) as server:
+        client = http.client.HTTPConnection(server.ready().address)
+        client.request("POST", "/v2/models/line/infer", json.dumps(binary))
+        assert client.getresponse().read()
+        server.send_signal()
+        assert server.exit_code(seconds=5) == 0
+        client.close()
+
+
+def test_no_connection_that_was_made_is_reset_by_the_stop(server_source: Path, models: Path) -> None:
+    place(models, "mlp", mlp())
+    for _ in range(3):
+        with running(server_source, models) as server:
+            port, over, lost = server.ready().port, threading.Event(), []
+
+            def connect(port: int = port, over: threading.Event = over, lost: list[str] = lost) -> None:
+                while not over.is_set():
+                    try:
+                        connection = socket.create_connection(("127.0.0.1", port), timeout=5)
+                    except OSError:
+                        time.sleep(0.001)
+                        continue
+                    try:
+                        connection.sendall(b"GET /v2/health/live HTTP/1.0\r\n\r\n")
+                        if not connection.recv(100):
+                            lost.append("nothing came")
+                    except OSError as error:
+                        lost.append(str(error))
+                    connection.close()
+
+            with ThreadPoolExecutor(6) as pool:
+                for _ in range(6):
+                    pool.submit(connect)
+                time.sleep(0.3)
+                server.send_signal()
+                assert server.exit_code() == 0
+                over.set()
+            assert lost == []

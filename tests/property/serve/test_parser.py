@@ -99,3 +99,11 @@ def test_heads_up_to_the_limit(size: int) -> None:
     expected = 0 if len(wire) - 4 <= MAX_HEAD else 431
     assert parse([wire])[1] == expected
     assert parse(bytes([byte]) for byte in wire)[1] == expected
+
+
+@given(st.binary(max_size=MAX_HEAD * 2))
+def test_what_cannot_become_a_request_is_refused_at_once(rest: bytes) -> None:
+    client_hello = b"\x16\x03\x01"
+    for start in (b"", b"\r\n"):
+        assert parse([start + client_hello + rest]) == ([], 400)
+        assert parse(bytes([byte]) for byte in start + client_hello + rest) == ([], 400)

@@ -97,15 +97,26 @@ def test_a_changed_file_stops_the_build_and_leaves_nothing(host: Host, tmp_path:
     assert all(Digest.of(blob.read_bytes()).hex == blob.name for blob in blobs)
 
 
-def test_a_damaged_new_layer_is_not_returned(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("damage", [b"", b"flipped"], ids=["truncated", "flipped"])
+def test_a_damaged_blob_is_written_again_and_mends_the_layout(host: Host, tmp_path: Path, damage: bytes) -> None:
     plan, tree = small_plan(tmp_path / "tree")
-    written = EmbeddedAssembler(host).assemble(plan, tree, tmp_path / "one")
-    path = host.store.blob_path(written.layers[1].descriptor.digest)
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-    for record in (host.store.root / "records/validated-layers").iterdir():
-        record.unlink()
+    first = EmbeddedAssembler(host).assemble(plan, tree, tmp_path / "layout")
+    path = host.store.blob_path(first.layers[1].descriptor.digest)
+    with path.open("r+b") as blob:  # in place: the layout's blob is the same file
+        blob.truncate() if not damage else blob.write(damage)
+
+    second = EmbeddedAssembler(host).assemble(plan, tree, tmp_path / "layout")
+
+    assert second.digest == first.digest
+    validate_image(second.layout, second.manifest.descriptor)
+
+
+def test_a_layer_that_is_not_as_its_writer_said_is_not_returned(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, tree = small_plan(tmp_path / "tree")
+    monkeypatch.setattr("builder.oci.layer_writer.tar.END", b"")
+    monkeypatch.setattr("builder.oci.layer_writer._GzipStream.write", lambda stream, chunk: None)
 
     with pytest.raises(IntegrityError):
         EmbeddedAssembler(host).assemble(plan, tree, tmp_path / "two")

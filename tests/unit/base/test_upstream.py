@@ -48,6 +48,12 @@ DEBIAN = {
 }
 
 
+def test_what_was_found_comes_back_from_a_record() -> None:
+    path, loader = PurePosixPath("/usr/bin/python3.11"), PurePosixPath(LOADER)
+    found = Interpreter(path=path, version="3.11.2", architecture="amd64", loader=loader, glibc="2.36")
+    assert Interpreter.from_json(found.to_json()) == found
+
+
 def test_a_debian_python(tmp_path: Path) -> None:
     binary = program(payload=b"\0003.11.2\0other")
     found = inspect_rootfs([layer(tmp_path / "1", DEBIAN | {"usr/bin/python3.11": binary})], architecture="amd64")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from builder.model.cases import GoldenCasesInvalid, read_cases
+from builder.model.cases import GoldenCasesInvalid, OversizedCase, read_cases, require_portable
 from builder.model.golden import GoldenCase, read_case, write_case
 from builder.model.manifest import DimRange, GoldenSettings, ModelManifest
 from builder.model.signature import Datatype, Signature, TensorSpec
@@ -190,3 +190,11 @@ def test_a_case_in_the_image_reads_back_with_empty_text(tmp_path: Path) -> None:
     back = read_case(tmp_path / "a.npz")
     assert back.inputs["text"].dtype.kind == "S"
     assert back.outputs["text"].tolist() == [b"x", b""]
+
+
+def test_a_case_whose_outputs_make_it_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = GoldenCase(name="a", origin="golden/a.npz", inputs={"x": IDS}, outputs={"y": np.zeros(1000)})
+    require_portable((case,))
+    monkeypatch.setattr("builder.model.cases.MAX_CASE_BYTES", 8000)
+    with pytest.raises(OversizedCase, match=r"golden/a\.npz has \d+ bytes with its outputs; the cap is 8000"):
+        require_portable((case,))

@@ -10,11 +10,13 @@ from builder.model.golden import GoldenCase, Tolerance
 from builder.model.manifest import Tolerances
 from builder.model.parity import (
     GoldenMismatch,
+    NotRepeatable,
     OutputMissing,
     TensorComparison,
     compare,
     compare_cases,
     require_golden,
+    require_repeatable,
 )
 from tests.support.golden import Golden
 
@@ -120,3 +122,11 @@ def test_an_output_that_did_not_come() -> None:
     empty = tuple(GoldenCase(name=case.name, inputs={}, outputs={}) for case in cases("bad", 0))
     with pytest.raises(OutputMissing, match="gave no output 'y'"):
         compare_cases(cases("bad", 0), empty, Tolerances())
+
+
+def test_a_model_that_answers_otherwise_each_time_is_named() -> None:
+    once, again = (GoldenCase(name="a", inputs={}, outputs={"y": np.float32([value])}) for value in (1.0, 2.0))
+    require_repeatable(compare_cases([once], [once], Tolerances()))
+    with pytest.raises(NotRepeatable, match=r"output 'y', at \[0\] 2.0 instead of 1.0") as caught:
+        require_repeatable(compare_cases([once], [again], Tolerances()))
+    assert "tolerance" in caught.value.advice

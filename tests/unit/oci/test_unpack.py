@@ -94,8 +94,8 @@ def test_files_links_and_modes(tmp_path: Path) -> None:
 
     assert (root / "etc/one").read_text() == (root / "etc/hard").read_text() == "1"
     assert (root / "etc/soft").readlink() == Path("/etc/one")
-    modes = {name: (root / name).stat().st_mode & 0o7777 for name in ("tmp", "etc", "bin", "etc/one", "bin/run")}
-    assert modes == {"tmp": 0o1777, "etc": 0o755, "bin": 0o755, "etc/one": 0o600, "bin/run": 0o755}
+    modes = {name: (root / name).stat().st_mode & 0o7777 for name in (".", "tmp", "etc", "bin", "etc/one", "bin/run")}
+    assert modes == {".": 0o755, "tmp": 0o1777, "etc": 0o755, "bin": 0o755, "etc/one": 0o600, "bin/run": 0o755}
     assert (root / "etc/one").stat().st_uid == os.getuid()
     assert not (root / "dev/null").exists()
 

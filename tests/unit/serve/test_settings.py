@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from builder.serve.settings import SettingError, Settings
+from builder.serve.settings import SettingError, Settings, unknown
 
 
 def test_defaults_and_overrides() -> None:
     settings = Settings.from_environ({"MBUILD_PORT": "9000", "MBUILD_HEAD_TIMEOUT": "2.5", "MBUILD_HOST": " "})
-    assert (settings.port, settings.head_timeout, settings.host) == (9000, 2.5, "0.0.0.0")
+    assert (settings.port, settings.head_timeout, settings.host) == (9000, 2.5, "*")
     assert settings.max_body == 64 * 2**20 and settings.grace == 25
 
 
@@ -20,6 +20,8 @@ def test_defaults_and_overrides() -> None:
     ("variable", "value", "says"),
     [
         ("MBUILD_PORT", "http", "must be a whole number."),
+        ("MBUILD_PORT", "8_000", "must be a whole number."),
+        ("MBUILD_PORT", "٨٠٠٠", "must be a whole number."),
         ("MBUILD_PORT", "70000", "must be a whole number from 0 to 65535."),
         ("MBUILD_MAX_BODY", "1.5", "must be a whole number."),
         ("MBUILD_QUEUE", "0", "must be a whole number from 1"),
@@ -46,3 +48,7 @@ def test_the_document_lists_every_setting_with_its_default() -> None:
         shown = f"{each.default:g}" if isinstance(each.default, float) else str(each.default)
         if each.name != "log_level":
             assert f"| `{each.metadata['env']}` | `{shown}` |" in text
+
+
+def test_misspelt_variables_are_found() -> None:
+    assert unknown({"MBUILD_PROT": "1", "MBUILD_PORT": "1", "PATH": "/bin"}) == ["MBUILD_PROT"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -49,11 +50,36 @@ def test_a_broken_lock_is_named(tmp_path: Path, text: str) -> None:
         read_lock(path)
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("name", "pillow"), ("version", "9"), ("version", "x"), ("filename", "../n.whl"), ("sha256", "00"), ("size", -1)],
+)
+def test_a_wheel_that_contradicts_itself_is_malformed(tmp_path: Path, field: str, value: object) -> None:
+    path = tmp_path / "mbuild.lock"
+    write_lock(path, {TARGET.identifier: TARGET})
+    lock = json.loads(path.read_text())
+    lock["targets"][TARGET.identifier]["wheels"][0][field] = value
+    path.write_text(json.dumps(lock))
+    with pytest.raises(MalformedLock, match=r"mbuild\.lock"):
+        read_lock(path)
+
+
+def test_a_digest_that_is_none_is_malformed(tmp_path: Path) -> None:
+    path = tmp_path / "mbuild.lock"
+    write_lock(path, {TARGET.identifier: TARGET})
+    path.write_text(path.read_text().replace(str(TARGET.model), "nonsense"))
+    with pytest.raises(MalformedLock, match="nonsense"):
+        read_lock(path)
+
+
 def test_drift_names_what_changed() -> None:
-    other = replace(TARGET, model=Digest.of(b"new"), wheels=(replace(WHEEL, version="2.5.6", filename="n.whl"),))
+    newer = replace(WHEEL, version="2.5.6", filename="numpy-2.5.6-cp313-cp313-linux.whl")
+    other = replace(TARGET, model=Digest.of(b"new"), wheels=(newer,))
     lines = "\n".join(drift(TARGET, other))
     assert "model: sha256:" in lines
-    assert "wheels.numpy: 2.5.5 (numpy-2.5.5-cp313-cp313-linux.whl) -> 2.5.6 (n.whl)" in lines
+    assert (
+        "wheels.numpy: 2.5.5 (numpy-2.5.5-cp313-cp313-linux.whl) -> 2.5.6 (numpy-2.5.6-cp313-cp313-linux.whl)" in lines
+    )
     assert drift(TARGET, TARGET) == ()
 
 

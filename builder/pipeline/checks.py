@@ -1,0 +1,90 @@
+"""What can be refused before anything is done: a wish that cannot come true is told at once, not after a build."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from builder.errors import UsageError
+from builder.host import Host
+from builder.host.fs import try_writing, why_not_writable
+from builder.oci.platform import Platform
+from builder.pipeline.image import epoch
+from builder.pipeline.prove import ForeignPlatform
+from builder.plan.spec import BuildSpec, Delivery, Engine
+from builder.registry.push import require_registry
+from builder.render.dockerfile import require_template
+
+
+class PushNeedsTag(UsageError):
+    code = "push-needs-tag"
+    message = "--push was given, but not where to"
+    hint = "add -t REGISTRY/NAME:VERSION, for example -t localhost:5000/{name}:1"
+
+
+class TemplateUnused(UsageError):
+    code = "template-unused"
+    message = "--template-dir was given, but --engine embedded uses no Dockerfile"
+    hint = "add --engine docker, or write the Dockerfile with `mbuild render`"
+
+
+class OutputNotUsable(UsageError):
+    code = "output-not-usable"
+    message = "the image cannot be written to {path}: {reason}"
+    hint = "name a new or empty directory, or an OCI image layout"
+
+
+class CacheNotUsable(UsageError):
+    code = "cache-not-usable"
+    message = "the cache directory {path} cannot be used: {reason}"
+    hint = "name a directory that can be written in MBUILD_CACHE"
+
+
+class LockIsDirectory(UsageError):
+    code = "lock-is-directory"
+    message = "the lock {path} is a directory"
+    hint = "name a file, for example {path}/mbuild.lock"
+
+
+def check_build(spec: BuildSpec, delivery: Delivery, host: Host) -> None:
+    """Raises PushNeedsTag, TagNeedsRegistry, TemplateUnused, TemplateMissing, ForeignPlatform, OutputNotUsable, or what
+    ``check_plan`` raises."""
+    if delivery.push:
+        if delivery.tag is None:
+            raise PushNeedsTag(name=spec.model.resolve().name)
+        require_registry(delivery.tag)
+    if delivery.template_dir:
+        if delivery.engine is not Engine.DOCKER:
+            raise TemplateUnused
+        require_template(delivery.template_dir)
+    machine = Platform.of_this_machine()
+    if delivery.test and spec.platform.architecture != machine.architecture:
+        raise ForeignPlatform(platform=spec.platform, machine=machine)
+    check_output(delivery.output)
+    check_plan(spec, host)
+
+
+def check_plan(spec: BuildSpec, host: Host) -> None:
+    """Raises LockIsDirectory, MalformedEpoch or CacheNotUsable."""
+    if spec.lock.is_dir():
+        raise LockIsDirectory(path=spec.lock)
+    epoch(host.environ)
+    check_cache(host)
+
+
+def check_output(path: Path | None) -> None:
+    """Raises OutputNotUsable for a file, for a directory with other things in it, and where nothing can be written."""
+    if path is None:
+        return
+    reason = why_not_writable(path)
+    if not reason and path.exists() and any(path.iterdir()) and not (path / "oci-layout").is_file():
+        reason = "it holds something else than an image"
+    if reason:
+        raise OutputNotUsable(path=path, reason=reason)
+
+
+def check_cache(host: Host) -> None:
+    """Raises CacheNotUsable, or DiskFull."""
+    try:
+        try_writing(host.store.root)
+    except OSError as error:
+        raise CacheNotUsable(path=host.store.root, reason=error.strerror or error) from error

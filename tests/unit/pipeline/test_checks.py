@@ -1,0 +1,122 @@
+"""What is refused before a build does anything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from builder.errors import UsageError
+from builder.oci.platform import Platform
+from builder.oci.reference import Reference
+from builder.pipeline.checks import (
+    CacheNotUsable,
+    LockIsDirectory,
+    OutputNotUsable,
+    PushNeedsTag,
+    TemplateUnused,
+    check_build,
+    check_output,
+)
+from builder.pipeline.image import MalformedEpoch
+from builder.pipeline.prove import ForeignPlatform
+from builder.plan.spec import BuildSpec, Delivery, Engine
+from builder.registry.push import TagNeedsRegistry
+from builder.render.context import ContextNotEmpty, require_empty
+from builder.render.dockerfile import TemplateMissing
+from tests.support.hosts import real_host
+
+OTHER = Platform.parse("linux/arm64" if Platform.of_this_machine().architecture == "amd64" else "linux/amd64")
+PLAIN = Delivery(tag=None, push=False, load=None, output=None, engine=Engine.EMBEDDED, test=True, template_dir=None)
+
+
+def spec_of(tmp_path: Path) -> BuildSpec:
+    return BuildSpec(
+        model=tmp_path / "model",
+        target="cpu",
+        server="http",
+        platform=Platform.of_this_machine(),
+        base=None,
+        lock=tmp_path / "model" / "mbuild.lock",
+        locked=False,
+    )
+
+
+def test_a_usual_build_is_let_through(tmp_path: Path) -> None:
+    host = real_host(tmp_path / "cache", {})
+    check_build(spec_of(tmp_path), PLAIN, host)
+    check_build(spec_of(tmp_path), replace(PLAIN, push=True, tag=Reference.parse("localhost:5000/a:1")), host)
+    check_build(replace(spec_of(tmp_path), platform=OTHER), replace(PLAIN, test=False), host)
+
+
+@pytest.mark.parametrize(
+    ("delivery", "error"),
+    [
+        (replace(PLAIN, push=True), PushNeedsTag),
+        (replace(PLAIN, push=True, tag=Reference.parse("digits:1")), TagNeedsRegistry),
+        (replace(PLAIN, template_dir=Path("nowhere")), TemplateUnused),
+        (replace(PLAIN, template_dir=Path("nowhere"), engine=Engine.DOCKER), TemplateMissing),
+    ],
+)
+def test_deliveries_that_cannot_be(tmp_path: Path, delivery: Delivery, error: type[UsageError]) -> None:
+    with pytest.raises(error):
+        check_build(spec_of(tmp_path), delivery, real_host(tmp_path / "cache", {}))
+
+
+def test_an_image_for_another_processor_is_not_built_in_vain(tmp_path: Path) -> None:
+    with pytest.raises(ForeignPlatform):
+        check_build(replace(spec_of(tmp_path), platform=OTHER), PLAIN, real_host(tmp_path / "cache", {}))
+
+
+def test_a_directory_is_no_lock_and_is_not_to_be_removed(tmp_path: Path) -> None:
+    with pytest.raises(LockIsDirectory) as caught:
+        check_build(replace(spec_of(tmp_path), lock=tmp_path), PLAIN, real_host(tmp_path / "cache", {}))
+    assert "remove" not in caught.value.advice
+
+
+@pytest.mark.parametrize("text", ["abc", "-5", "1.5", "99999999999999"])
+def test_an_epoch_that_is_none(tmp_path: Path, text: str) -> None:
+    with pytest.raises(MalformedEpoch):
+        check_build(spec_of(tmp_path), PLAIN, real_host(tmp_path / "cache", {"SOURCE_DATE_EPOCH": text}))
+
+
+def test_a_cache_that_cannot_be(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for place in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(CacheNotUsable, match="cannot be used"):
+            check_build(spec_of(tmp_path), PLAIN, real_host(place, {}))
+
+
+def a_file(path: Path) -> Path:
+    path.write_text("mine")
+    return path
+
+
+def below_a_file(path: Path) -> Path:
+    return a_file(path) / "below"
+
+
+def a_directory_in_use(path: Path) -> Path:
+    path.mkdir()
+    (path / "mine").write_text("")
+    return path
+
+
+@pytest.mark.parametrize("make", [a_file, below_a_file, a_directory_in_use])
+def test_outputs_that_would_hurt(tmp_path: Path, make: Callable[[Path], Path]) -> None:
+    path = make(tmp_path / "out")
+    with pytest.raises(OutputNotUsable, match=str(path)):
+        check_output(path)
+    with pytest.raises(ContextNotEmpty, match=str(path)):
+        require_empty(path)
+
+
+def test_outputs_that_serve(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "layout").mkdir()
+    (tmp_path / "layout" / "oci-layout").write_text("{}")
+    for name in ("new", "new/deep", "empty", "layout"):
+        check_output(tmp_path / name)
+    check_output(None)
