@@ -100,9 +100,11 @@ def _choices(result: BuildResult) -> Iterator[Row]:
 
 def _time(result: BuildResult) -> str:
     """The steps that took time, and how many took none."""
-    worked = ", ".join(f"{step.name}{_GLUE}{step.seconds:.1f}{_GLUE}s" for step in result.steps if not step.cached)
+    parts = [f"{step.name}{_GLUE}{step.seconds:.1f}{_GLUE}s" for step in result.steps if not step.cached]
     cached = sum(step.cached for step in result.steps)
-    return f"{sum(step.seconds for step in result.steps):.1f} s: {worked}" + (f", {cached} cached" if cached else "")
+    if cached:
+        parts.append(f"{cached} cached")
+    return f"{sum(step.seconds for step in result.steps):.1f} s: " + ", ".join(parts)
 
 
 def print_report(report: ProbeReport) -> None:
