@@ -31,7 +31,8 @@ def amount(number: int, unit: str) -> str:
 def _finished(event: StepFinished) -> str:
     time = "cached" if event.cached else f"{event.seconds:.1f} s"
     name, _, rest = event.step.partition(" ")  # `environment onnx-reference`, a step within a step
-    return f"{name:<11} {time:>7}  {rest or event.detail}".rstrip()
+    detail = ": ".join(part for part in (rest, event.detail) if part)
+    return f"{name:<11} {time:>7}  {detail}".rstrip()
 
 
 class PlainSink:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -13,7 +12,7 @@ import pytest
 
 from builder.convert.envs import ensure_environment
 from builder.convert.reference import REFERENCE, CaseNotAnswered, ModelNotRunnable, answer_cases
-from builder.events import StepFinished, StepStarted
+from builder.events import Progress, StepFinished, StepStarted
 from builder.host import Host
 from builder.host.run import Command, Completed, Process
 from builder.model.golden import GoldenCase
@@ -98,9 +97,7 @@ def test_the_second_answer_starts_no_process(host: Host, tmp_path: Path) -> None
     model = artifact(models.save_mlp(tmp_path / "model.onnx"))
     asked = (case(x=np.full((1, 4), 3, np.float32)),)
     first = answer_cases(model, asked, host)
-    began = time.perf_counter()
     again = answer_cases(model, asked, replace(host, run=NoProcesses()))
-    assert time.perf_counter() - began < 0.2
     assert (again[0].outputs["p"] == first[0].outputs["p"]).all()
 
 
@@ -108,10 +105,9 @@ def test_an_environment_is_made_once(make_host: Callable[..., Host]) -> None:
     host = make_host()
     python = ensure_environment(REFERENCE, host)
     assert isinstance(host.events, RecordedEvents)
-    assert [type(event) for event in host.events.events] == [StepStarted, StepFinished]
-    began = time.perf_counter()
+    steps = [type(event) for event in host.events.events if not isinstance(event, Progress)]
+    assert steps == [StepStarted, StepFinished]
     assert ensure_environment(REFERENCE, replace(host, run=NoProcesses())) == python
-    assert time.perf_counter() - began < 0.2
     listed = host.run.run(
         Command(argv=(str(python), "-c", "from importlib.metadata import *; print(*(d.name for d in distributions()))"))
     )
