@@ -23,7 +23,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 SELF_CONTAINED = ("serve/", "convert/workers/")
 DOORS = {
     "subprocess": ("host/run.py",),
-    "socket": ("host/ports.py", "isolation/", "probe/sandbox/"),
+    "socket": ("isolation/", "probe/sandbox/"),
     "requests": ("host/http.py",),
     "urllib.request": (),
     "http.client": (),
