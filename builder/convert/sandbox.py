@@ -180,12 +180,7 @@ def _in_bubblewrap(
     done = host.run.run(command)
     if done.stderr.startswith(b"bwrap: "):
         return done.complaint
-    return Confined(
-        done=done,
-        guard=Guard.BUBBLEWRAP,
-        memory_bytes=limits.memory_bytes,
-        out_of_memory=_says_out_of_memory("rlimit", done),
-    )
+    return _below_rlimits(done, Guard.BUBBLEWRAP, limits)
 
 
 def _without_network(
@@ -201,12 +196,13 @@ def _without_network(
     done = host.run.run(command)
     if done.stderr.startswith(b"unshare: "):
         return done.complaint
-    return Confined(
-        done=done,
-        guard=Guard.NO_NETWORK,
-        memory_bytes=limits.memory_bytes,
-        out_of_memory=_says_out_of_memory("rlimit", done),
-    )
+    return _below_rlimits(done, Guard.NO_NETWORK, limits)
+
+
+def _below_rlimits(done: Completed, guard: Guard, limits: _Limits) -> Confined:
+    """How it ended where resource limits were all that bounded its memory."""
+    out_of_memory = _says_out_of_memory("rlimit", done)
+    return Confined(done=done, guard=guard, memory_bytes=limits.memory_bytes, out_of_memory=out_of_memory)
 
 
 def _bounded(limits: _Limits, host: Host) -> tuple[str, ...]:

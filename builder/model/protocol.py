@@ -109,11 +109,6 @@ def encode_tensor(name: str, array: Array) -> dict[str, Any]:
     return {"name": name, "shape": list(array.shape), "datatype": datatype.value, "data": items}
 
 
-def encode_request(inputs: Mapping[str, Array]) -> bytes:
-    """The body of an inference request, all in JSON. Raises TensorProblem."""
-    return json.dumps({"inputs": [encode_tensor(name, array) for name, array in inputs.items()]}).encode()
-
-
 def decode_body(content: bytes, key: str) -> dict[str, Array]:
     """The tensors below ``key`` ("inputs" of a request, "outputs" of a response). Raises TensorProblem."""
     try:

@@ -10,7 +10,6 @@ import logging
 import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -202,7 +201,3 @@ def exported_by_tracing(model: Any, request: dict[str, Any], given: dict[str, An
 def dims_of(request: dict[str, Any]) -> dict[str, str]:
     """torch's names of the dims to those of model.yaml."""
     return {symbol(dim): dim for tensor in request["inputs"] for dim in tensor["shape"] if isinstance(dim, str)}
-
-
-def path_of(request: dict[str, Any]) -> Path:
-    return Path(request["model"])
