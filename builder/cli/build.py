@@ -15,7 +15,7 @@ from builder.canonical import readable_json
 from builder.cli import options, tables
 from builder.cli.session import host_session
 from builder.oci.reference import Reference
-from builder.plan.spec import Delivery, Engine
+from builder.plan.spec import ConvertOptions, Delivery, Engine
 
 
 def register(app: typer.Typer) -> None:
@@ -57,7 +57,8 @@ def build_command(
     """Build, test and (with --push) publish the image of a model directory."""
     from builder.pipeline.build import build
 
-    spec = options.build_spec(model, target, server, platform, base, lock, locked, allow_code)
+    convert = ConvertOptions(allow_code=allow_code)
+    spec = options.build_spec(model, target, server, platform, base, lock, locked, convert)
     delivery = Delivery(
         tag=Reference.parse(tag) if tag else None,
         push=push,
@@ -90,7 +91,8 @@ def plan_command(
     """Show what the image would be, layer by layer, without making it."""
     from builder.pipeline.build import plan_model
 
-    spec = options.build_spec(model, target, server, platform, base, lock, locked, allow_code)
+    convert = ConvertOptions(allow_code=allow_code)
+    spec = options.build_spec(model, target, server, platform, base, lock, locked, convert)
     with host_session() as host:
         planned = plan_model(spec, host)
     if output_format is options.OutputFormat.JSON:
@@ -114,7 +116,8 @@ def render_command(
     """Write a Dockerfile and everything it copies; plain `docker build` makes the image from it."""
     from builder.pipeline.build import render_model
 
-    spec = options.build_spec(model, target, server, platform, base, lock, locked, allow_code)
+    convert = ConvertOptions(allow_code=allow_code)
+    spec = options.build_spec(model, target, server, platform, base, lock, locked, convert)
     with host_session() as host:
         render_model(spec, output, template_dir, host)
     typer.echo(f"docker build {output}")

@@ -10,7 +10,7 @@ import typer
 
 from builder.oci.platform import Platform
 from builder.oci.reference import Reference
-from builder.plan.spec import BuildSpec
+from builder.plan.spec import BuildSpec, ConvertOptions
 
 LOCK_NAME = "mbuild.lock"
 
@@ -53,7 +53,14 @@ VerboseOption = Annotated[
 
 
 def build_spec(  # one parameter for each option of the command line
-    model: Path, target: str, server: str, platform: str, base: str, lock: Path | None, locked: bool, allow_code: bool
+    model: Path,
+    target: str,
+    server: str,
+    platform: str,
+    base: str,
+    lock: Path | None,
+    locked: bool,
+    convert: ConvertOptions,
 ) -> BuildSpec:
     """The spec; raises MalformedPlatform or MalformedReference."""
     return BuildSpec(
@@ -64,5 +71,5 @@ def build_spec(  # one parameter for each option of the command line
         base=Reference.parse(base) if base else None,
         lock=lock or model / LOCK_NAME,
         locked=locked,
-        allow_code=allow_code,
+        convert=convert,
     )

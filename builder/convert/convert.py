@@ -24,6 +24,7 @@ from builder.model.manifest import DimRange, ModelManifest, ModuleSpec
 from builder.model.signature import TensorSpec
 from builder.model.source import Detection, ModelSource
 from builder.oci.digest import Digest
+from builder.plan.spec import NO_OPTIONS, ConvertOptions
 
 
 class ConversionFailed(ConversionError):
@@ -85,7 +86,7 @@ class SourceModel:
     digest: Digest
     dims: tuple[DimRange, ...] = ()
     module: ModuleSpec | None = None
-    allow_code: bool = False
+    options: ConvertOptions = NO_OPTIONS
 
     @property
     def tools(self) -> Mapping[str, str]:
@@ -95,20 +96,21 @@ class SourceModel:
 
 
 def source_model(
-    source: ModelSource, manifest: ModelManifest, found: Detection, allow_code: bool = False
+    source: ModelSource, manifest: ModelManifest, found: Detection, options: ConvertOptions = NO_OPTIONS
 ) -> SourceModel | None:
     """The model to convert; None where it is ONNX already. Raises InputsMissing."""
     converter = CONVERTERS.get(found.format)
     if converter is None:
         return None
-    if converter.needs_inputs and not manifest.inputs:
+    inputs = manifest.inputs or found.inputs
+    if converter.needs_inputs and not inputs:
         raise InputsMissing(path=found.entry, framework=converter.framework)
     return SourceModel(
         directory=source.directory,
         entry=found.entry,
-        inputs=manifest.inputs,
+        inputs=inputs,
         converter=converter.fitted(dict(found.versions)),
-        allow_code=allow_code,
+        options=options,
         digest=_digest(source),
         dims=manifest.dims,
         module=manifest.module,
@@ -169,7 +171,7 @@ def _said(model: SourceModel) -> dict[str, object]:
         "inputs": [tensor.to_json() for tensor in model.inputs],
         "dims": {dim.name: {"min": dim.min, "opt": dim.opt, "max": dim.max} for dim in model.dims},
         "module": model.module.to_json() if model.module else None,
-        "allow_code": model.allow_code,
+        "allow_code": model.options.allow_code,
     }
 
 
@@ -198,7 +200,7 @@ def _ask(model: SourceModel, action: str, cases: tuple[bytes, ...], directory: P
             scratch=scratch,
             readable=(model.directory,),
             timeout=1800,
-            least=Guard.BUBBLEWRAP if model.allow_code else Guard.NONE,
+            least=Guard.BUBBLEWRAP if model.options.allow_code else Guard.NONE,
         )
         try:
             run_worker(job, host)

@@ -29,8 +29,9 @@ class Format(Protocol):
     @property
     def summary(self) -> str: ...
 
-    def detect(self, source: ModelSource) -> tuple[Detection, ...]:
-        """Every model of this format in the listing, from names and first bytes alone."""
+    def detect(self, source: ModelSource, sightings: tuple[Sighting, ...]) -> tuple[Detection, ...]:
+        """Every model of this format in the listing, from names and first bytes alone; ``sightings`` are what
+        ``known.recognize`` found in the same listing."""
         ...
 
 
@@ -94,18 +95,27 @@ def detect(source: ModelSource, manifest: ModelManifest) -> Detection:
     if said == _TORCH_STATE.name:
         require_module(source, manifest)
     usable = [format_ for format_ in FORMATS if format_ is not _TORCH_STATE or said == _TORCH_STATE.name]
-    found = tuple(model for format_ in usable for model in format_.detect(source))
-    wanted = tuple(model for model in found if said in ("", model.format))
+    sightings = recognize(source)
+    found = tuple(model for format_ in usable for model in format_.detect(source, sightings))
+    wanted = _uncovered(tuple(model for model in found if said in ("", model.format, model.wrapper)))
     if manifest.file:
         return _named(wanted, manifest.file)
-    others = () if said else tuple(seen for seen in recognize(source) if seen.kind not in _READ)
+    covered = frozenset[PurePosixPath]().union(*(model.covers for model in wanted))
+    others = () if said else tuple(seen for seen in sightings if seen.kind not in _READ and seen.path not in covered)
     if not wanted:
-        raise _nothing(source, others or recognize(source))
+        raise _nothing(source, others or sightings)
     _require_one_format(source, wanted, others)
     if len(wanted) > 1:
         lines = "\n".join(f"  {model.entry}" for model in wanted)
         raise SeveralModels(path=source.directory, count=len(wanted), models=lines, example=wanted[0].entry)
     return wanted[0]
+
+
+def _uncovered(models: tuple[Detection, ...]) -> tuple[Detection, ...]:
+    """Without those that are a part of another one."""
+    return tuple(
+        model for model in models if not any(model.entry in other.covers for other in models if other is not model)
+    )
 
 
 def _named(models: tuple[Detection, ...], file: str) -> Detection:

@@ -16,6 +16,7 @@ import onnx
 from google.protobuf.message import DecodeError
 
 from builder.errors import UnsupportedModel
+from builder.formats.known import Sighting
 from builder.formats.onnx_signature import read_signature
 from builder.formats.onnx_tensors import GIT_LFS_POINTER, GitLfsPointer, external_files, nodes
 from builder.model.signature import Signature
@@ -93,7 +94,7 @@ class OnnxFormat:
     name = "onnx"
     summary = "ONNX: a *.onnx file, with its external data beside it"
 
-    def detect(self, source: ModelSource) -> tuple[Detection, ...]:
+    def detect(self, source: ModelSource, sightings: tuple[Sighting, ...]) -> tuple[Detection, ...]:
         return tuple(
             Detection(format=self.name, entry=file.path, evidence=(f"{file.path} is named *.onnx",))
             for file in source.files

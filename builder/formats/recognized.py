@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from builder.formats.known import Kind, recognize
+from builder.formats.known import Kind, Sighting
 from builder.model.source import Detection, ModelSource
 
 
@@ -16,9 +16,9 @@ class RecognizedFormat:
     summary: str
     kind: Kind
 
-    def detect(self, source: ModelSource) -> tuple[Detection, ...]:
+    def detect(self, source: ModelSource, sightings: tuple[Sighting, ...]) -> tuple[Detection, ...]:
         return tuple(
             Detection(format=self.name, entry=sighting.path, evidence=(str(sighting),))
-            for sighting in recognize(source)
+            for sighting in sightings
             if sighting.kind == self.kind
         )

@@ -16,7 +16,7 @@ from typing import Any
 from packaging.version import InvalidVersion, Version
 
 from builder.errors import UnsupportedModel
-from builder.formats.known import PICKLE, SKOPS, recognize
+from builder.formats.known import PICKLE, SKOPS, Sighting
 from builder.formats.pickle_files import report_of
 from builder.formats.pickle_globals import not_allowed
 from builder.formats.pickles import PickleReport, UnreadablePickle
@@ -47,11 +47,11 @@ class SklearnFormat:
     summary = "scikit-learn: a .joblib, .pkl or .skops file of an estimator or pipeline"
     kinds = (PICKLE, SKOPS)
 
-    def detect(self, source: ModelSource) -> tuple[Detection, ...]:
-        return tuple(self._detect(source))
+    def detect(self, source: ModelSource, sightings: tuple[Sighting, ...]) -> tuple[Detection, ...]:
+        return tuple(self._detect(source, sightings))
 
-    def _detect(self, source: ModelSource) -> Iterator[Detection]:
-        for sighting in recognize(source):
+    def _detect(self, source: ModelSource, sightings: tuple[Sighting, ...]) -> Iterator[Detection]:
+        for sighting in sightings:
             if sighting.kind not in self.kinds:
                 continue
             names, versions = _names(source, sighting.path, sighting.kind is SKOPS)

@@ -8,7 +8,7 @@ weights and nothing else is seen by torch's own reader of plain weights, in the 
 from __future__ import annotations
 
 from builder.errors import SpecError, UnsupportedModel
-from builder.formats.known import SAFETENSORS, TORCH_PICKLE, Kind, recognize
+from builder.formats.known import SAFETENSORS, TORCH_PICKLE, Kind, Sighting
 from builder.model.manifest import ModelManifest
 from builder.model.problems import suggestion
 from builder.model.source import Detection, ModelSource
@@ -48,10 +48,10 @@ class TorchStateFormat:
     summary = "PyTorch: weights (state_dict, safetensors) with a `module` in model.yaml"
     kinds: tuple[Kind, ...] = (TORCH_PICKLE, SAFETENSORS)
 
-    def detect(self, source: ModelSource) -> tuple[Detection, ...]:
+    def detect(self, source: ModelSource, sightings: tuple[Sighting, ...]) -> tuple[Detection, ...]:
         return tuple(
             Detection(format=self.name, entry=sighting.path, evidence=(str(sighting),))
-            for sighting in recognize(source)
+            for sighting in sightings
             if sighting.kind in self.kinds
         )
 

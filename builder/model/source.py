@@ -15,6 +15,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
 from builder.errors import UnsupportedModel
+from builder.model.signature import TensorSpec
 from builder.oci.digest import Digest
 
 _IGNORED_DIRECTORIES = frozenset(
@@ -112,13 +113,20 @@ class ModelSource:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Detection:
-    """What format the directory holds, which file is the model, and what was seen that says so; ``versions`` are those
-    of the packages that wrote it, where it says so."""
+    """What format the directory holds, which file is the model, and what was seen that says so.
+
+    ``versions`` are those of the packages that wrote it, where it says so. ``covers`` are the files that belong to it,
+    so that no other model is seen in them. ``wrapper`` is the kind of directory that a model of this format lies in
+    (mlflow, triton). ``inputs`` are what the directory says that the model takes, ``example`` a file with an input."""
 
     format: str
     entry: PurePosixPath
     evidence: tuple[str, ...]
     versions: tuple[tuple[str, str], ...] = ()
+    covers: frozenset[PurePosixPath] = frozenset()
+    wrapper: str = ""
+    inputs: tuple[TensorSpec, ...] = ()
+    example: PurePosixPath | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

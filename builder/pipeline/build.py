@@ -18,12 +18,13 @@ from builder.oci.reference import Reference
 from builder.pipeline.base import resolve_base
 from builder.pipeline.checks import check_build, check_plan
 from builder.pipeline.image import creation_time, plan_image
-from builder.pipeline.model import LoadedModel, answer, find_model, load_model
+from builder.pipeline.model import LoadedModel, find_model, load_model
 from builder.pipeline.prove import prove
 from builder.pipeline.resolve import resolve
 from builder.pipeline.result import BuildResult
 from builder.pipeline.stage import stage_layers, stage_model, stage_server
 from builder.pipeline.steps import Steps
+from builder.pipeline.verify import answer
 from builder.plan.image import ImagePlan
 from builder.plan.spec import BuildSpec, Delivery, Engine
 from builder.probe.report import ProbeReport
@@ -91,7 +92,7 @@ def render_model(spec: BuildSpec, directory: Path, template_dir: Path | None, ho
 def _plan(spec: BuildSpec, steps: Steps, host: Host) -> Planned:
     target, server = find_target(spec.target, spec.platform), find_server(spec.server)
     with steps("detect") as note:
-        found = find_model(spec.model, spec.allow_code)
+        found = find_model(spec.model, spec.convert)
         note.detail = (
             f"{found.manifest.name} {found.manifest.version}: {found.detection.entry} ({found.detection.format})"
         )

@@ -86,9 +86,10 @@ def inspect_model(directory: Path, target: str, host: Host) -> Inspection:
 
 def _seen(source: ModelSource) -> tuple[tuple[str, str], ...]:
     """Every file that a format claims or that is of a known kind, once for each piece of evidence."""
-    models = (model for format_ in FORMATS for model in format_.detect(source))
+    sightings = recognize(source)
+    models = (model for format_ in FORMATS for model in format_.detect(source, sightings))
     pairs = [(str(model.entry), text) for model in models for text in model.evidence]
-    pairs += [(str(sighting.path), str(sighting)) for sighting in recognize(source)]
+    pairs += [(str(sighting.path), str(sighting)) for sighting in sightings]
     return tuple(dict.fromkeys((file, text.removeprefix(f"{file}: ")) for file, text in pairs))
 
 

@@ -11,11 +11,21 @@ from builder.oci.reference import Reference
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ConvertOptions:
+    """How a model becomes the ONNX that is packed. ``allow_code`` lets a model that brings code of its own run it, in
+    the worker's sandbox."""
+
+    allow_code: bool = False
+
+
+NO_OPTIONS = ConvertOptions()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class BuildSpec:
     """One model for one target.
 
-    ``base`` replaces the target's own base image; ``lock`` is the lock's path; ``locked`` forbids any change to it;
-    ``allow_code`` lets a model that brings code of its own run it, in the worker's sandbox.
+    ``base`` replaces the target's own base image; ``lock`` is the lock's path; ``locked`` forbids any change to it.
     """
 
     model: Path
@@ -25,7 +35,7 @@ class BuildSpec:
     base: Reference | None
     lock: Path
     locked: bool
-    allow_code: bool = False
+    convert: ConvertOptions = NO_OPTIONS
 
 
 class Engine(StrEnum):

@@ -15,7 +15,9 @@ from builder.convert.envs import ensure_environment
 from builder.formats.code import ModelRunsCode
 from builder.host import Host
 from builder.oci.platform import Platform
-from builder.pipeline.model import LoadedModel, answer, find_model, load_model
+from builder.pipeline.model import LoadedModel, find_model, load_model
+from builder.pipeline.verify import answer
+from builder.plan.spec import ConvertOptions
 from builder.targets import find_target
 from tests.scenarios.conftest import Mbuild
 from tests.unit.formats.test_pickles import global_of, text
@@ -36,7 +38,11 @@ def written(host: Host, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def load(directory: Path, host: Host, allow_code: bool = False) -> LoadedModel:
-    return load_model(find_model(directory, allow_code), find_target("cpu", Platform.of_this_machine()), host)
+    return load_model(
+        find_model(directory, ConvertOptions(allow_code=allow_code)),
+        find_target("cpu", Platform.of_this_machine()),
+        host,
+    )
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,8 @@ from builder.model.parity import ConversionDiffers
 from builder.model.source import ModelArtifact
 from builder.oci.digest import Digest
 from builder.oci.platform import Platform
-from builder.pipeline.model import LoadedModel, answer, find_model, load_model
+from builder.pipeline.model import LoadedModel, find_model, load_model
+from builder.pipeline.verify import answer
 from builder.targets import find_target
 
 pytestmark = pytest.mark.network

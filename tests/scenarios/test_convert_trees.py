@@ -18,7 +18,8 @@ from builder.host import Host
 from builder.model.generate import generate_cases
 from builder.model.parity import ConversionDiffers
 from builder.oci.platform import Platform
-from builder.pipeline.model import LoadedModel, answer, find_model, load_model
+from builder.pipeline.model import LoadedModel, find_model, load_model
+from builder.pipeline.verify import answer
 from builder.targets import find_target
 from tests.support.hosts import real_host
 

@@ -1,0 +1,41 @@
+"""The convert step: the ONNX of a model directory, as it lies there or as its converter makes it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from builder.convert.convert import SourceModel, convert
+from builder.host import Host
+from builder.model.generate import Samples
+from builder.model.manifest import Renames
+from builder.model.source import Detection, ModelSource, list_model
+
+_SAMPLES = PurePosixPath("samples.json")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OnnxModel:
+    """A directory with an ONNX model. ``is_converted``: we made it, and what stands beside the graph is ours."""
+
+    source: ModelSource
+    entry: PurePosixPath
+    is_converted: bool
+
+    def samples(self, renames: Renames) -> Samples:
+        """What a converter wrote about values that the model knows, by the names that clients see."""
+        if not self.is_converted or not self.source.find(_SAMPLES):
+            return {}
+        served = dict(renames.inputs)
+        return {
+            served.get(name, name): tuple(v.encode() if isinstance(v, str) else float(v) for v in values)
+            for name, values in json.loads(self.source.locate(_SAMPLES).read_bytes()).items()
+        }
+
+
+def onnx_of(source: ModelSource, found: Detection, origin: SourceModel | None, host: Host) -> OnnxModel:
+    """The model as ONNX. Raises what a conversion raises."""
+    if origin is None:
+        return OnnxModel(source=source, entry=found.entry, is_converted=False)
+    return OnnxModel(source=list_model(convert(origin, host)), entry=PurePosixPath("model.onnx"), is_converted=True)
