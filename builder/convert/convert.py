@@ -51,14 +51,15 @@ class InputsMissing(SpecError):
     code = "inputs-missing"
     message = "{path} does not say what it takes: a {framework} file of this kind has no datatypes and shapes"
     hint = (
-        "say it in model.yaml, by the names of the arguments and in their order, for example\n"
+        "put an example beside it (example.npz, .json, .png, .jpg, .wav or .txt), or say it in model.yaml, by the "
+        "names of the arguments and in their order, for example\n"
         "inputs:\n  image: {{datatype: FP32, shape: [batch, 3, 224, 224]}}"
     )
 
 
 class InputsNotTaken(SpecError):
     code = "inputs-not-taken"
-    message = "{path} does not take the inputs that model.yaml describes: {reason}"
+    message = "{path} does not take the inputs that model.yaml or the example describes: {reason}"
     hint = "`inputs` has the names of the model's arguments, their datatypes, and shapes with names for dynamic dims"
 
 

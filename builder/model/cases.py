@@ -67,11 +67,16 @@ def read_cases(source: ModelSource, manifest: ModelManifest, signature: Signatur
         if case.name in cases:
             problems.append(Problem(str(path), f"{cases[case.name].origin} is a case of the same name"))
         cases[case.name] = case
-        problems += _check(case, signature, {bounds.name: bounds for bounds in manifest.dims})
+        problems += misfits(case, signature, manifest)
     if problems:
         names = [", ".join(tensor.name for tensor in side) for side in (signature.inputs, signature.outputs)]
         raise GoldenCasesInvalid(problems=listing(problems), inputs=names[0], outputs=names[1])
     return tuple(cases.values())
+
+
+def misfits(case: GoldenCase, signature: Signature, manifest: ModelManifest) -> tuple[Problem, ...]:
+    """Where a case does not fit the signature (the names that clients see) or the bounds of model.yaml."""
+    return tuple(_check(case, signature, {bounds.name: bounds for bounds in manifest.dims}))
 
 
 def require_portable(cases: tuple[GoldenCase, ...]) -> None:
@@ -118,6 +123,12 @@ def _read(source: ModelSource, path: PurePosixPath) -> _Raw:
     outputs = decode_body(source.locate(answer).read_bytes(), "outputs") if source.find(answer) else {}
     inputs = decode_body(source.locate(path).read_bytes(), "inputs")
     return _Raw(origin=path, name=path.name.removesuffix(_REQUEST), inputs=inputs, outputs=outputs, unsorted={})
+
+
+def read_arrays(source: ModelSource, path: PurePosixPath) -> tuple[dict[str, Array], dict[str, Array]]:
+    """The inputs and outputs of an .npz file as golden cases are written. Raises TensorProblem."""
+    raw = _read_npz(source, path)
+    return _normal({**raw.inputs, **raw.unsorted}), _normal(raw.outputs)
 
 
 def _read_npz(source: ModelSource, path: PurePosixPath) -> _Raw:

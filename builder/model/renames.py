@@ -27,6 +27,11 @@ def serve_signature(graph: Signature, manifest: ModelManifest) -> Signature:
     return served
 
 
+def serve_inputs(inputs: tuple[TensorSpec, ...], manifest: ModelManifest) -> Signature:
+    """The inputs alone as clients see them, before it is known what the model gives."""
+    return Signature(inputs=_renamed(inputs, manifest.renames.inputs), outputs=())
+
+
 def to_graph_names(case: GoldenCase, renames: Renames) -> GoldenCase:
     """The case with the tensor names of the graph, for a run of the model itself."""
     return replace(

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from builder.canonical import content_key
 from builder.convert.convert import SourceModel, source_model
+from builder.convert.converters import CONVERTERS
 from builder.formats import detect
 from builder.formats.code import require_harmless
 from builder.formats.onnx import OnnxLimits, read_model, stage_artifact
+from builder.formats.torchscript import call_arguments
 from builder.host import Host
 from builder.model.cases import read_cases
+from builder.model.example import Example, describe, example_case, read_example
 from builder.model.generate import generate_cases
 from builder.model.golden import GoldenCase, write_case
 from builder.model.manifest import ModelManifest, read_manifest
-from builder.model.renames import serve_signature
+from builder.model.renames import serve_inputs, serve_signature
 from builder.model.signature import Signature
 from builder.model.source import Detection, ModelArtifact, ModelSource, list_model
 from builder.oci.digest import Digest
@@ -26,12 +29,14 @@ from builder.targets import Target
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FoundModel:
-    """What a directory holds. ``origin`` is the model of another framework, None where it is ONNX already."""
+    """What a directory holds. ``origin`` is the model of another framework, None where it is ONNX already;
+    ``example`` is an input that lies beside the model."""
 
     source: ModelSource
     manifest: ModelManifest
     detection: Detection
     origin: SourceModel | None
+    example: Example | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,8 +60,27 @@ def find_model(directory: Path, options: ConvertOptions = NO_OPTIONS) -> FoundMo
     detection = detect(source, manifest)
     if not options.allow_code:
         require_harmless(source, detection)
+    example = read_example(source, detection.example)
+    if example is not None:
+        detection = _described(source, manifest, detection, example)
     origin = source_model(source, manifest, detection, options)
-    return FoundModel(source=source, manifest=manifest, detection=detection, origin=origin)
+    return FoundModel(source=source, manifest=manifest, detection=detection, origin=origin, example=example)
+
+
+def _described(source: ModelSource, manifest: ModelManifest, found: Detection, example: Example) -> Detection:
+    """The detection with the inputs that only the example tells; what else tells them is held against it."""
+    declared = manifest.inputs or found.inputs
+    if declared:
+        wanted = serve_inputs(declared, manifest)
+        names = {"", *(spec.name for spec in (*declared, *wanted.inputs))}
+        inputs = {name: array for name, array in example.inputs.items() if name in names}
+        example_case(replace(example, inputs=inputs, outputs={}), wanted, manifest)
+        return found
+    converter = CONVERTERS.get(found.format)
+    if converter is None or not converter.needs_inputs:
+        return found
+    arguments = call_arguments(source, found.entry) if found.format == "torchscript" else ()
+    return replace(found, inputs=describe(example, arguments))
 
 
 def load_model(found: FoundModel, target: Target, host: Host) -> LoadedModel:
@@ -71,6 +95,8 @@ def load_model(found: FoundModel, target: Target, host: Host) -> LoadedModel:
     cases = read_cases(found.source, manifest, signature) or generate_cases(
         signature, manifest, onnx.samples(manifest.renames)
     )
+    if found.example is not None:
+        cases = (*cases, _example(found.example, signature, manifest, cases))
     return LoadedModel(
         format=found.detection.format,
         origin=found.origin,
@@ -80,6 +106,14 @@ def load_model(found: FoundModel, target: Target, host: Host) -> LoadedModel:
         cases=cases,
         digest=_digest(manifest, signature, artifact, cases),
     )
+
+
+def _example(
+    example: Example, signature: Signature, manifest: ModelManifest, cases: tuple[GoldenCase, ...]
+) -> GoldenCase:
+    """The example's case, under a name that no golden case has."""
+    case = example_case(example, signature, manifest)
+    return replace(case, name="example-input") if any(other.name == case.name for other in cases) else case
 
 
 def _digest(

@@ -88,6 +88,20 @@ def test_what_pytorch_writes_is_converted_and_equal(written: Path, load: Load, h
     assert any(np.abs(array).max() > 0 for case in cases for array in case.outputs.values())
 
 
+def test_an_example_says_what_a_torchscript_file_does_not(
+    written: Path, load: Load, host: Host, tmp_path: Path
+) -> None:
+    """The names come from the file, the rest from the arrays, and the arrays become a golden case."""
+    shutil.copyfile(written / "scripted" / "model.pt", tmp_path / "model.pt")
+    np.savez(tmp_path / "example.npz", scale=np.ones(1, np.float32), ids=np.array([[1, 2, 4], [4, 0, 3]]))
+    model = load(tmp_path)
+    described = [(tensor.name, tensor.datatype.value, tensor.shape) for tensor in model.signature.inputs]
+    assert described == [("ids", "INT64", ("batch", 3)), ("scale", "FP32", (1,))]
+    cases, _ = answer(model, host)
+    assert cases[-1].name == "example"
+    assert cases[-1].outputs["last"].shape == (2, 4)
+
+
 @pytest.mark.parametrize("name", ["scripted", "program"])
 def test_the_bytes_depend_on_the_model_alone(
     written: Path, host: Host, make_host: Callable[..., Host], tmp_path: Path, name: str
