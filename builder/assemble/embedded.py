@@ -6,29 +6,33 @@ again. The image is validated before it is returned; a layer that was found vali
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 from builder.assemble.image import AssembledImage, AssembledLayer
+from builder.assemble.meter import Meter
 from builder.assemble.settings import build_config, build_manifest
 from builder.canonical import content_key
 from builder.errors import AssemblyError
-from builder.events import EventSink, Progress
 from builder.host import Host
 from builder.host.fs import disk_errors
 from builder.host.store import Store
 from builder.host.trees import StagedTree
 from builder.oci.descriptor import DOCKER_LAYER_GZIP, LAYER_GZIP, Descriptor
 from builder.oci.digest import Digest
-from builder.oci.layer_writer import write_layer
+from builder.oci.layer_writer import Compression, WrittenLayer, write_layer
 from builder.oci.layout import Layout
 from builder.oci.validate import validate_layer, validate_structure
 from builder.plan.image import ImagePlan, LayerPlan, LayerRole, UpstreamBase
 
 STEP = "assemble"
 _LAYERS, _VALIDATED = "layers", "validated-layers"
-_REPORT_EVERY = 4 << 20
+
+THREADS = min(4, os.cpu_count() or 1)
+"""Layers that are written side by side: hashing, compressing and writing leave the interpreter's lock."""
 
 
 class MissingBaseLayer(AssemblyError):
@@ -47,9 +51,14 @@ class EmbeddedAssembler:
         """See ``Assembler``."""
         store = self._host.store
         missing = sum(layer.size for layer in plan.layers if stored_layer(store, layer) is None)
-        meter = _Meter(self._host.events, missing)
+        meter = Meter(self._host.events, STEP, missing)
         base = _base_layers(store, plan.base) if plan.base else []
-        own = [stored_layer(store, layer) or _write_layer(store, layer, tree, meter.advance) for layer in plan.layers]
+
+        def put(layer: LayerPlan) -> AssembledLayer:
+            return stored_layer(store, layer) or _write_layer(store, layer, tree, meter.advance)
+
+        with ThreadPoolExecutor(THREADS) as pool:
+            own = tuple(pool.map(put, plan.layers))
         return put_image(store, plan, [*base, *own], output)
 
 
@@ -69,10 +78,17 @@ def validate_once(store: Store, image: AssembledImage, entry: Descriptor) -> Non
     """Validate an image; its layers only where the store has no note that these very bytes were found valid."""
     validate_structure(image.layout, entry)
     for layer in image.layers:
-        key = content_key({"digest": str(layer.descriptor.digest), "diff_id": str(layer.diff_id)})
-        if store.record(_VALIDATED, key) is None:
+        if store.record(_VALIDATED, _layer_key(layer.descriptor.digest, layer.diff_id)) is None:
             validate_layer(image.layout, layer.descriptor, layer.diff_id)
-            store.put_record(_VALIDATED, key, {"digest": str(layer.descriptor.digest)})
+            _note_valid(store, layer.descriptor.digest, layer.diff_id)
+
+
+def _note_valid(store: Store, digest: Digest, diff_id: Digest) -> None:
+    store.put_record(_VALIDATED, _layer_key(digest, diff_id), {"digest": str(digest)})
+
+
+def _layer_key(digest: Digest, diff_id: Digest) -> str:
+    return content_key({"digest": str(digest), "diff_id": str(diff_id)})
 
 
 def stored_layer(store: Store, layer: LayerPlan) -> AssembledLayer | None:
@@ -90,9 +106,17 @@ def _write_layer(store: Store, layer: LayerPlan, tree: StagedTree, on_bytes: Cal
     with store.temporary_blob() as out:
         written = write_layer(layer.entries, tree.open, layer.compression, out, on_bytes)
         store.commit(out)
+    note_layer(store, layer, written)
+    return AssembledLayer(descriptor=written.descriptor, diff_id=written.diff_id, role=layer.role)
+
+
+def note_layer(store: Store, layer: LayerPlan, written: WrittenLayer) -> None:
+    """Remember the blob of a layer, so that no build writes it again. A plain layer is valid as it was written: its
+    digest was taken of those bytes on their way to the disk."""
     record = {"descriptor": written.descriptor.to_json(), "diff_id": str(written.diff_id)}
     store.put_record(_LAYERS, _key(layer), record)
-    return AssembledLayer(descriptor=written.descriptor, diff_id=written.diff_id, role=layer.role)
+    if layer.compression is Compression.NONE:
+        _note_valid(store, written.descriptor.digest, written.diff_id)
 
 
 def _key(layer: LayerPlan) -> str:
@@ -109,17 +133,3 @@ def _base_layers(store: Store, base: UpstreamBase) -> list[AssembledLayer]:
         plain = replace(descriptor, media_type=media_type)
         layers.append(AssembledLayer(descriptor=plain, diff_id=diff_id, role=LayerRole.BASE))
     return layers
-
-
-class _Meter:
-    """Tells how far the writing of layers is, not oftener than worth showing."""
-
-    def __init__(self, events: EventSink, total: int) -> None:
-        self._events, self._total = events, total
-        self._done = self._told = 0
-
-    def advance(self, count: int) -> None:
-        self._done += count
-        if self._done - self._told >= _REPORT_EVERY or self._done == self._total:
-            self._told = self._done
-            self._events.emit(Progress(step=STEP, done=self._done, total=self._total, unit="bytes"))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -17,9 +18,9 @@ from rich.table import Table
 from rich.text import Text
 
 from builder.cli.sinks import amount
-from builder.plan.image import LayerRole
 
 if TYPE_CHECKING:
+    from builder.assemble.image import AssembledLayer
     from builder.host.store import Store
     from builder.pipeline.result import BuildResult
     from builder.plan.image import ImagePlan
@@ -56,16 +57,14 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, right
 def print_result(result: BuildResult, *, verbose: bool) -> None:
     """The table that ends every build: what, how large, which digest, how it tested, where it is, how to run it."""
     on_disk = amount(sum(result.unpacked.values()), "bytes")
-    if LayerRole.BASE not in result.unpacked:  # an upstream one, whose layers were not unpacked
+    if len(result.unpacked) < len(result.image.layers):  # of an upstream base, whose layers were not unpacked
         on_disk = f"base and {on_disk}"
     rows = [
         ("image", f"{result.name} {result.version}  ({result.locked.identifier})"),
         ("digest", str(result.image.manifest.digest)),
         ("size", f"{amount(result.size, 'bytes')} compressed, {on_disk} on disk"),
     ]
-    for layer in result.image.layers:
-        size = amount(layer.descriptor.size, "bytes")
-        rows.append(("", f"{layer.role!s:<8} {size:>9}  {layer.descriptor.digest.short}"))
+    rows += (("", line) for line in _layer_lines(result.image.layers))
     rows += _prose("time", _time(result))
     rows += _report_rows(result.report) if result.report else [("test", "not run (--no-test)")]
     if result.pushed:
@@ -141,6 +140,15 @@ def _push_rows(result: PushResult) -> Iterator[Row]:
         f"{amount(result.uploaded, 'bytes')} uploaded, {amount(result.mounted, 'bytes')} mounted, "
         f"{amount(result.skipped, 'bytes')} already there",
     )
+
+
+def _layer_lines(layers: Sequence[AssembledLayer]) -> Iterator[str]:
+    """One for each layer; many of one role are one line."""
+    for role, group in groupby(layers, key=lambda layer: layer.role):
+        same = list(group)
+        size = amount(sum(layer.descriptor.size for layer in same), "bytes")
+        what = same[0].descriptor.digest.short if len(same) == 1 else f"in {len(same)} layers"
+        yield f"{role!s:<8} {size:>9}  {what}"
 
 
 def print_plan(plan: ImagePlan, *, verbose: bool) -> None:

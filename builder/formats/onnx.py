@@ -7,7 +7,7 @@ protobufs, and external data that is missing, cut off or outside the directory.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -19,8 +19,10 @@ from builder.errors import UnsupportedModel
 from builder.formats.known import Sighting
 from builder.formats.onnx_signature import read_signature
 from builder.formats.onnx_tensors import GIT_LFS_POINTER, GitLfsPointer, external_files, nodes
+from builder.formats.onnx_weights import CHUNK_FROM, pack_weights
+from builder.formats.onnx_wire import NotProtobuf, read_skeleton
 from builder.model.signature import Signature
-from builder.model.source import Detection, ModelArtifact, ModelSource
+from builder.model.source import Detection, ModelArtifact, ModelSource, PackedFile
 from builder.oci.digest import Digest
 
 MAX_GRAPH_BYTES = (1 << 31) - 1
@@ -104,7 +106,7 @@ class OnnxFormat:
 
 def read_model(source: ModelSource, entry: PurePosixPath, limits: OnnxLimits) -> OnnxModel:
     """Describe the model at ``entry``. Raises one of the errors of this module or of those beside it."""
-    proto = _parse(source, entry)
+    proto, _ = _parse(source, entry)
     opset = _require_opsets(proto, entry, limits)
     functions = tuple(proto.functions)
     _require_known_operators((proto.graph, *functions), functions, entry)
@@ -119,22 +121,32 @@ def read_model(source: ModelSource, entry: PurePosixPath, limits: OnnxLimits) ->
     )
 
 
-def stage_artifact(source: ModelSource, model: OnnxModel) -> ModelArtifact:
+def stage_artifact(
+    source: ModelSource, model: OnnxModel, digest_of: Callable[[Path], Digest] = Digest.of_file
+) -> ModelArtifact:
     """The model's files where they lie, under the names that they have in the image: ``model.onnx``, and external data
-    at its place relative to it. Every file is read once, for its digest."""
+    at its place relative to it; large weights are laid out in chunks. ``digest_of`` may remember files."""
     placed = [(_GRAPH_NAME, source.locate(model.entry))]
     placed += [(path.relative_to(model.entry.parent), source.locate(path)) for path in model.external]
     if len({path for path, _ in placed}) < len(placed):
         raise BrokenOnnx(path=model.entry, reason=f"its external data is called {_GRAPH_NAME}, like the model itself")
-    return ModelArtifact(files=tuple((path, local, _digest(local)) for path, local in placed), opset=model.opset)
+    return ModelArtifact(
+        files=tuple((path, local, digest_of(local)) for path, local in placed),
+        opset=model.opset,
+        laid_out=_laid_out(source, model),
+    )
 
 
-def _digest(path: Path) -> Digest:
-    with path.open("rb") as content:
-        return Digest.of_chunks(iter(lambda: content.read(1 << 20), b""))
+def _laid_out(source: ModelSource, model: OnnxModel) -> tuple[PackedFile, ...]:
+    files = (model.entry, *model.external)
+    if sum(source.locate(path).stat().st_size for path in files) < CHUNK_FROM:
+        return ()
+    packed = pack_weights(source, model.entry, *_parse(source, model.entry))
+    return (PackedFile(path=_GRAPH_NAME, content=packed[0]), *packed[1]) if packed else ()
 
 
-def _parse(source: ModelSource, entry: PurePosixPath) -> Any:
+def _parse(source: ModelSource, entry: PurePosixPath) -> tuple[Any, Mapping[int, tuple[int, int]]]:
+    """The model without its large weights, and where in the file those are (builder/formats/onnx_wire.py)."""
     path = source.locate(entry)
     size = path.stat().st_size
     if size > MAX_GRAPH_BYTES:
@@ -142,14 +154,15 @@ def _parse(source: ModelSource, entry: PurePosixPath) -> Any:
     if source.head(entry, len(GIT_LFS_POINTER)) == GIT_LFS_POINTER:
         raise GitLfsPointer(path=entry)
     try:
-        proto = onnx.ModelProto.FromString(path.read_bytes())
-    except DecodeError as error:
+        skeleton = read_skeleton(path)
+        proto = onnx.ModelProto.FromString(skeleton.model)
+    except (DecodeError, NotProtobuf) as error:
         raise BrokenOnnx(path=entry, reason=f"its protobuf cannot be parsed, {size} bytes") from error
     # A cut between two fields leaves a legal protobuf, and so can any file of text: look for what a model must have.
     absent = _absent(proto)
     if absent:
         raise BrokenOnnx(path=entry, reason=f"it has {absent}, {size} bytes")
-    return proto
+    return proto, skeleton.raw
 
 
 def _absent(proto: Any) -> str:

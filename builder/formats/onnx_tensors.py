@@ -66,6 +66,14 @@ def external_files(source: ModelSource, entry: PurePosixPath, graphs: Iterable[A
     return tuple(sorted(found))
 
 
+def has_external_elsewhere(proto: Any) -> bool:
+    """Whether a tensor that is no initializer of the main graph keeps its data outside the file, or one that is does
+    not say how long it is."""
+    inner = [tensor for graph in (proto.graph, *proto.functions) for tensor in _inner_tensors(graph)]
+    own = [tensor for tensor in proto.graph.initializer if not any(f.key == "length" for f in tensor.external_data)]
+    return any(tensor.data_location == TensorProto.EXTERNAL for tensor in (*inner, *own))
+
+
 def nodes(graph: Any) -> Iterator[Any]:
     """All nodes of a graph or function and of the graphs inside them."""
     for node in graph.node:
@@ -81,6 +89,11 @@ def _holds_graphs(attribute: Any) -> bool:
 
 def _tensors(graph: Any) -> Iterator[Any]:
     yield from getattr(graph, "initializer", ())
+    yield from _inner_tensors(graph)
+
+
+def _inner_tensors(graph: Any) -> Iterator[Any]:
+    """All but the initializers."""
     for sparse in getattr(graph, "sparse_initializer", ()):
         yield from (sparse.values, sparse.indices)
     for node in graph.node:

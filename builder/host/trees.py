@@ -16,19 +16,29 @@ from typing import IO
 
 from builder.canonical import canonical_json
 from builder.host.fs import disk_errors, link_or_copy, temporary_directory
+from builder.oci.content import Content, open_content
 from builder.oci.digest import Digest
 from builder.oci.entry import EntryKind, FileEntry
+
+_COPY_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StagedTree:
-    """``entries`` sorted by path, and for each digest among them the file with those bytes."""
+    """``entries`` sorted by path, and for each digest among them where those bytes are."""
 
     entries: tuple[FileEntry, ...]
-    files: Mapping[Digest, Path]
+    files: Mapping[Digest, Content]
 
     def open(self, digest: Digest) -> IO[bytes]:
-        return self.files[digest].open("rb")
+        return open_content(self.files[digest])
+
+    def path(self, digest: Digest) -> Path:
+        """The file with these bytes; KeyError where they lie in pieces of others."""
+        content = self.files[digest]
+        if not isinstance(content, Path):
+            raise KeyError(digest)
+        return content
 
     @property
     def size(self) -> int:
@@ -39,7 +49,7 @@ class StagedTree:
 def merged(trees: Iterable[StagedTree]) -> StagedTree:
     """One tree; a path of a later tree replaces that of an earlier one."""
     entries: dict[PurePosixPath, FileEntry] = {}
-    files: dict[Digest, Path] = {}
+    files: dict[Digest, Content] = {}
     for tree in trees:
         entries |= {entry.path: entry for entry in tree.entries}
         files |= tree.files
@@ -80,8 +90,7 @@ class TreeWriter:
 
     def add_local_file(self, path: str | PurePosixPath, source: Path, mode: int = 0o644) -> None:
         """Add a large file of this machine without reading it into memory; it is linked, not copied, where possible."""
-        with source.open("rb") as stream:
-            digest = Digest.of_chunks(iter(lambda: stream.read(1 << 20), b""))
+        digest = Digest.of_file(source)
         destination = self._directory / "files" / digest.hex
         if digest not in self._files:
             if not destination.exists():
@@ -140,7 +149,8 @@ def materialise(tree: StagedTree, destination: Path) -> None:
         elif entry.kind is EntryKind.SYMLINK:
             path.symlink_to(entry.target)
         elif entry.digest:
-            shutil.copyfile(tree.files[entry.digest], path)
+            with tree.open(entry.digest) as source, path.open("wb") as out:
+                shutil.copyfileobj(source, out, _COPY_BYTES)
             path.chmod(entry.mode)
     for entry in reversed(tree.entries):
         if entry.kind is EntryKind.DIRECTORY:

@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 
 from builder.errors import UnsupportedModel
 from builder.model.signature import TensorSpec
+from builder.oci.content import Content
 from builder.oci.digest import Digest
 
 _IGNORED_DIRECTORIES = frozenset(
@@ -130,17 +131,31 @@ class Detection:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class PackedFile:
+    """A file of the image below the model's version directory, and where its bytes are."""
+
+    path: PurePosixPath
+    content: bytes | Content
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ModelArtifact:
     """An ONNX model ready to be packed: ``files`` maps paths below the model's version directory to files here, with
-    their digests; the first is the graph."""
+    their digests; the first is the graph. ``laid_out`` is how a large model is packed instead (builder/plan/chunks.py);
+    it computes the same."""
 
     files: tuple[tuple[PurePosixPath, Path, Digest], ...]
     opset: int
-    deterministic: bool = True
+    laid_out: tuple[PackedFile, ...] = ()
 
     @property
     def graph(self) -> Path:
         return self.files[0][1]
+
+    @property
+    def packed(self) -> tuple[PackedFile, ...]:
+        """The files as they go into the image."""
+        return self.laid_out or tuple(PackedFile(path=path, content=local) for path, local, _ in self.files)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -7,6 +7,7 @@ import hashlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from builder.errors import IntegrityError
 
@@ -39,6 +40,11 @@ class Digest:
         for chunk in chunks:
             hasher.update(chunk)
         return cls("sha256:" + hasher.hexdigest())
+
+    @classmethod
+    def of_file(cls, path: Path) -> Digest:
+        with path.open("rb") as stream:
+            return cls("sha256:" + hashlib.file_digest(stream, "sha256").hexdigest())
 
     @classmethod
     def from_hex(cls, hexadecimal: str) -> Digest:

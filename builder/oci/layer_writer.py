@@ -109,6 +109,25 @@ def write_layer(
     return stream.finish()
 
 
+def write_file_layer(
+    entry: FileEntry, source: IO[bytes], out: Writable, on_bytes: Callable[[int], None] = lambda _: None
+) -> tuple[WrittenLayer, Digest]:
+    """Write the plain layer of one file whose digest nobody knows yet, reading it once; the layer and that digest (the
+    one in ``entry`` is not looked at, its size is). Raises ChangedFile where the file has another size."""
+    stream, hasher, left = _PlainStream(out), hashlib.sha256(), entry.size
+    stream.write(tar.header(entry))
+    while left > 0 and (chunk := source.read(min(CHUNK, left))):
+        left -= len(chunk)
+        hasher.update(chunk)
+        stream.write(chunk)
+        on_bytes(len(chunk))
+    if left:
+        raise ChangedFile(path=entry.path, difference=f"{left} bytes are missing")
+    stream.write(tar.padding(entry.size))
+    stream.write(tar.END)
+    return stream.finish(), Digest.from_hex(hasher.hexdigest())
+
+
 def store_tar(chunks: Iterable[bytes], compression: Compression, out: Writable) -> WrittenLayer:
     """Write a tar that somebody else made, byte for byte, as a layer to ``out``."""
     stream = _GzipStream(out) if compression is Compression.GZIP else _PlainStream(out)

@@ -14,6 +14,7 @@ from builder.canonical import content_key
 from builder.host import Host
 from builder.host.docker import DockerEngine, connect, require
 from builder.host.trees import StagedTree
+from builder.oci.digest import Digest
 from builder.oci.reference import Reference
 from builder.pipeline.base import resolve_base
 from builder.pipeline.checks import check_build, check_plan
@@ -63,7 +64,7 @@ def build(spec: BuildSpec, delivery: Delivery, host: Host) -> BuildResult:
         version=manifest.version,
         locked=planned.locked,
         image=image,
-        unpacked={layer.role: layer.size for layer in planned.plan.layers},
+        unpacked=_unpacked(image, planned.plan),
         layout=image.path,
         lock=spec.lock,
         engine=delivery.engine.value,
@@ -72,6 +73,12 @@ def build(spec: BuildSpec, delivery: Delivery, host: Host) -> BuildResult:
         pushed=pushed,
         steps=tuple(steps.records),
     )
+
+
+def _unpacked(image: AssembledImage, plan: ImagePlan) -> dict[Digest, int]:
+    """The bytes of the files in each layer of the plan, by diff_id; layers of an upstream base come first."""
+    own = image.layers[len(plan.base.layers) if plan.base else 0 :]
+    return {layer.diff_id: planned.size for layer, planned in zip(own, plan.layers, strict=False)}
 
 
 def plan_model(spec: BuildSpec, host: Host) -> Planned:
@@ -114,7 +121,7 @@ def _plan(spec: BuildSpec, steps: Steps, host: Host) -> Planned:
         note.detail = f"{len(staged.tree.entries)} files and directories"
     with steps("plan") as note:
         plan = plan_image(spec, server, model, base, staged, creation_time(host.environ, base))
-        note.detail = ", ".join(layer.role.value for layer in plan.layers)
+        note.detail = ", ".join(dict.fromkeys(layer.role.value for layer in plan.layers))
     return Planned(plan=plan, tree=staged.tree, model=model, locked=locked)
 
 

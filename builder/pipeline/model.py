@@ -13,6 +13,7 @@ from builder.formats.code import require_harmless
 from builder.formats.onnx import OnnxLimits, read_model, stage_artifact
 from builder.formats.torchscript import call_arguments
 from builder.host import Host
+from builder.host.remembered import remembered_digest
 from builder.model.cases import read_cases
 from builder.model.example import Example, describe, example_case, read_example
 from builder.model.generate import generate_cases
@@ -91,7 +92,7 @@ def load_model(found: FoundModel, target: Target, host: Host) -> LoadedModel:
     manifest, onnx = found.manifest, onnx_of(found.source, found.detection, found.origin, host)
     graph = read_model(onnx.source, onnx.entry, OnnxLimits(opset=target.opsets[1], ir=target.ir_version))
     signature = serve_signature(graph.signature, manifest)
-    artifact = stage_artifact(onnx.source, graph)
+    artifact = stage_artifact(onnx.source, graph, lambda path: remembered_digest(path, host.store, host.clock.now()))
     cases = read_cases(found.source, manifest, signature) or generate_cases(
         signature, manifest, onnx.samples(manifest.renames)
     )

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from builder.assemble.image import AssembledImage
+from builder.oci.digest import Digest
 from builder.oci.reference import PinnedReference
 from builder.pipeline.steps import StepRecord
-from builder.plan.image import LayerRole
 from builder.probe.report import ProbeReport
 from builder.registry.push import PushResult
 from builder.targets.lock import LockedTarget
@@ -19,15 +19,15 @@ SCHEMA = 1
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BuildResult:
-    """``unpacked`` has the bytes of the files of each layer that mbuild made; ``layout`` is the OCI layout with the
-    image; ``loaded_as`` the name in the local Docker engine or empty; ``report`` is None when the image was not tested,
-    ``pushed`` when it was not pushed."""
+    """``unpacked`` has the bytes of the files of each layer that mbuild made, by its diff_id; ``layout`` is the OCI
+    layout with the image; ``loaded_as`` the name in the local Docker engine or empty; ``report`` is None when the image
+    was not tested, ``pushed`` when it was not pushed."""
 
     name: str
     version: str
     locked: LockedTarget
     image: AssembledImage
-    unpacked: Mapping[LayerRole, int]
+    unpacked: Mapping[Digest, int]
     layout: Path
     lock: Path
     engine: str
@@ -68,7 +68,7 @@ class BuildResult:
                     "diff_id": str(layer.diff_id),
                     "media_type": layer.descriptor.media_type,
                     "size": layer.descriptor.size,
-                    "unpacked_size": self.unpacked.get(layer.role),
+                    "unpacked_size": self.unpacked.get(layer.diff_id),
                 }
                 for layer in image.layers
             ],

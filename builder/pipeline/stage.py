@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from builder.assemble.weights import stage_chunks
 from builder.canonical import content_key
 from builder.events import Warned
 from builder.host import Host
@@ -51,12 +52,18 @@ def stage_server(server: Server, host: Host) -> StagedTree:
     return _staged("server", key, write, host)
 
 
-def stage_model(server: Server, model: LoadedModel, cases: tuple[GoldenCase, ...], host: Host) -> StagedTree:
-    """The model as the server reads it, with its answered golden cases."""
+def stage_model(
+    server: Server, model: LoadedModel, cases: tuple[GoldenCase, ...], host: Host
+) -> Mapping[LayerRole, StagedTree]:
+    """The model as the server reads it, with its answered golden cases, and apart from it the chunks of its weights,
+    whose layers are made here, in one pass."""
     packed = PackedModel(manifest=model.manifest, signature=model.signature, artifact=model.artifact, cases=cases)
     answers = {case.name: str(Digest.of(write_case(case))) for case in cases}
     key = content_key({"model": str(model.digest), "server": server.name, "cases": answers, "revision": REVISION})
-    return _staged("model", key, lambda writer: server.write_model(writer, packed), host)
+    tree = _staged("model", key, lambda writer: server.write_model(writer, packed), host)
+    home = server.model_home(model.manifest.name)
+    chunks = [(home / file.path, file.content) for file in model.artifact.packed if isinstance(file.content, tuple)]
+    return {LayerRole.WEIGHTS: stage_chunks(chunks, "stage", host), LayerRole.MODEL: tree}
 
 
 def _staged(kind: str, key: str, write: Callable[[TreeWriter], None], host: Host) -> StagedTree:
@@ -69,7 +76,12 @@ def _staged(kind: str, key: str, write: Callable[[TreeWriter], None], host: Host
 
 
 def stage_layers(
-    spec: BuildSpec, locked: LockedTarget, base: ResolvedBase, server: StagedTree, model: StagedTree, host: Host
+    spec: BuildSpec,
+    locked: LockedTarget,
+    base: ResolvedBase,
+    server: StagedTree,
+    model: Mapping[LayerRole, StagedTree],
+    host: Host,
 ) -> StagedLayers:
     """Base and runtime from their pins, then bytecode for all that is Python."""
     fetch_wheels(locked.wheels, base.python, host)
@@ -77,7 +89,7 @@ def stage_layers(
     python = {LayerRole.RUNTIME: runtime, LayerRole.SERVER: server}
     if base.own is not None:
         python = {LayerRole.BASE: base.own.stage(spec.platform, host), **python}
-    return StagedLayers(roles={**_with_bytecode(python, base, host), LayerRole.MODEL: model})
+    return StagedLayers(roles={**_with_bytecode(python, base, host), **model})
 
 
 def _with_bytecode(

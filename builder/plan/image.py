@@ -28,10 +28,12 @@ BASE_LAYERS = "dev.mbuild.base.layers"
 
 
 class LayerRole(StrEnum):
-    """What a layer is for; layers are stacked in this order."""
+    """What a layer is for; layers are stacked in this order. Weights lie below what changes more often: an engine that
+    unpacks a layer unpacks all above it again."""
 
     BASE = "base"
     RUNTIME = "runtime"
+    WEIGHTS = "weights"
     SERVER = "server"
     MODEL = "model"
 

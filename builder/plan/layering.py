@@ -18,16 +18,25 @@ def _compression(role: LayerRole, entries: Sequence[FileEntry]) -> Compression:
     return Compression.NONE if role is LayerRole.MODEL and large else Compression.GZIP
 
 
+def weights_layer(entry: FileEntry) -> LayerPlan:
+    """The layer of one chunk file: the file alone, so that its digest depends on nothing else. Its directories are made
+    by the model's layer above."""
+    return LayerPlan(role=LayerRole.WEIGHTS, entries=(entry,), compression=Compression.NONE)
+
+
 def plan_layers(trees: Mapping[LayerRole, Sequence[FileEntry]]) -> tuple[LayerPlan, ...]:
-    """One layer for each role that has entries.
+    """One layer for each role that has entries, and one for each chunk of weights.
 
     A directory that a lower layer already made in the same way is left out of the upper one, so that layers differ only
     in what they add.
     """
     made: dict[object, FileEntry] = {}
-    layers = []
+    layers: list[LayerPlan] = []
     for role in LayerRole:
         entries = sorted(trees.get(role, ()), key=lambda entry: entry.path)
+        if role is LayerRole.WEIGHTS:
+            layers += (weights_layer(entry) for entry in entries)
+            continue
         added = tuple(e for e in entries if not (e.kind is EntryKind.DIRECTORY and made.get(e.path) == e))
         if added:
             layers.append(LayerPlan(role=role, entries=added, compression=_compression(role, added)))

@@ -9,7 +9,7 @@ from builder.host.fs import atomic_write, disk_errors, why_not_writable
 from builder.host.trees import StagedTree, materialise
 from builder.oci.layer_writer import Compression, write_layer
 from builder.plan.image import ImagePlan
-from builder.render.dockerfile import archive_name, render_dockerfile
+from builder.render.dockerfile import archive_name, layer_directories, render_dockerfile
 
 
 class ContextNotEmpty(UsageError):
@@ -36,11 +36,11 @@ def write_context(plan: ImagePlan, tree: StagedTree, directory: Path, template_d
     dockerfile = render_dockerfile(plan, template_dir)
     with disk_errors(directory):
         directory.mkdir(parents=True, exist_ok=True)
-        for layer in plan.layers:
+        for layer, name in layer_directories(plan):
             if archive := archive_name(layer):
                 with (directory / archive).open("wb") as out:
                     write_layer(layer.entries, tree.open, Compression.NONE, out)
             else:
-                materialise(StagedTree(entries=layer.entries, files=tree.files), directory / layer.role.value)
+                materialise(StagedTree(entries=layer.entries, files=tree.files), directory / name)
         atomic_write(directory / ".dockerignore", b"Dockerfile\n.dockerignore\n")
         atomic_write(directory / "Dockerfile", dockerfile.encode())

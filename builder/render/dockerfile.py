@@ -22,6 +22,7 @@ _TEMPLATE = "Dockerfile.j2"
 _COMMENTS = {
     LayerRole.BASE: "the operating system: Debian packages, pruned, no shell",
     LayerRole.RUNTIME: "the runtime: wheels, pinned by hash",
+    LayerRole.WEIGHTS: "weights of the model",
     LayerRole.SERVER: "the server",
     LayerRole.MODEL: "the model, its description and its golden cases",
 }
@@ -71,20 +72,30 @@ def render_dockerfile(plan: ImagePlan, template_dir: Path | None = None) -> str:
         {
             "title": f"{title} {labels.get('org.opencontainers.image.version', '')}".strip(),
             "base": {"reference": str(plan.base.reference) if plan.base else ""},
-            "layers": [_layer_text(layer) for layer in plan.layers],
+            "layers": [_layer_text(layer, directory) for layer, directory in layer_directories(plan)],
             "config": plan.config,
             "plan": plan,
         },
     )
 
 
-def _layer_text(layer: LayerPlan) -> _LayerText:
+def layer_directories(plan: ImagePlan) -> tuple[tuple[LayerPlan, str], ...]:
+    """Each layer with its directory in the context: its role, and a number where there are several of one."""
+    roles = [layer.role for layer in plan.layers]
+    names = []
+    for number, role in enumerate(roles):
+        several = f"-{roles[: number + 1].count(role):02d}" if roles.count(role) > 1 else ""
+        names.append(f"{role.value}{several}")
+    return tuple(zip(plan.layers, names, strict=True))
+
+
+def _layer_text(layer: LayerPlan, directory: str) -> _LayerText:
     return _LayerText(
         comment=_COMMENTS[layer.role],
         files=sum(1 for entry in layer.entries if entry.digest),
         size=f"{layer.size / 1e6:.1f} MB",
         archive=archive_name(layer),
-        directory=layer.role.value,
+        directory=directory,
     )
 
 

@@ -6,12 +6,13 @@ In the image: ``/opt/mbuild/server/mbuild_serve`` (the code), ``/models/NAME/mbu
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from builder.canonical import readable_json
 from builder.host.trees import TreeWriter
 from builder.model.golden import write_case
 from builder.model.manifest import ServerSettings
+from builder.oci.content import Content
 from builder.plan.image import ConfigPatch, Healthcheck
 from builder.resources import server_source_directory
 from builder.servers.server import PackedModel
@@ -32,10 +33,13 @@ class HttpServer:
         found = (path for path in sorted(source.rglob("*")) if path.is_file() and "__pycache__" not in path.parts)
         return tuple((CODE / "mbuild_serve" / path.relative_to(source).as_posix(), path.read_bytes()) for path in found)
 
+    def model_home(self, name: str) -> PurePosixPath:
+        return MODELS / name / "1"
+
     def write_model(self, tree: TreeWriter, model: PackedModel) -> None:
         home = MODELS / model.manifest.name
-        for path, local, _ in model.artifact.files:
-            tree.add_local_file(home / "1" / path, local)
+        for file in model.artifact.packed:
+            _write_file(tree, self.model_home(model.manifest.name) / file.path, file.content)
         for case in model.cases:
             tree.add_file(home / "golden" / f"{case.name}.npz", write_case(case))
         tree.add_file(home / "mbuild.json", readable_json(self._description(model)))
@@ -79,6 +83,15 @@ class HttpServer:
             labels=(),
             healthcheck=Healthcheck(test=(python, "-m", "mbuild_serve", "health")),
         )
+
+
+def _write_file(tree: TreeWriter, path: PurePosixPath, content: bytes | Content) -> None:
+    if isinstance(content, bytes):
+        tree.add_file(path, content)
+    elif isinstance(content, Path):
+        tree.add_local_file(path, content)
+    else:  # a chunk: a layer of its own, above whose directories this tree makes
+        tree.add_directory(path.parent)
 
 
 def _environ(settings: ServerSettings) -> tuple[tuple[str, str], ...]:

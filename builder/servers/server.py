@@ -34,8 +34,12 @@ class Server(Protocol):
         """The server's own files, equal for every model: path in the image and content."""
         ...
 
+    def model_home(self, name: str) -> PurePosixPath:
+        """The directory of the image below which the files of a model's artifact lie."""
+        ...
+
     def write_model(self, tree: TreeWriter, model: PackedModel) -> None:
-        """The model and what the server must know about it."""
+        """The model and what the server must know about it; chunks of its weights are not written here."""
         ...
 
     def config(self, interpreter: PurePosixPath, model: PackedModel) -> ConfigPatch:

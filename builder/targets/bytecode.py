@@ -106,7 +106,7 @@ def _compile(
     output, answer, request = scratch / "out", scratch / "answer.json", scratch / "request.json"
     output.mkdir()
     files = [
-        [str(tree.files[source.entry.digest]), str(source.entry.path), str(output / f"{number}.pyc")]
+        [str(tree.path(source.entry.digest)), str(source.entry.path), str(output / f"{number}.pyc")]
         for number, source in enumerate(sources)
         if source.entry.digest
     ]
@@ -151,7 +151,7 @@ def exact_version(interpreter: StagedTree, python: str) -> str:
     minor = ".".join(python.split(".")[:2])
     for entry in interpreter.entries:
         if entry.digest and entry.path == PurePosixPath(f"/var/lib/dpkg/status.d/python{minor}-minimal"):
-            text = interpreter.files[entry.digest].read_text(encoding="utf-8")
+            text = interpreter.path(entry.digest).read_text(encoding="utf-8")
             found = re.search(r"^Version: (?:\d+:)?(\d+\.\d+\.\d+)", text, re.MULTILINE)
             return found[1] if found and python == minor else python
     return python

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
 import pytest
@@ -12,10 +13,14 @@ import pytest
 from builder.assemble.docker import DockerAssembler
 from builder.assemble.embedded import EmbeddedAssembler
 from builder.assemble.image import AssembledImage, Assembler
+from builder.assemble.weights import stage_chunks
 from builder.host.docker import BuildFailed, DockerEngine, connect
+from builder.host.trees import merged
+from builder.oci.content import Piece
 from builder.oci.layout import Layout
 from builder.oci.validate import validate_image
 from builder.plan.image import LayerRole
+from builder.plan.layering import plan_layers
 from builder.render.context import write_context
 from tests.support.hosts import real_host
 from tests.support.images import file_tree, small_plan
@@ -122,6 +127,26 @@ def test_layers_have_the_planned_roles_and_compression(make: Assembler, tmp_path
 
     assert [layer.role for layer in image.layers] == [LayerRole.BASE, LayerRole.MODEL]
     assert [layer.descriptor.media_type.rsplit(".", 1)[-1] for layer in image.layers] == ["tar+gzip", "tar"]
+
+
+@ENGINES
+def test_chunks_of_weights_are_layers_of_their_own(make: Assembler, tmp_path: Path) -> None:
+    plan, tree = small_plan(tmp_path / "tree")
+    (tmp_path / "weights").write_bytes(bytes(range(256)) * 64)
+    pieces = (Piece(tmp_path / "weights", 256, 1024), Piece(None, 0, 64), Piece(tmp_path / "weights", 0, 300))
+    paths = [PurePosixPath(f"/models/digits/weights/{name}.bin") for name in "ab"]
+    chunks = stage_chunks([(path, pieces) for path in paths], "stage", real_host(tmp_path / "store"))
+    layers = plan_layers({LayerRole.WEIGHTS: chunks.entries})
+    model = plan.layers[-1]
+
+    whole = replace(plan, layers=(*plan.layers[:-1], *layers, model))
+    image = make.assemble(whole, merged([tree, chunks]), tmp_path / "layout")
+
+    roles = [LayerRole.BASE, LayerRole.WEIGHTS, LayerRole.WEIGHTS, LayerRole.MODEL]
+    assert [layer.role for layer in image.layers] == roles
+    seen = file_tree(image)
+    assert {str(path) for path in paths} <= set(seen)
+    assert {seen[str(path)].content for path in paths} == {entry.digest.hex for entry in chunks.entries if entry.digest}
 
 
 @ENGINES

@@ -41,7 +41,7 @@ def files(tree: StagedTree) -> list[FileEntry]:
 
 def content(tree: StagedTree, entry: FileEntry) -> bytes:
     assert entry.digest is not None
-    return tree.files[entry.digest].read_bytes()
+    return tree.path(entry.digest).read_bytes()
 
 
 def named(tree: StagedTree, path: str) -> bytes:

@@ -87,7 +87,7 @@ def test_a_changed_file_stops_the_build_and_leaves_nothing(host: Host, tmp_path:
     plan, tree = small_plan(tmp_path / "tree")
     victim = next(entry for entry in tree.entries if entry.path.name == "model.onnx")
     assert victim.digest is not None
-    tree.files[victim.digest].write_bytes(b"changed")
+    tree.path(victim.digest).write_bytes(b"changed")
 
     with pytest.raises(ChangedFile, match=r"model\.onnx"):
         EmbeddedAssembler(host).assemble(plan, tree, tmp_path / "layout")
