@@ -19,8 +19,20 @@ def load_into(engine: DockerEngine, image: AssembledImage, tags: Sequence[Refere
         for name in names:
             engine.tag(str(digest), name)
         return str(digest)
-    loaded = engine.load(write_archive(image.layout, image.manifest, names))
+    loaded = _load(engine, image, names)
     found = engine.image_id(str(digest)) or next(filter(None, map(engine.image_id, loaded)), None)
     if found is None:
         raise EngineFailed(action="load an image", reason=f"it took it, but has no {digest}")
     return found
+
+
+def _load(engine: DockerEngine, image: AssembledImage, names: Sequence[str]) -> tuple[str, ...]:
+    """Only the layers that the engine lacks travel. One that wants all of them all the same (a content store that was
+    pruned below its images) gets them."""
+    known = engine.known_layers(image.config.diff_ids)
+    try:
+        return engine.load(write_archive(image.layout, image.manifest, names, known))
+    except EngineFailed:
+        if not known:
+            raise
+        return engine.load(write_archive(image.layout, image.manifest, names))

@@ -7,13 +7,12 @@ API v1.41 is relied on.
 
 from __future__ import annotations
 
-import io
 import os
-import tarfile
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
@@ -22,8 +21,8 @@ import docker
 import docker.errors
 
 from builder.errors import AssemblyError, ToolMissing
+from builder.host.build_context import context_chunks
 from builder.host.buildkit import trace_lines
-from builder.host.fs import disk_errors
 from builder.oci.digest import Digest
 
 _ANSWER_SECONDS = 3
@@ -31,6 +30,7 @@ _CALL_SECONDS = 600
 _LINES_KEPT = 30
 _CONFLICT = 409
 _LABEL = "io.mbuild.owner"
+_MODEL_LABEL = "dev.mbuild.model.digest"
 _ISOLATED, _UNROUTED = "mbuild-isolated", "mbuild-unrouted"
 
 
@@ -200,6 +200,16 @@ class DockerEngine:
             except docker.errors.NotFound:
                 return None
 
+    def known_layers(self, diff_ids: Sequence[Digest]) -> int:
+        """How many of these layers, from the lowest on, the engine has already, below an image that mbuild made."""
+        most = 0
+        with _mapped("list its images"):
+            for listed in self._api.images(filters={"label": _MODEL_LABEL}):
+                stack = self._api.inspect_image(listed["Id"]).get("RootFS", {}).get("Layers") or []
+                same = takewhile(lambda pair: str(pair[0]) == pair[1], zip(diff_ids, stack, strict=False))
+                most = max(most, sum(1 for _ in same))
+        return most
+
     def load(self, chunks: Iterator[bytes]) -> tuple[str, ...]:
         """Load a docker-archive; the references (or ids, where it has none) that the engine says it loaded."""
         loaded: list[str] = []
@@ -245,7 +255,7 @@ class DockerEngine:
             headers = {"Content-Type": "application/x-tar"}
             url = self._api._url("/build")
             # docker-py's own build() cannot ask for BuildKit.
-            body = _context_chunks(context)
+            body = context_chunks(context)
             response = self._api._post(url, data=body, params=parameters, headers=headers, stream=True)
             self._api._raise_for_status(response)
             built = _follow_build(self._api._stream_helper(response, decode=True), on_line)
@@ -355,23 +365,6 @@ def _remote_host(address: str) -> str:
 def _split_tag(reference: str) -> tuple[str, str | None]:
     name, colon, tag = reference.rpartition(":")
     return (name, tag) if colon and "/" not in tag else (reference, None)
-
-
-def _context_chunks(context: Path) -> Iterator[bytes]:
-    """The build context as a tar stream, owned by root and dated 0, so that equal contexts hit the engine's cache."""
-    with disk_errors(context), tarfile.open(fileobj=io.BytesIO(), mode="w") as archive:
-        for path in sorted(context.rglob("*")):
-            member = archive.gettarinfo(path, arcname=str(path.relative_to(context)))
-            if member.islnk():
-                member.type, member.linkname, member.size = tarfile.REGTYPE, "", path.stat().st_size
-            member.uid = member.gid = member.mtime = 0
-            member.uname = member.gname = ""
-            yield member.tobuf(tarfile.PAX_FORMAT)
-            if member.isreg():
-                with path.open("rb") as stream:
-                    yield from iter(lambda: stream.read(1 << 20), b"")
-                yield bytes(-member.size % tarfile.BLOCKSIZE)
-    yield bytes(2 * tarfile.BLOCKSIZE)
 
 
 def _follow_build(messages: Iterator[Mapping[str, Any]], on_line: Callable[[str], None]) -> str:

@@ -71,10 +71,11 @@ def read_archive(chunks: Iterable[bytes], directory: Path) -> SavedImage:
     return SavedImage(config=find(config).read_bytes(), layers=tuple(find(name) for name in layers))
 
 
-def write_archive(layout: Layout, manifest: Manifest, tags: Sequence[str]) -> Iterator[bytes]:
-    """The archive of an image, streamed; layers go as they are stored. Raises WrongBytes for a damaged blob."""
+def write_archive(layout: Layout, manifest: Manifest, tags: Sequence[str], known: int = 0) -> Iterator[bytes]:
+    """The archive of an image, streamed; layers go as they are stored, but for the ``known`` lowest, which are only
+    named (an engine that has them does not look for them). Raises WrongBytes for a damaged blob."""
     config = layout.config(manifest)
-    layers = {f"{layer.digest.hex}.tar": layer for layer in manifest.layers}
+    layers = {f"{layer.digest.hex}.tar": layer for layer in manifest.layers[known:]}
     listing = [
         {
             "Config": f"{config.digest.hex}.json",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from builder.assemble.embedded import EmbeddedAssembler
 from builder.assemble.image import AssembledImage
 from builder.assemble.load import load_into
 from builder.host.docker import Container, ContainerSpec, DockerEngine, EngineFailed, connect
+from builder.host.trees import TreeWriter, merged
 from builder.oci.digest import Digest
 from builder.oci.docker_archive import read_archive
 from builder.oci.reference import Reference
@@ -66,6 +68,41 @@ def test_an_image_is_loaded_once_and_keeps_its_digest(engine: DockerEngine, imag
     assert loaded == engine.image_id(other.familiar) == str(image.config.digest)
     assert engine.has_image(image.config.digest)
     assert not engine.has_image(Digest.of(b"another"))
+
+
+def test_only_the_layers_that_the_engine_lacks_travel(engine: DockerEngine, tmp_path: Path) -> None:
+    plan, tree = small_plan(tmp_path / "tree")
+    label = ("dev.mbuild.model.digest", "sha256:0")
+    plan = replace(plan, config=replace(plan.config, labels=(label,)))
+    big = TreeWriter(tmp_path / "big")
+    big.add_file("/big", os.urandom(1 << 20))
+    whole = merged([tree, big.finish()])
+    base = replace(plan.layers[0], entries=(*plan.layers[0].entries, *big.entries.values()))
+    model = plan.layers[-1]
+    plans = [
+        replace(plan, layers=(base, model)),
+        replace(plan, layers=(base, replace(model, entries=model.entries[:-1]))),
+    ]
+    host, travelled = real_host(tmp_path / "store"), []
+
+    class Watched(DockerEngine):
+        def load(self, chunks: Iterator[bytes]) -> tuple[str, ...]:
+            kept = list(chunks)
+            travelled.append(sum(map(len, kept)))
+            return super().load(iter(kept))
+
+    assembler = EmbeddedAssembler(host)
+    images = [assembler.assemble(each, whole, tmp_path / f"layout-{n}") for n, each in enumerate(plans)]
+    try:
+        loaded = [load_into(Watched(engine._client), image, [TAG]) for image in images]
+        saved = read_archive(engine.save(loaded[1]), tmp_path)
+    finally:
+        for image in images:
+            engine.remove_image(str(image.config.digest))
+
+    assert [Digest.of(path.read_bytes()) for path in saved.layers] == list(images[1].config.diff_ids)
+    assert len(travelled) == 2
+    assert travelled[1] < travelled[0] - (1 << 20)
 
 
 def test_a_name_without_a_tag_is_the_latest(engine: DockerEngine, image: AssembledImage, tmp_path: Path) -> None:
