@@ -1,4 +1,5 @@
-"""The convert step: the ONNX of a model directory, as it lies there or as its converter makes it."""
+"""The convert step: the ONNX of a model directory, as it lies there, or as its converter and the passes after it make
+it for the target."""
 
 from __future__ import annotations
 
@@ -7,10 +8,13 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from builder.convert.convert import SourceModel, convert
+from builder.convert.optimize import OnnxVersions, optimize
+from builder.formats.onnx import OnnxLimits
 from builder.host import Host
 from builder.model.generate import Samples
 from builder.model.manifest import Renames
 from builder.model.source import Detection, ModelSource, list_model
+from builder.targets import Target
 
 _SAMPLES = PurePosixPath("samples.json")
 
@@ -34,8 +38,15 @@ class OnnxModel:
         }
 
 
-def onnx_of(source: ModelSource, found: Detection, origin: SourceModel | None, host: Host) -> OnnxModel:
-    """The model as ONNX. Raises what a conversion raises."""
+def onnx_of(source: ModelSource, found: Detection, origin: SourceModel | None, target: Target, host: Host) -> OnnxModel:
+    """The model as ONNX. Raises what a conversion raises, and OpsetNotLowered."""
     if origin is None:
         return OnnxModel(source=source, entry=found.entry, is_converted=False)
-    return OnnxModel(source=list_model(convert(origin, host)), entry=PurePosixPath("model.onnx"), is_converted=True)
+    versions = OnnxVersions(opset=target.opsets[1], ml_opset=target.ml_opset, ir=target.ir_version)
+    made = optimize(convert(origin, host), versions, host)
+    return OnnxModel(source=list_model(made), entry=PurePosixPath("model.onnx"), is_converted=True)
+
+
+def limits_of(target: Target) -> OnnxLimits:
+    """What the target's onnxruntime reads."""
+    return OnnxLimits(opset=target.opsets[1], ml_opset=target.ml_opset, ir=target.ir_version)

@@ -10,13 +10,14 @@ from builder.convert.envs import find_environment
 from builder.errors import MbuildError
 from builder.formats import FORMATS
 from builder.formats.known import recognize
-from builder.formats.onnx import OnnxLimits, read_model
+from builder.formats.onnx import read_model
 from builder.host import Host
 from builder.model.cases import read_cases
 from builder.model.renames import serve_signature
 from builder.model.signature import Signature
 from builder.model.source import Detection, ModelSource, list_model
 from builder.oci.platform import Platform
+from builder.pipeline.converted import limits_of
 from builder.pipeline.converters import framework_version
 from builder.pipeline.model import FoundModel, find_model
 from builder.targets import find_target
@@ -100,8 +101,7 @@ def _golden(source: ModelSource) -> tuple[str, ...]:
 def _signature(found: FoundModel, target: str) -> Signature:
     """Of an ONNX model; its golden cases are held against it, too."""
     chosen = find_target(target, Platform.of_this_machine())
-    limits = OnnxLimits(opset=chosen.opsets[1], ir=chosen.ir_version)
-    graph = read_model(found.source, found.detection.entry, limits)
+    graph = read_model(found.source, found.detection.entry, limits_of(chosen))
     signature = serve_signature(graph.signature, found.manifest)
     read_cases(found.source, found.manifest, signature)
     return signature

@@ -10,7 +10,7 @@ from builder.convert.convert import SourceModel, source_model
 from builder.convert.converters import CONVERTERS
 from builder.formats import detect
 from builder.formats.code import require_harmless
-from builder.formats.onnx import OnnxLimits, read_model, stage_artifact
+from builder.formats.onnx import read_model, stage_artifact
 from builder.formats.torchscript import call_arguments
 from builder.host import Host
 from builder.host.remembered import remembered_digest
@@ -23,7 +23,7 @@ from builder.model.renames import serve_inputs, serve_signature
 from builder.model.signature import Signature
 from builder.model.source import Detection, ModelArtifact, ModelSource, list_model
 from builder.oci.digest import Digest
-from builder.pipeline.converted import onnx_of
+from builder.pipeline.converted import limits_of, onnx_of
 from builder.plan.spec import NO_OPTIONS, ConvertOptions
 from builder.targets import Target
 
@@ -89,8 +89,8 @@ def load_model(found: FoundModel, target: Target, host: Host) -> LoadedModel:
 
     Raises the errors of builder/model, builder/formats and builder/convert.
     """
-    manifest, onnx = found.manifest, onnx_of(found.source, found.detection, found.origin, host)
-    graph = read_model(onnx.source, onnx.entry, OnnxLimits(opset=target.opsets[1], ir=target.ir_version))
+    manifest, onnx = found.manifest, onnx_of(found.source, found.detection, found.origin, target, host)
+    graph = read_model(onnx.source, onnx.entry, limits_of(target))
     signature = serve_signature(graph.signature, manifest)
     artifact = stage_artifact(onnx.source, graph, lambda path: remembered_digest(path, host.store, host.clock.now()))
     cases = read_cases(found.source, manifest, signature) or generate_cases(

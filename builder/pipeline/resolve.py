@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from builder.canonical import content_key
-from builder.convert.reference import TOOLS
+from builder.convert import optimize, reference
 from builder.host import Host
 from builder.host.trees import StagedTree
 from builder.oci.digest import Digest
@@ -38,7 +39,7 @@ def resolve(
         requirements=target.pins(base.python),
         wheels=_kept_wheels(old, target, base) or _new_wheels(spec, target, base, old, host),
         server=tree_digest(server),
-        tools=tuple(sorted({**TOOLS, **_compiler(base), **(model.origin.tools if model.origin else {})}.items())),
+        tools=tuple(sorted({**reference.TOOLS, **_compiler(base), **_converting(model)}.items())),
         writer=(("gzip", Compression.GZIP.writer), ("plan", str(PLAN_REVISION)), ("tar", Compression.NONE.writer)),
     )
     if spec.locked and old is not None and (changes := drift(old, locked)):
@@ -52,6 +53,11 @@ def _enter(path: Path, locked: LockedTarget, host: Host) -> None:
     """Write one target into the lock; builds of its other targets may be doing the same at this moment."""
     with host.store.exclusive(content_key({"lock": str(path.resolve())})):
         write_lock(path, {**read_lock(path), locked.identifier: locked})
+
+
+def _converting(model: LoadedModel) -> Mapping[str, str]:
+    """What made the ONNX, where it is not the user's own."""
+    return {**model.origin.tools, **optimize.TOOLS} if model.origin else {}
 
 
 def _compiler(base: ResolvedBase) -> dict[str, str]:

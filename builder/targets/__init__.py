@@ -27,9 +27,9 @@ class Target:
     """Where a model will run.
 
     ``base_image`` names a folder of base-images/; ``requirements`` are exact pins of the wheels, some
-    for some versions of Python only (see ``pins``); ``provider`` is the
-    onnxruntime execution provider that must be active; ``opsets`` (lowest, highest) of the default domain and
-    ``ir_version`` (highest) are what that onnxruntime loads; ``platforms`` are those with wheels.
+    for some versions of Python only (see ``pins``); ``provider`` is the onnxruntime execution provider that must be
+    active; ``opsets`` (lowest, highest) of the default domain, ``ml_opset`` of ai.onnx.ml and ``ir_version`` (highest)
+    are what that onnxruntime loads; ``platforms`` are those with wheels.
     """
 
     name: str
@@ -37,6 +37,7 @@ class Target:
     requirements: tuple[str, ...]
     provider: str
     opsets: tuple[int, int]
+    ml_opset: int
     ir_version: int
     platforms: tuple[Platform, ...]
 
@@ -54,7 +55,7 @@ class Target:
 
 _LINUX = (Platform(os="linux", architecture="amd64"), Platform(os="linux", architecture="arm64"))
 
-# onnxruntime 1.31.1 loads opset <= 26 and IR <= 13 of the default domain (measured; see docs/targets.md).
+# onnxruntime 1.31.1 loads opset <= 26 of ai.onnx, <= 5 of ai.onnx.ml, and IR <= 13 (measured; see docs/targets.md).
 TARGETS: dict[str, Target] = {
     target.name: target
     for target in (
@@ -68,6 +69,7 @@ TARGETS: dict[str, Target] = {
             ),
             provider="CPUExecutionProvider",
             opsets=(7, 26),
+            ml_opset=5,
             ir_version=13,
             platforms=_LINUX,
         ),

@@ -21,7 +21,6 @@ from builder.oci.platform import Platform
 from builder.pipeline.model import LoadedModel, find_model, load_model
 from builder.pipeline.verify import answer
 from builder.targets import find_target
-from tests.support.hosts import real_host
 
 pytestmark = pytest.mark.network
 
@@ -117,25 +116,6 @@ def test_early_stopping_answers_as_the_classifier_did(models: Models, host: Host
 
 
 @pytest.mark.parametrize(
-    ("framework", "name"), [("xgboost", "multi_softprob"), ("lightgbm", "multiclass"), ("catboost", "Logloss")]
-)
-def test_the_same_model_gives_the_same_bytes(
-    models: Models, host: Host, tmp_path: Path, framework: str, name: str
-) -> None:
-    written = []
-    for number in (1, 2):
-        fresh = real_host(tmp_path / str(number))
-        environments = fresh.store.root / "directories" / "environments"
-        environments.parent.mkdir(parents=True)
-        environments.symlink_to(host.store.root / "directories" / "environments")
-        directory = Path(shutil.copytree(models(framework) / name, tmp_path / f"copy{number}"))
-        found = find_model(directory)
-        assert found.origin is not None
-        written.append((convert(found.origin, fresh) / "model.onnx").read_bytes())
-    assert written[0] == written[1]
-
-
-@pytest.mark.parametrize(
     ("framework", "name"), [("xgboost", "reg_squarederror"), ("lightgbm", "binary"), ("catboost", "RMSE")]
 )
 def test_a_file_that_was_cut_off(models: Models, host: Host, tmp_path: Path, framework: str, name: str) -> None:
@@ -160,7 +140,7 @@ def test_a_wrong_export_is_stopped_by_the_gate(
     weights = next(a for n in graph.graph.node for a in n.attribute if a.name == "target_weights")
     weights.floats[:] = [value + 1 for value in weights.floats]
     (tmp_path / "model.onnx").write_bytes(graph.SerializeToString())
-    monkeypatch.setattr("builder.pipeline.model.convert", lambda *_: tmp_path)
+    monkeypatch.setattr("builder.pipeline.converted.convert", lambda *_: tmp_path)
     with pytest.raises(ConversionDiffers, match=r"XGBoost computes: case missing, output 'prediction'") as caught:
         answer(loaded(directory, host), host)
     assert caught.value.exit_code == 6

@@ -46,3 +46,12 @@ def real_host(cache: Path, environ: Mapping[str, str] | None = None) -> Host:
         events=RecordedEvents(),
         environ=environ,
     )
+
+
+def fresh_host(cache: Path, other: Host) -> Host:
+    """A host with a cache of its own, but for the environments of converters, which are those of ``other``."""
+    shared, own = (root / "directories" / "environments" for root in (other.store.root, cache))
+    shared.mkdir(parents=True, exist_ok=True)
+    own.parent.mkdir(parents=True)
+    own.symlink_to(shared)
+    return real_host(cache)

@@ -32,13 +32,19 @@ Answer = Callable[[dict[str, Any], Arrays], Arrays]
 
 
 def main(convert: Convert, answer: Answer, packages: Sequence[str]) -> None:
+    """What a converting worker is run for, by the request's ``action``."""
+    respond(
+        lambda request: convert(request) if request["action"] == "convert" else _answer_all(request, answer), packages
+    )
+
+
+def respond(act: Callable[[dict[str, Any]], dict[str, Any]], packages: Sequence[str]) -> None:
     """``python WORKER.py REQUEST ANSWER``; ``packages`` are those whose versions the answer names."""
     request = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     versions = {name: importlib.metadata.version(name) for name in (*packages, "numpy")}
     versions["python"] = ".".join(map(str, sys.version_info[:3]))
     try:
-        value = convert(request) if request["action"] == "convert" else _answer_all(request, answer)
-        said: dict[str, Any] = {"value": value}
+        said: dict[str, Any] = {"value": act(request)}
     except Failure as failure:
         said = {"failure": {"kind": failure.kind, "message": str(failure)}}
     Path(sys.argv[2]).write_text(json.dumps({**said, "versions": versions}), encoding="utf-8")
