@@ -46,6 +46,39 @@ _TORCH = (
 )
 """Of the CPU: nothing of CUDA is here, and a build of torch that needs it does not start."""
 
+_TRANSFORMERS = (
+    *_TORCH,
+    "annotated-doc==0.0.7",
+    "annotated-types==0.8.0",
+    "anyio==4.16.0",
+    "click==8.5.1",
+    "h11==0.16.0",
+    "hf-xet==1.8.0",
+    "httpcore2==2.16.2",
+    "httpx2==2.16.2",
+    "huggingface-hub==2.4.0",
+    "idna==3.20",
+    "markdown-it-py==4.3.0",
+    "mdurl==0.1.2",
+    "onnxruntime==1.31.1",
+    "pillow==13.0.0",
+    "pydantic==2.14.3",
+    "pydantic-core==2.50.4",
+    "pygments==2.21.0",
+    "pyyaml==6.0.3",
+    "regex==2026.11.15",
+    "rich==15.0.0",
+    "sentencepiece==0.2.3",
+    "shellingham==1.5.4",
+    "tokenizers==0.23.3",
+    "tqdm==4.70.1",
+    "transformers==5.23.0",
+    "truststore==0.10.5",
+    "typer==0.29.2",
+    "typing-inspection==0.4.5",
+)
+"""onnxruntime tells which exporter's graph answers as the model does; sentencepiece reads older tokenizers."""
+
 _TORCH_ENVIRONMENT = EnvironmentSpec(name="torch", requirements=_TORCH)
 _PANDAS = ("pandas==3.1.1", "python-dateutil==4.0.0", "six==1.17.0", "tzdata==2026.6")
 
@@ -98,6 +131,11 @@ CONVERTERS: dict[str, Converter] = {
         worker="sklearn_worker",
         environment=sklearn_environment({}),
         environment_for=sklearn_environment,
+    ),
+    "huggingface": Converter(
+        framework="Transformers",
+        worker="huggingface_worker",
+        environment=EnvironmentSpec(name="hf", requirements=_TRANSFORMERS),
     ),
     "torchscript": Converter(
         framework="PyTorch", worker="torchscript_worker", environment=_TORCH_ENVIRONMENT, needs_inputs=True

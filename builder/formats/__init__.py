@@ -10,6 +10,7 @@ from pathlib import PurePosixPath
 from typing import Protocol
 
 from builder.errors import SpecError, UnsupportedModel
+from builder.formats.huggingface import HuggingFaceFormat, require_whole
 from builder.formats.known import CATBOOST, LIGHTGBM, SKOPS, TORCH_EXPORT, TORCHSCRIPT, XGBOOST, Sighting, recognize
 from builder.formats.onnx import OnnxFormat
 from builder.formats.recognized import RecognizedFormat
@@ -37,6 +38,7 @@ class Format(Protocol):
 
 _TORCH_STATE = TorchStateFormat()
 _SKLEARN = SklearnFormat()
+_HUGGING_FACE = HuggingFaceFormat()
 FORMATS: tuple[Format, ...] = (
     OnnxFormat(),
     RecognizedFormat(name="xgboost", summary="XGBoost: a .json or .ubj file of Booster.save_model", kind=XGBOOST),
@@ -46,6 +48,7 @@ FORMATS: tuple[Format, ...] = (
     RecognizedFormat(name="torch-export", summary="PyTorch: a .pt2 file of torch.export.save", kind=TORCH_EXPORT),
     _TORCH_STATE,
     _SKLEARN,
+    _HUGGING_FACE,
 )
 _READ = {format_.kind for format_ in FORMATS if isinstance(format_, RecognizedFormat)} | {SKOPS}
 
@@ -87,7 +90,15 @@ class ModelFileMissing(SpecError):
 
 
 def detect(source: ModelSource, manifest: ModelManifest) -> Detection:
-    """The model to pack. Raises one of this module's errors where there is not exactly one."""
+    """The model to pack. Raises one of this module's errors where there is not exactly one, and what its format raises
+    where it is not whole."""
+    found = _choose(source, manifest)
+    if found.format == _HUGGING_FACE.name:
+        require_whole(source, found.entry)
+    return found
+
+
+def _choose(source: ModelSource, manifest: ModelManifest) -> Detection:
     if manifest.format and manifest.format not in {format_.name for format_ in FORMATS}:
         raise UnknownFormat(format=manifest.format, formats=_summaries())
     # Who names a module means the weights that it computes with; without one, weights are no model.

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from builder.errors import UnsupportedModel
+from builder.formats.huggingface import code_of
 from builder.formats.sklearn import uncommon_callables
 from builder.model.source import Detection, ModelSource
 
@@ -23,7 +24,10 @@ class ModelRunsCode(UnsupportedModel):
     )
 
 
-_READERS: dict[str, Callable[[ModelSource, Detection], tuple[str, ...]]] = {"sklearn": uncommon_callables}
+_READERS: dict[str, Callable[[ModelSource, Detection], tuple[str, ...]]] = {
+    "sklearn": uncommon_callables,
+    "huggingface": code_of,
+}
 """By the name of the format: the callables in a model that are not on the published list of harmless ones."""
 
 

@@ -4,7 +4,7 @@ it for the target."""
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from builder.convert.convert import SourceModel, convert
@@ -12,7 +12,9 @@ from builder.convert.optimize import OnnxVersions, optimize
 from builder.formats.onnx import OnnxLimits
 from builder.host import Host
 from builder.model.generate import Samples
+from builder.model.golden import GoldenCase, read_case
 from builder.model.manifest import Renames
+from builder.model.renames import to_served_names
 from builder.model.source import Detection, ModelSource, list_model
 from builder.targets import Target
 
@@ -36,6 +38,12 @@ class OnnxModel:
             served.get(name, name): tuple(v.encode() if isinstance(v, str) else float(v) for v in values)
             for name, values in json.loads(self.source.locate(_SAMPLES).read_bytes()).items()
         }
+
+    def cases(self, renames: Renames) -> tuple[GoldenCase, ...]:
+        """Inputs that a converter made, since it knows what they mean to the model: ``cases/NAME.npz``."""
+        files = (file for file in self.source.files if self.is_converted and file.path.match("cases/*.npz"))
+        found = (read_case(self.source.locate(file.path)) for file in files)
+        return tuple(to_served_names(replace(case, name=f"generated-{case.name}"), renames) for case in found)
 
 
 def onnx_of(source: ModelSource, found: Detection, origin: SourceModel | None, target: Target, host: Host) -> OnnxModel:

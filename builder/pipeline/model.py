@@ -93,8 +93,10 @@ def load_model(found: FoundModel, target: Target, host: Host) -> LoadedModel:
     graph = read_model(onnx.source, onnx.entry, limits_of(target))
     signature = serve_signature(graph.signature, manifest)
     artifact = stage_artifact(onnx.source, graph, lambda path: remembered_digest(path, host.store, host.clock.now()))
-    cases = read_cases(found.source, manifest, signature) or generate_cases(
-        signature, manifest, onnx.samples(manifest.renames)
+    cases = (
+        read_cases(found.source, manifest, signature)
+        or onnx.cases(manifest.renames)
+        or generate_cases(signature, manifest, onnx.samples(manifest.renames))
     )
     if found.example is not None:
         cases = (*cases, _example(found.example, signature, manifest, cases))
