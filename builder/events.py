@@ -25,6 +25,18 @@ class Progress:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class PartProgress:
+    """``done`` of ``total`` bytes of one of several parts (a layer) that move at the same time within a step;
+    ``outcome`` says how it ended (uploaded, mounted, reused ...), and is empty until then."""
+
+    step: str
+    part: str
+    done: int
+    total: int
+    outcome: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class StepFinished:
     """A step ended well after ``seconds`` of wall time; ``cached`` when no work was needed."""
 
@@ -50,7 +62,7 @@ class Produced:
     value: str
 
 
-Event = StepStarted | Progress | StepFinished | Warned | Produced
+Event = StepStarted | Progress | PartProgress | StepFinished | Warned | Produced
 
 
 class EventSink(Protocol):

@@ -1,9 +1,8 @@
-"""``mbuild test`` and ``mbuild push``: what is done with an image that exists."""
+"""``mbuild test``: tries an image that exists."""
 
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,13 +11,11 @@ from builder.canonical import readable_json
 from builder.cli import options, tables
 from builder.cli.session import host_session
 from builder.oci.platform import Platform
-from builder.oci.reference import Reference
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands of this module."""
+    """Add the command of this module."""
     app.command("test")(test_command)
-    app.command("push")(push_command)
 
 
 def test_command(
@@ -42,19 +39,3 @@ def test_command(
         sys.stdout.write(readable_json(report.to_json()).decode())
     else:
         tables.print_report(report)
-
-
-def push_command(
-    layout: Annotated[Path, typer.Argument(metavar="LAYOUT", help="The directory of an OCI image layout.")],
-    reference: Annotated[str, typer.Argument(metavar="REF", help="Where to, for example localhost:5000/digits:1.")],
-    output_format: options.FormatOption = options.OutputFormat.HUMAN,
-) -> None:
-    """Push an OCI layout to a registry; prints the reference by digest."""
-    from builder.pipeline.existing import push_layout
-
-    with host_session() as host:
-        result = push_layout(layout, Reference.parse(reference), host)
-    if output_format is options.OutputFormat.JSON:
-        sys.stdout.write(readable_json(result.to_json()).decode())
-    else:
-        tables.print_push(result)

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from builder.errors import UsageError
 from builder.oci.platform import Platform
 from builder.oci.reference import Reference
 from builder.plan.spec import BuildSpec, ConvertOptions
 
 LOCK_NAME = "mbuild.lock"
+
+
+class HalfALogin(UsageError):
+    code = "half-a-login"
+    message = "{given} was given alone"
+    hint = "give both: `... --username USER --password-stdin < FILE`; or `docker login` once, and give neither"
 
 
 class OutputFormat(StrEnum):
@@ -50,6 +59,31 @@ FormatOption = Annotated[
 VerboseOption = Annotated[
     bool, typer.Option("-v", "--verbose", help="Also print what was locked, and each golden case and check.")
 ]
+
+UsernameOption = Annotated[
+    str, typer.Option("--username", metavar="USER", help="Who you are for the registry; with --password-stdin.")
+]
+PasswordOption = Annotated[bool, typer.Option("--password-stdin", help="Read the password from standard input.")]
+PlainHttpOption = Annotated[
+    bool, typer.Option("--plain-http", help="Speak HTTP without TLS to the registry, where the network is yours alone.")
+]
+
+
+def registry_settings(registry: str, username: str, password_stdin: bool, plain_http: bool) -> dict[str, str]:
+    """What the options of a command for one registry say, in the words of the environment. Raises HalfALogin."""
+    settings = {}
+    if bool(username) != password_stdin:
+        raise HalfALogin(given="--username" if username else "--password-stdin")
+    if username:
+        settings = {
+            "MBUILD_REGISTRY": registry,
+            "MBUILD_REGISTRY_USERNAME": username,
+            "MBUILD_REGISTRY_PASSWORD": sys.stdin.readline().rstrip("\r\n"),
+        }
+    if plain_http:
+        known = os.environ.get("MBUILD_PLAIN_HTTP", "")
+        settings["MBUILD_PLAIN_HTTP"] = ",".join(name for name in (known, registry) if name)
+    return settings
 
 
 def build_spec(  # one parameter for each option of the command line

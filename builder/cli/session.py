@@ -26,14 +26,16 @@ def cache_directory(environ: Mapping[str, str] | None = None) -> Path:
 
 
 @contextmanager
-def host_session(*, quiet: bool = False) -> Iterator[Host]:
-    """A host for one command; the sink is closed at the end, also on an error."""
+def host_session(*, quiet: bool = False, settings: Mapping[str, str] | None = None) -> Iterator[Host]:
+    """A host for one command; the sink is closed at the end, also on an error. ``settings`` are what options say that
+    could also stand in the environment: they count for mbuild, and no other process sees them."""
+    environ = {**os.environ, **(settings or {})}
     with nullcontext(NullSink()) if quiet else closing(choose_sink()) as sink:
         yield Host(
             run=SystemRunner(),
-            http=Http(),
+            http=Http(environ),
             clock=SystemClock(),
             store=Store(cache_directory()),
             events=sink,
-            environ=dict(os.environ),
+            environ=environ,
         )

@@ -9,11 +9,13 @@ from collections.abc import Mapping
 from typing import TextIO
 
 from rich.console import Console
-from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 from rich.text import Text
 
-from builder.events import Event, Produced, Progress, StepFinished, StepStarted, Warned
+from builder.events import Event, PartProgress, Produced, Progress, StepFinished, StepStarted, Warned
+
+_LARGE = 10_000_000
 
 
 def amount(number: int, unit: str) -> str:
@@ -26,6 +28,11 @@ def amount(number: int, unit: str) -> str:
             return f"{value:.0f} {name}" if name == "B" else f"{value:.1f} {name}"
         value /= 1000
     return f"{value:.1f} TB"
+
+
+def _moved(event: PartProgress) -> str:
+    """A part that is where it should be, said in a log where it is large enough to wonder about."""
+    return f"  {event.part}: {amount(event.total, 'bytes')} {event.outcome}" if event.total >= _LARGE else ""
 
 
 def _finished(event: StepFinished) -> str:
@@ -56,6 +63,8 @@ class PlainSink:
         match event:
             case StepFinished():
                 return _finished(event)
+            case PartProgress() if event.outcome:
+                return _moved(event)
             case Warned():
                 return f"warning: {event.message}" + (f"\n  hint: {event.hint}" if event.hint else "")
             case _:
@@ -93,6 +102,8 @@ class GithubSink(PlainSink):
             case StepFinished():
                 self._open -= 1
                 return _finished(event) if self._open else f"::endgroup::\n{_finished(event)}"
+            case PartProgress() if event.outcome:
+                return _moved(event)
             case Warned():
                 return f"::warning title=mbuild::{github_message(f'{event.message} {event.hint}'.rstrip())}"
             case _:
@@ -115,6 +126,7 @@ class RichSink:
         )
         self._task = self._bars.add_task("", total=None, amount="", visible=False)
         self._running: list[str] = []
+        self._parts: dict[str, TaskID] = {}
         self._lock = threading.Lock()
 
     def emit(self, event: Event) -> None:
@@ -127,6 +139,8 @@ class RichSink:
                     total = f" of {amount(event.total, event.unit)}" if event.total is not None else ""
                     text = amount(event.done, event.unit) + total
                     self._bars.update(self._task, completed=event.done, total=event.total, amount=text)
+                case PartProgress():
+                    self._show_part(event)
                 case StepFinished():
                     self._say("✓", "green", _finished(event))
                     self._running = self._running[:-1]
@@ -146,6 +160,17 @@ class RichSink:
             self._bars.reset(self._task, description=step, total=None, amount="", visible=True)
         else:
             self._bars.update(self._task, visible=False)
+
+    def _show_part(self, event: PartProgress) -> None:
+        """A bar of its own while it moves."""
+        if event.outcome:
+            if (task := self._parts.pop(event.part, None)) is not None:
+                self._bars.remove_task(task)
+            return
+        if event.part not in self._parts:
+            self._parts[event.part] = self._bars.add_task("", total=event.total, amount="")
+        text = f"{event.part}  {amount(event.done, 'bytes')} of {amount(event.total, 'bytes')}"
+        self._bars.update(self._parts[event.part], completed=event.done, amount=text)
 
     def _say(self, mark: str, style: str, text: str) -> None:
         self._console.print(Text.assemble((mark, style), " ", text), highlight=False, soft_wrap=True)

@@ -22,10 +22,12 @@ from builder.cli.sinks import amount
 if TYPE_CHECKING:
     from builder.assemble.image import AssembledLayer
     from builder.host.store import Store
+    from builder.pipeline.pull import PullResult
     from builder.pipeline.result import BuildResult
     from builder.plan.image import ImagePlan
     from builder.probe.report import ProbeReport
     from builder.registry.push import PushResult
+    from builder.registry.transfer import Moved
 
 _LABEL, _WIDTH, _GLUE = 8, 80, "\N{NO-BREAK SPACE}"
 Row = tuple[str, str]
@@ -137,9 +139,27 @@ def _push_rows(result: PushResult) -> Iterator[Row]:
     yield "pushed", str(result.reference)
     yield (
         "",
-        f"{amount(result.uploaded, 'bytes')} uploaded, {amount(result.mounted, 'bytes')} mounted, "
-        f"{amount(result.skipped, 'bytes')} already there",
+        f"uploaded {amount(result.uploaded, 'bytes')}, reused {amount(result.reused, 'bytes')}, "
+        f"mounted {amount(result.mounted, 'bytes')}",
     )
+    yield from _prose("", "; ".join(_movements(result.moved)))
+
+
+def print_pull(result: PullResult) -> None:
+    print_rows(
+        [
+            ("pulled", str(result.reference)),
+            ("", f"downloaded {amount(result.downloaded, 'bytes')}, reused {amount(result.reused, 'bytes')}"),
+            ("to", str(result.path)),
+        ]
+    )
+
+
+def _movements(moved: Sequence[Moved]) -> Iterator[str]:
+    """By role what became of its bytes: ``model 1.0 MB uploaded``."""
+    for role in dict.fromkeys(one.role for one in moved):
+        ways = [f"{amount(one.size, 'bytes')} {one.outcome}" for one in moved if one.role == role]
+        yield f"{role} {', '.join(ways)}".replace(" ", _GLUE)
 
 
 def _layer_lines(layers: Sequence[AssembledLayer]) -> Iterator[str]:

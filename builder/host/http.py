@@ -25,6 +25,7 @@ from builder.errors import RegistryError
 from builder.host.tls import Trust
 
 CHUNK = 1 << 20
+_PIECE = 64 << 10
 _SHORT = 64 << 10
 
 
@@ -59,7 +60,8 @@ class TlsExpected(NetworkError):
     code = "tls-expected"
     message = "{verb} {url} failed: the server does not speak TLS ({reason})"
     hint = (
-        "mbuild sends nothing in the clear to another machine: put TLS in front of the server, or reach it on localhost"
+        "mbuild sends nothing in the clear to another machine: put TLS in front of the server, reach it on localhost, "
+        "or, where the network is yours alone, say --plain-http or name the registry in MBUILD_PLAIN_HTTP"
     )
 
 
@@ -106,12 +108,12 @@ class Response:
         self.url = inner.url
 
     def chunks(self) -> Iterator[bytes]:
-        """The body in pieces of at most 1 MiB; raises NetworkError when it is cut short."""
+        """The body in pieces of at most 64 KiB, so that a cut costs no more; raises NetworkError when it is one."""
         expected = self.headers.get("Content-Length")
         encoded = self.headers.get("Content-Encoding")
         seen = 0
         try:
-            for chunk in self._inner.iter_content(CHUNK):
+            for chunk in self._inner.iter_content(_PIECE):
                 seen += len(chunk)
                 yield chunk
         except requests.RequestException as error:

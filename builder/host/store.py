@@ -24,8 +24,9 @@ from filelock import FileLock
 
 from builder.canonical import content_key, readable_json
 from builder.errors import IntegrityError
-from builder.host.fs import atomic_write, disk_errors, remove_tree
+from builder.host.fs import DiskFull, atomic_write, disk_errors, remove_tree
 from builder.host.seal import Seal, file_hash, is_sealed, seal_blob
+from builder.oci.descriptor import Descriptor
 from builder.oci.digest import Digest
 
 
@@ -41,7 +42,7 @@ class DamagedBlob(IntegrityError):
     hint = "run `mbuild cache verify`, which removes what is damaged; the next build makes it again"
 
 
-_FAMILIES = ("blobs", "directories", "records", "images", "uv", "locks", "probe", "scratch", "tmp")
+_FAMILIES = ("blobs", "directories", "records", "images", "uv", "locks", "partial", "probe", "scratch", "tmp")
 _ABANDONED_SECONDS = 24 * 3600
 
 
@@ -76,6 +77,14 @@ class BlobWriter:
         self._hash.update(chunk)
         self.size += len(chunk)
         return self._out.write(chunk)
+
+    def take_up(self) -> int:
+        """Count and hash what the file already has; how many bytes that is."""
+        self._out.seek(0)
+        while chunk := self._out.read(1 << 20):
+            self._hash.update(chunk)
+            self.size += len(chunk)
+        return self.size
 
     def sync(self) -> None:
         """Make sure that the bytes have reached the disk."""
@@ -147,6 +156,40 @@ class Store:
             writer.path.replace(path)
         self.written += 1
         return Stored(digest=writer.digest, size=writer.size, path=path)
+
+    def fetch_blob(self, blob: Descriptor, read: Callable[[int], Iterable[bytes]]) -> None:
+        """Have a blob that ``read`` gives from an offset on. What a broken try left is kept and gone on with, by one
+        process at a time. Raises WrongDigest, and then keeps nothing, DiskFull, and what ``read`` raises."""
+        part = self.root / "partial" / blob.digest.hex
+        with self.exclusive(f"blob-{blob.digest.hex}"):
+            if self.has_blob(blob.digest):
+                return
+            try:
+                with disk_errors(part):
+                    actual = self._complete(part, blob, read)
+                if actual != blob.digest:
+                    raise WrongDigest(what=f"the blob {blob.digest}", actual=actual, expected=blob.digest)
+            except (IntegrityError, DiskFull):
+                part.unlink(missing_ok=True)
+                raise
+
+    def _complete(self, part: Path, blob: Descriptor, read: Callable[[int], Iterable[bytes]]) -> Digest:
+        """Add to a part what it lacks, and put it in its place if it is the blob then. Where it is not, and somebody
+        else began it, it is made anew."""
+        for directory in (part.parent, self.blob_path(blob.digest).parent):
+            directory.mkdir(parents=True, exist_ok=True)
+        with part.open("ab+", buffering=1 << 20) as out:
+            writer = BlobWriter(out, part)
+            kept = writer.take_up()
+            for chunk in read(kept) if kept <= blob.size else ():
+                writer.write(chunk)
+            if writer.digest == blob.digest:
+                self.commit(writer)
+                return blob.digest
+        if not kept:
+            return writer.digest
+        part.unlink()
+        return self._complete(part, blob, read)
 
     def read_blob(self, digest: Digest) -> Iterator[bytes]:
         """The bytes of a blob, verified; raises DamagedBlob at the end when they are not."""
@@ -241,7 +284,7 @@ class Store:
 
     def sweep(self, now: float) -> None:
         """Remove what builds left that were killed at least a day before ``now`` (seconds since 1970)."""
-        for pattern in ("blobs/sha256/.part-*", "directories/*/.part-*", "tmp/*", "scratch/*"):
+        for pattern in ("blobs/sha256/.part-*", "directories/*/.part-*", "partial/*", "tmp/*", "scratch/*"):
             for path in self.root.glob(pattern):
                 with suppress(OSError):
                     if now - path.lstat().st_mtime > _ABANDONED_SECONDS:

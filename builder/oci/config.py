@@ -72,6 +72,11 @@ class ImageConfig:
         return tuple(Digest(str(item)) for item in listed)
 
     @property
+    def history(self) -> tuple[dict[str, Any], ...]:
+        """What was done, the oldest first; items with ``empty_layer`` made none."""
+        return tuple(item for item in self.fields.get("history") or () if isinstance(item, dict))
+
+    @property
     def settings(self) -> dict[str, Any]:
         """The ``config`` object: Env, Entrypoint, Cmd, User, ExposedPorts, Labels, WorkingDir, Healthcheck."""
         return dict(self.fields.get("config") or {})

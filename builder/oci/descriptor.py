@@ -34,13 +34,15 @@ class MalformedDescriptor(IntegrityError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Descriptor:
-    """What a blob is (``media_type``), which bytes (``digest``) and how many (``size``, bytes)."""
+    """What a blob is (``media_type``), which bytes (``digest``) and how many (``size``, bytes). ``artifact_type`` says
+    in an index what kind of artifact a manifest is."""
 
     media_type: str
     digest: Digest
     size: int
     annotations: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     platform: Platform | None = None
+    artifact_type: str = ""
 
     @classmethod
     def of(cls, content: bytes, media_type: str) -> Descriptor:
@@ -70,6 +72,7 @@ class Descriptor:
                 architecture=platform.get("architecture", ""),
                 variant=platform.get("variant", ""),
             ),
+            artifact_type=str(value.get("artifactType") or ""),
         )
 
     def to_json(self) -> dict[str, object]:
@@ -78,6 +81,8 @@ class Descriptor:
             "digest": str(self.digest),
             "size": self.size,
         }
+        if self.artifact_type:
+            value["artifactType"] = self.artifact_type
         if self.annotations:
             value["annotations"] = dict(sorted(self.annotations.items()))
         if self.platform:
@@ -88,3 +93,8 @@ class Descriptor:
             }
             value["platform"] = {key: part for key, part in parts.items() if part}
         return value
+
+
+EMPTY_CONTENT = b"{}"
+EMPTY = Descriptor.of(EMPTY_CONTENT, "application/vnd.oci.empty.v1+json")
+"""The config of what has none (image-spec manifest.md, "Guidance for an Empty Descriptor")."""

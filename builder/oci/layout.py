@@ -18,7 +18,7 @@ from builder.errors import IntegrityError, UsageError
 from builder.oci.config import ImageConfig
 from builder.oci.descriptor import INDEX_TYPES, MANIFEST_TYPES, Descriptor
 from builder.oci.digest import Digest
-from builder.oci.manifest import Index, MalformedManifest, Manifest
+from builder.oci.manifest import Document, Index, MalformedManifest, Manifest
 from builder.oci.platform import Platform
 from builder.oci.verify import MOST_JSON, TooLarge, read_verified, verified
 
@@ -94,6 +94,11 @@ class Layout:
         with self.open_blob(descriptor.digest) as stream:
             yield from verified(stream, descriptor)
 
+    def document(self, descriptor: Descriptor) -> Document:
+        """A manifest or an index, as it is stored."""
+        raw = self._small_blob(descriptor, "a manifest or index")
+        return Document(descriptor=replace(descriptor, annotations={}, platform=None), raw=raw)
+
     def manifest(self, descriptor: Descriptor) -> Manifest:
         return Manifest(self._small_blob(descriptor, "an image manifest"))
 
@@ -144,17 +149,29 @@ class Layout:
     def write_image(
         self, manifest: Manifest, config: ImageConfig, source: Callable[[Digest], Path], reference: str = ""
     ) -> Descriptor:
-        """Add an image whose layers lie at ``source(digest)``; they are hard-linked where possible, else copied.
+        """Add an image whose layers lie at ``source(digest)``; see ``write``."""
+        top = replace(manifest.descriptor, platform=config.platform)
+        return self.write(top, (config.raw, manifest.raw), manifest.layers, source, reference)
 
-        Replaces the image of the same reference name and platform, and removes the blobs that only that one used.
+    def write(
+        self,
+        top: Descriptor,
+        documents: Iterable[bytes],
+        blobs: Iterable[Descriptor],
+        source: Callable[[Digest], Path],
+        reference: str = "",
+    ) -> Descriptor:
+        """Add a manifest or an index (``top``, one of ``documents``) whose other blobs lie at ``source(digest)``; they
+        are hard-linked where possible, else copied.
+
+        Replaces what has the same reference name and platform, and removes the blobs that only that one used.
         """
         (self.path / "blobs" / "sha256").mkdir(parents=True, exist_ok=True)
-        for layer in manifest.layers:
-            self._link_blob(source(layer.digest), layer)
-        self._write(self.blob_path(config.digest), config.raw)
-        self._write(self.blob_path(manifest.digest), manifest.raw)
-        annotations = {REFERENCE_NAME: reference} if reference else {}
-        entry = replace(manifest.descriptor, platform=config.platform, annotations=annotations)
+        for blob in blobs:
+            self._link_blob(source(blob.digest), blob)
+        for document in documents:
+            self._write(self.blob_path(Digest.of(document)), document)
+        entry = replace(top, annotations={REFERENCE_NAME: reference} if reference else {})
         if not (self.path / "oci-layout").exists():
             self._write(self.path / "oci-layout", _MARKER)
         self._enter(entry)
@@ -219,8 +236,9 @@ def _part(path: Path) -> Path:
 
 
 def _slot(entry: Descriptor) -> tuple[str, str]:
-    """What an index holds once: a reference name on a platform (an index entry without one is its own platform)."""
-    return entry.annotations.get(REFERENCE_NAME, ""), str(entry.platform or entry.digest)
+    """What an index holds once: a reference name on a platform. An index has none: it is there once for a name."""
+    name = entry.annotations.get(REFERENCE_NAME, "")
+    return name, str(entry.platform or (entry.media_type if name else entry.digest))
 
 
 def _listed(images: Iterable[Descriptor]) -> str:

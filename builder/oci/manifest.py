@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 from builder.canonical import canonical_json
 from builder.errors import IntegrityError
-from builder.oci.descriptor import IMAGE_INDEX, IMAGE_MANIFEST, Descriptor
+from builder.oci.descriptor import EMPTY, IMAGE_INDEX, IMAGE_MANIFEST, Descriptor
 from builder.oci.digest import Digest
 
 
@@ -31,6 +31,14 @@ def parse_object(raw: bytes, what: str) -> dict[str, Any]:
     return value
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Document:
+    """A manifest or an index as it is stored; ``raw`` has the digest in ``descriptor``."""
+
+    descriptor: Descriptor
+    raw: bytes
+
+
 @dataclass(frozen=True)
 class Manifest:
     """An image manifest. ``raw`` is exactly what a registry stores."""
@@ -41,12 +49,24 @@ class Manifest:
     def build(
         cls, *, config: Descriptor, layers: Sequence[Descriptor], annotations: Mapping[str, str] | None = None
     ) -> Manifest:
-        value: dict[str, object] = {
-            "schemaVersion": 2,
-            "mediaType": IMAGE_MANIFEST,
-            "config": config.to_json(),
-            "layers": [layer.to_json() for layer in layers],
-        }
+        value = _manifest_value(config, layers)
+        if annotations:
+            value["annotations"] = dict(annotations)
+        return cls(canonical_json(value))
+
+    @classmethod
+    def build_artifact(
+        cls,
+        *,
+        artifact_type: str,
+        layers: Sequence[Descriptor],
+        subject: Descriptor,
+        annotations: Mapping[str, str] | None = None,
+    ) -> Manifest:
+        """An artifact about ``subject``, with the empty config (image-spec manifest.md, "Guidelines for artifacts")."""
+        value = _manifest_value(EMPTY, layers)
+        value["artifactType"] = artifact_type
+        value["subject"] = replace(subject, annotations={}, platform=None).to_json()
         if annotations:
             value["annotations"] = dict(annotations)
         return cls(canonical_json(value))
@@ -81,6 +101,26 @@ class Manifest:
     @property
     def annotations(self) -> dict[str, str]:
         return dict(self._fields.get("annotations") or {})
+
+    @property
+    def artifact_type(self) -> str:
+        """What it is when it is no image; readers fall back to the config's media type."""
+        return str(self._fields.get("artifactType") or self.config.media_type)
+
+    @property
+    def subject(self) -> Descriptor | None:
+        """The manifest that this one is about."""
+        subject = self._fields.get("subject")
+        return Descriptor.from_json(subject) if subject else None
+
+
+def _manifest_value(config: Descriptor, layers: Sequence[Descriptor]) -> dict[str, object]:
+    return {
+        "schemaVersion": 2,
+        "mediaType": IMAGE_MANIFEST,
+        "config": config.to_json(),
+        "layers": [layer.to_json() for layer in layers],
+    }
 
 
 @dataclass(frozen=True)

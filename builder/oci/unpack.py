@@ -20,7 +20,6 @@ from pathlib import Path, PurePosixPath
 from builder.canonical import canonical_json
 from builder.oci.descriptor import Descriptor
 from builder.oci.layout import Layout
-from builder.oci.manifest import Manifest
 from builder.oci.tar_reader import OPAQUE, WHITEOUT, UnsafeLayer, open_tar, safe_path
 from builder.oci.verify import CHUNK, uncompressed
 
@@ -32,12 +31,12 @@ class _LinkLoop(Exception):
     pass
 
 
-def unpack_layers(layout: Layout, manifest: Manifest, destination: Path) -> None:
-    """The whole file system of an image below ``destination``, an empty directory."""
+def unpack_layers(layout: Layout, layers: Sequence[Descriptor], destination: Path) -> None:
+    """Some layers of an image, or all, on top of one another below ``destination``, an empty directory."""
     parts = destination.with_name(f"{destination.name}.layers")
     try:
         directories = []
-        for number, layer in enumerate(manifest.layers):
+        for number, layer in enumerate(layers):
             directory = parts / str(number)
             directory.mkdir(parents=True)
             unpack_layer(layout, layer, directory)

@@ -16,10 +16,11 @@ from builder.oci.platform import Platform
 from builder.oci.reference import Reference
 from builder.pipeline.checks import check_cache
 from builder.pipeline.prove import prove
+from builder.pipeline.pull import pull_image
+from builder.pipeline.steps import Steps
 from builder.plan.image import LayerRole
 from builder.probe.report import ProbeReport
-from builder.registry.pull import pull_image
-from builder.registry.push import PushResult, push
+from builder.registry.push import PushResult, push, require_registry
 
 _PATHS = ("/", "./", "../", "~")
 """What starts so is no reference."""
@@ -31,11 +32,16 @@ class ImageNotFound(UsageError):
     hint = "name the directory of an OCI image layout, or the image with its registry, as in localhost:5000/{name}"
 
 
+def is_path(image: str) -> bool:
+    """Whether somebody means a directory here, and not an image's name."""
+    return Path(image).exists() or image.startswith(_PATHS)
+
+
 def test_image(image: str, platform: Platform, host: Host) -> ProbeReport:
     """Test an image: of the layout directory ``image``, or of that name in the local Docker engine, or, where there is
     neither, behind that reference in a registry. Raises NotALayout, ImageNotFound, or what a registry says."""
     check_cache(host)
-    if Path(image).exists() or image.startswith(_PATHS):
+    if is_path(image):
         return _test_layout(Layout(Path(image)), platform, host)
     engine = connect(host.environ)
     known = engine.image_id(image) if engine else None
@@ -44,12 +50,17 @@ def test_image(image: str, platform: Platform, host: Host) -> ProbeReport:
     with temporary_directory(host.store.root / "tmp") as directory:
         if engine and known:
             return prove(export_image(known, engine, directory / "layout", host), engine, host)
-        return _test_layout(pull_image(Reference.parse(image), platform, directory / "layout", host), platform, host)
+        pulled = pull_image(Reference.parse(image), platform, directory / "layout", host)
+        return _test_layout(Layout(pulled.path), platform, host)
 
 
 def push_layout(directory: Path, reference: Reference, host: Host) -> PushResult:
     """Push the image (or the index) in a layout directory."""
-    return push(Layout(directory), reference, host)
+    require_registry(reference)
+    with Steps(host).effect("push") as note:
+        result = push(Layout(directory), reference, host)
+        note.detail = str(result.reference)
+    return result
 
 
 def _test_layout(layout: Layout, platform: Platform, host: Host) -> ProbeReport:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from urllib.parse import urlencode, urlsplit
 
 from builder.errors import RegistryError
+from builder.host.clock import Clock
 from builder.host.http import Http, Request, is_loopback, redacted
 from builder.registry.credentials import Credentials, Secret
 from builder.registry.errors import AccessDenied, CredentialsMissing, WrongCredentials, refusal, unexpected
@@ -19,6 +20,10 @@ _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105 - RFC 9110 token, no secre
 _PART = re.compile(
     rf'(?P<key>{_TOKEN})\s*=\s*(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<bare>[^\s,"]+))|(?P<scheme>{_TOKEN})'
 )
+
+
+_TOKEN_SECONDS, _SAFE_PART = 60.0, 0.9
+"""How long a token is good where nothing is said (distribution's token specification), and how much of that is used."""
 
 
 class InsecureRealm(RegistryError):
@@ -58,17 +63,25 @@ class Identity:
 
 
 class Authorizer:
-    """Holds the Authorization header for one repository and renews it when the registry says 401. Thread-safe."""
+    """Holds the Authorization header for one repository and renews it when the registry says 401, or, of a token, when
+    its time is over: a large body is not sent only to be refused. Thread-safe."""
 
-    def __init__(self, identity: Identity, http: Http) -> None:
+    def __init__(self, identity: Identity, http: Http, clock: Clock) -> None:
         self._identity = identity
         self._http = http
+        self._clock = clock
         self._header: Secret | None = None
+        self._challenge: Challenge | None = None
+        self._expires = 0.0
         self._lock = threading.Lock()
 
     @property
     def header(self) -> Secret | None:
-        return self._header
+        """What to send now; None: nobody asked yet. Raises what ``renew`` does."""
+        with self._lock:
+            if self._challenge and self._clock.monotonic() >= self._expires:
+                self._header = self._bearer(self._challenge)
+            return self._header
 
     def renew(self, challenge: str, sent: Secret | None) -> Secret:
         """A header other than ``sent``, which got a 401. Raises WrongCredentials, CredentialsMissing, RegistryError."""
@@ -106,6 +119,8 @@ class Authorizer:
         return header
 
     def _bearer(self, challenge: Challenge) -> Secret:
+        """A new token. Its time begins before it is asked for, and ends a little early."""
+        asked_at = self._clock.monotonic()
         realm = challenge.parameters.get("realm", "")
         parts = urlsplit(realm)
         if parts.scheme != "https" and not is_loopback(parts.hostname or ""):
@@ -122,8 +137,10 @@ class Authorizer:
             try:
                 answer = json.loads(response.read(1 << 20))
                 token = answer.get("token") or answer["access_token"]
-            except (ValueError, KeyError, AttributeError) as error:
+                seconds = float(answer.get("expires_in") or _TOKEN_SECONDS)
+            except (ValueError, KeyError, AttributeError, TypeError) as error:
                 raise unexpected(response, request.verb, "the token service gave no token") from error
+        self._challenge, self._expires = challenge, asked_at + seconds * _SAFE_PART
         return Secret(f"Bearer {token}")
 
     def _token_request(self, realm: str, service: str, scopes: tuple[str, ...]) -> Request:

@@ -11,7 +11,7 @@ import base64
 import binascii
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -79,6 +79,12 @@ class Purpose(Enum):
 
     PULL = "pull"
     PUSH = "pull,push"
+
+
+def acting_for(registry: str, host: Host) -> Host:
+    """The host on which the environment's user and password are meant for this registry, unless it names one."""
+    named = {"MBUILD_REGISTRY": host.environ.get("MBUILD_REGISTRY") or registry}
+    return replace(host, environ={**host.environ, **named})
 
 
 def find_credentials(registry: str, purpose: Purpose, host: Host) -> Credentials | None:

@@ -1,7 +1,9 @@
-"""Where the API of a registry is: https, and plain http only on this machine when https is not what answers there."""
+"""Where the API of a registry is: https; plain http only on this machine when https is not what answers there, and to
+registries that the user named for it (MBUILD_PLAIN_HTTP)."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from builder.host.http import Http, Request, TlsExpected, is_loopback
@@ -18,9 +20,16 @@ class Endpoint:
     origin: str
 
 
-def find_endpoint(registry: str, http: Http) -> Endpoint:
+def plain_registries(environ: Mapping[str, str]) -> frozenset[str]:
+    """The registries that are spoken to in the clear: MBUILD_PLAIN_HTTP, ``host[:port]`` with commas between."""
+    return frozenset(name.strip() for name in environ.get("MBUILD_PLAIN_HTTP", "").split(",") if name.strip())
+
+
+def find_endpoint(registry: str, http: Http, plain: frozenset[str] = frozenset()) -> Endpoint:
     """Ask ``/v2/`` (distribution-spec end-1). Any status will do, 401 is the usual one; raises NetworkError."""
     host = _API_HOSTS.get(registry, registry)
+    if registry in plain:
+        return _ping(registry, f"http://{host}", http)
     try:
         return _ping(registry, f"https://{host}", http)
     except TlsExpected:

@@ -1,16 +1,20 @@
 """What a registry's answer means (distribution-spec "Error Codes"). Facts of each: verb, url (redacted), status,
-oci_codes, temporary. The retry policy reads ``temporary`` and, for how long to wait, ``retry_after`` (seconds)."""
+oci_codes, temporary. The retry policy reads ``temporary`` and, for how long to wait, ``retry_after`` (seconds);
+``named`` has the digests that the answer speaks of."""
 
 from __future__ import annotations
 
 import json
+import re
 from http import HTTPStatus
 
 from builder.errors import RegistryError
+from builder.host.clock import seconds_of_date
 from builder.host.http import Response, redacted
 
 _BUSY = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
 _BODY_LIMIT = 64 << 10
+_DIGEST = re.compile("sha256:[0-9a-f]{64}")
 
 
 class RegistryRefused(RegistryError):
@@ -72,21 +76,24 @@ def oci_errors(body: bytes) -> tuple[tuple[str, str], ...]:
 def refusal(response: Response, verb: str) -> RegistryRefused | RegistryBusy:
     """The error for an answer that is no success (401, 403 and 404 are the client's to tell apart)."""
     try:
-        errors = oci_errors(response.read(_BODY_LIMIT))
+        body = response.read(_BODY_LIMIT)
     except RegistryError:
-        errors = ()
+        body = b""
+    errors = oci_errors(body)
     said = "; ".join(f"{code} {message}".strip() for code, message in errors)
     status = response.status
     busy = status in _BUSY or (status >= 500 and status != HTTPStatus.NOT_IMPLEMENTED)
     kind = RegistryBusy if busy else RegistryRefused
+    wait = asked_wait(response.headers.get("Retry-After", ""), response.headers.get("Date", "")) if busy else None
     return kind(
         verb=verb,
         url=redacted(response.url),
         status=status,
         oci_codes=tuple(code for code, _ in errors),
-        reason=f"status {status}" + (f" ({said})" if said else ""),
+        named=tuple(_DIGEST.findall(body.decode(errors="replace"))),
+        reason=f"status {status}" + (f" ({said})" if said else "") + (f", try again in {wait:.0f} s" if wait else ""),
         temporary=busy,
-        retry_after=_seconds(response.headers.get("Retry-After")),
+        retry_after=wait,
     )
 
 
@@ -94,6 +101,11 @@ def unexpected(response: Response, verb: str, reason: str) -> UnexpectedAnswer:
     return UnexpectedAnswer(verb=verb, url=redacted(response.url), status=response.status, oci_codes=(), reason=reason)
 
 
-def _seconds(text: str | None) -> float | None:
-    """Retry-After as seconds; the form with a date counts as not given."""
-    return float(text) if text and text.isascii() and text.isdigit() else None
+def asked_wait(retry_after: str, date: str) -> float | None:
+    """Retry-After as seconds (RFC 9110, 10.2.3); a time counts from the answer's own Date, not from our clock."""
+    if retry_after.isascii() and retry_after.isdigit():
+        return float(retry_after)
+    try:
+        return max(0.0, seconds_of_date(retry_after) - seconds_of_date(date))
+    except ValueError:
+        return None

@@ -1,29 +1,30 @@
-"""Pushes the images of an OCI layout: blobs, config, manifest, index, tag, in this order, so that what a tag points to
-is always whole. It can be stopped and run again at any point: what is there is skipped."""
+"""Pushes a graph: blobs, config, manifest, index, tag, in this order, so that what a tag points to is always whole.
+
+It can be stopped and run again at any point: what is there is not moved again. Nothing of it need be on a disk: blobs
+are openable streams (``builder.oci.graph``), from a layout, from another registry, or made while they are read.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from builder.errors import MbuildError, UsageError
+from builder.errors import RegistryError, UsageError
+from builder.events import Warned
 from builder.host import Host
-from builder.oci.descriptor import IMAGE_INDEX, Descriptor
 from builder.oci.digest import Digest
+from builder.oci.graph import CONFIG_ROLE, Blob, Graph, layout_graph
 from builder.oci.layout import Layout
-from builder.oci.manifest import Index, Manifest
+from builder.oci.manifest import Document
 from builder.oci.reference import PinnedReference, Reference
 from builder.registry.client import RegistryClient, connect
 from builder.registry.credentials import Purpose
-from builder.registry.transfer import Tally, for_each
+from builder.registry.origins import known_repository, note_repository
+from builder.registry.transfer import Moved, Outcome, Tally, bytes_of, for_each
 
-_BASE_NAME = "org.opencontainers.image.base.name"
-_STEP = "push"
-
-
-class NothingToPush(UsageError):
-    code = "nothing-to-push"
-    message = "the layout {layout} holds no image"
-    hint = "name a directory that `mbuild build -o DIR` wrote"
+_STEP, _MANIFEST_ROLE = "push", "manifest"
+_UNKNOWN = {"MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN", "MANIFEST_UNKNOWN"}
+_MOST_SOURCES = 8
 
 
 class TagNeedsRegistry(UsageError):
@@ -34,27 +35,43 @@ class TagNeedsRegistry(UsageError):
 
 class PushedDigestDiffers(UsageError):
     code = "pushed-digest-differs"
-    message = "the reference names {asked}, but the image in the layout is {actual}"
+    message = "the reference names {asked}, but the image is {actual}"
     hint = "push to a tag, or build the image that the digest names"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PushResult:
-    """Where the image is now, and how many bytes were uploaded, mounted from another repository, or there already."""
+    """Where the image is now, and how its bytes came there; ``tag`` is empty where it went under its digest."""
 
     reference: PinnedReference
     tag: str
-    uploaded: int
-    mounted: int
-    skipped: int
+    moved: tuple[Moved, ...]
+
+    @property
+    def uploaded(self) -> int:
+        return bytes_of(self.moved, Outcome.UPLOADED)
+
+    @property
+    def mounted(self) -> int:
+        """Bytes taken over from another repository of the registry."""
+        return bytes_of(self.moved, Outcome.MOUNTED)
+
+    @property
+    def reused(self) -> int:
+        """Bytes that were there before."""
+        return bytes_of(self.moved, Outcome.REUSED)
 
     def to_json(self) -> dict[str, object]:
+        by_role: dict[str, dict[str, int]] = {}
+        for one in self.moved:
+            by_role.setdefault(one.role, {})[one.outcome.value] = one.size
         return {
             "reference": str(self.reference),
             "tag": self.tag or None,
             "uploaded": self.uploaded,
             "mounted": self.mounted,
-            "skipped": self.skipped,
+            "skipped": self.reused,
+            "by_role": by_role,
         }
 
 
@@ -65,97 +82,114 @@ def require_registry(reference: Reference) -> None:
 
 
 def push(layout: Layout, reference: Reference, host: Host) -> PushResult:
-    """Push every image of the layout: one under the tag itself, several through an index.
+    """Push what a layout holds: its one image or index as it is, several images through an index of them.
 
-    Without tag and digest the tag is ``latest``. Raises RegistryError and its kinds, TagNeedsRegistry, NothingToPush,
-    IntegrityError when a blob of the layout is damaged.
+    Raises what ``push_graph`` does, NothingToPush, and IntegrityError when a blob of the layout is damaged.
     """
     require_registry(reference)
-    images = tuple({image.digest: image for image in layout.images()}.values())
-    if not images:
-        raise NothingToPush(layout=layout.path)
-    raw, top = _top(layout, images)
+    return push_graph(layout_graph(layout), reference, host)
+
+
+def push_graph(graph: Graph, reference: Reference, host: Host) -> PushResult:
+    """Push a graph under a tag; without tag and digest it is ``latest``.
+
+    Raises RegistryError and its kinds, TagNeedsRegistry, PushedDigestDiffers, and what reading a blob raises.
+    """
+    require_registry(reference)
+    top = graph.top.descriptor
     if reference.digest and reference.digest != top.digest:
         raise PushedDigestDiffers(asked=reference.digest, actual=top.digest)
     tag = reference.tag or ("" if reference.digest else "latest")
-    manifests = tuple(layout.manifest(image) for image in images)
-    tally = _push_all(layout, manifests, _Tagged(raw=raw, top=top, tag=tag), reference, host)
-    return PushResult(
-        reference=reference.at(top.digest),
-        tag=tag,
-        uploaded=tally.uploaded,
-        mounted=tally.mounted,
-        skipped=tally.skipped,
-    )
+    moved = _Push(graph, reference, tag, host).run()
+    note_repository(host.store, reference, (blob.descriptor.digest for blob in graph.blobs))
+    return PushResult(reference=reference.at(top.digest), tag=tag, moved=moved)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Tagged:
-    """What the tag will point to: a manifest, or an index of several."""
+class _Push:
+    """One run of it."""
 
-    raw: bytes
-    top: Descriptor
-    tag: str
+    def __init__(self, graph: Graph, reference: Reference, tag: str, host: Host) -> None:
+        self._graph, self._tag, self._events = graph, tag, host.events
+        self._sources = _mount_sources(graph.blobs, reference, host)
+        also = tuple(dict.fromkeys(self._sources.values()))
+        self._client: RegistryClient = connect(reference, Purpose.PUSH, host, also_pull=also)
+        self._tally = Tally(_STEP, graph.size, host.events)
 
-
-def _top(layout: Layout, images: tuple[Descriptor, ...]) -> tuple[bytes, Descriptor]:
-    if len(images) == 1:
-        manifest = layout.manifest(images[0])
-        return manifest.raw, manifest.descriptor
-    plain = [Descriptor(media_type=i.media_type, digest=i.digest, size=i.size, platform=i.platform) for i in images]
-    index = Index.build(plain)
-    return index.raw, Descriptor.of(index.raw, IMAGE_INDEX)
-
-
-def _push_all(
-    layout: Layout, manifests: tuple[Manifest, ...], tagged: _Tagged, reference: Reference, host: Host
-) -> Tally:
-    layers = {layer.digest: layer for manifest in manifests for layer in manifest.layers}
-    configs = {manifest.config.digest: manifest.config for manifest in manifests}
-    sources = _mount_sources(manifests, reference)
-    client = connect(reference, Purpose.PUSH, host, also_pull=tuple(sorted(set(sources.values()))))
-    inner = tuple(manifest for manifest in manifests if manifest.digest != tagged.top.digest)
-    blobs = [*layers.values(), *configs.values()]
-    total = sum(blob.size for blob in blobs) + sum(len(manifest.raw) for manifest in inner) + tagged.top.size
-    tally = Tally(_STEP, total, host.events)
-
-    def push_blob(blob: Descriptor) -> None:
-        _push_blob(client, layout, blob, sources.get(blob.digest), tally)
-
-    for_each(push_blob, sorted(layers.values(), key=lambda layer: -layer.size), tally)
-    for_each(push_blob, configs.values(), tally)
-    for manifest in inner:
-        _push_manifest(client, manifest.raw, manifest.descriptor, str(manifest.digest), tally)
-    _push_manifest(client, tagged.raw, tagged.top, tagged.tag or str(tagged.top.digest), tally)
-    return tally
-
-
-def _push_blob(client: RegistryClient, layout: Layout, blob: Descriptor, source: str | None, tally: Tally) -> None:
-    if client.has_blob(blob):
-        tally.add(blob, skipped=blob.size)
-    elif source and client.mount_blob(blob.digest, source):
-        tally.add(blob, mounted=blob.size)
-    else:
-        client.upload_blob(blob, lambda: tally.counted(layout.read_blob(blob), blob.digest))
-        tally.add(blob, uploaded=blob.size)
-
-
-def _push_manifest(client: RegistryClient, raw: bytes, descriptor: Descriptor, name: str, tally: Tally) -> None:
-    if client.manifest_digest(name) == descriptor.digest:
-        tally.add(descriptor, skipped=descriptor.size)
-    else:
-        client.put_manifest(raw, descriptor.media_type, name)
-        tally.add(descriptor, uploaded=descriptor.size)
-
-
-def _mount_sources(manifests: tuple[Manifest, ...], reference: Reference) -> dict[Digest, str]:
-    """For each layer, the repository of the same registry that has it: that of the base image, as its name says."""
-    sources: dict[Digest, str] = {}
-    for manifest in manifests:
+    def run(self) -> tuple[Moved, ...]:
+        for blobs in self._stages(self._graph.blobs):
+            for_each(self._bring, blobs, self._tally)
         try:
-            base = Reference.parse(manifest.annotations.get(_BASE_NAME, ""))
-        except MbuildError:
-            continue
-        if base.registry == reference.registry and base.repository != reference.repository:
-            sources |= {layer.digest: base.repository for layer in manifest.layers}
-    return sources
+            self._put_documents()
+        except RegistryError as error:
+            if not _UNKNOWN.intersection(_codes(error)):
+                raise
+            self._mend(error)
+        return self._tally.moved
+
+    def _stages(self, blobs: Iterable[Blob]) -> tuple[list[Blob], list[Blob]]:
+        """The layers, the largest first, and then the configs."""
+        ordered = sorted(blobs, key=lambda blob: -blob.descriptor.size)
+        configs = [blob for blob in ordered if blob.role == CONFIG_ROLE]
+        return [blob for blob in ordered if blob.role != CONFIG_ROLE], configs
+
+    def _bring(self, blob: Blob) -> None:
+        """Look it up, else mount it, else upload it."""
+        if self._client.has_blob(blob.descriptor):
+            self._tally.add(blob.descriptor, blob.role, Outcome.REUSED)
+            return
+        session = None
+        if source := self._sources.get(blob.descriptor.digest):
+            session = self._client.mount_blob(blob.descriptor.digest, source)
+            if session is None:
+                self._tally.add(blob.descriptor, blob.role, Outcome.MOUNTED)
+                return
+        self._client.upload_blob(blob, session, lambda done: self._tally.reach(blob.descriptor, blob.role, done))
+        self._tally.add(blob.descriptor, blob.role, Outcome.UPLOADED)
+
+    def _upload(self, blob: Blob) -> None:
+        self._client.upload_blob(blob, None, lambda done: self._tally.reach(blob.descriptor, blob.role, done))
+        self._tally.add(blob.descriptor, blob.role, Outcome.UPLOADED)
+
+    def _put_documents(self) -> None:
+        for document in self._graph.documents:
+            if self._client.manifest_digest(self._name(document)) == document.descriptor.digest:
+                self._tally.add(document.descriptor, _MANIFEST_ROLE, Outcome.REUSED)
+            else:
+                self._put(document)
+
+    def _put(self, document: Document) -> None:
+        self._client.put_manifest(document, self._name(document))
+        self._tally.add(document.descriptor, _MANIFEST_ROLE, Outcome.UPLOADED)
+
+    def _name(self, document: Document) -> str:
+        """The tag for the last one, its digest for every other."""
+        last = document is self._graph.top
+        return self._tag if last and self._tag else str(document.descriptor.digest)
+
+    def _mend(self, error: RegistryError) -> None:
+        """The registry said that it has what it has not (its clean-up ran, or an answer was cached): once more,
+        believing nothing. What it names is uploaded again, and where it names nothing, everything."""
+        self._events.emit(Warned(message=f"{error}; what is missing there is uploaded again"))
+        named = error.facts.get("named") or ()
+        blobs = [blob for blob in self._graph.blobs if str(blob.descriptor.digest) in str(named)]
+        for stage in self._stages(blobs or self._graph.blobs):
+            for_each(self._upload, stage, self._tally)
+        for document in self._graph.documents:
+            self._put(document)
+
+
+def _codes(error: RegistryError) -> Iterable[str]:
+    codes = error.facts.get("oci_codes")
+    return [str(code) for code in codes] if isinstance(codes, tuple) else []
+
+
+def _mount_sources(blobs: Iterable[Blob], reference: Reference, host: Host) -> dict[Digest, str]:
+    """For each blob that another repository of the registry is known to have, that one."""
+    found: dict[Digest, str] = {}
+    for blob in blobs:
+        digest, own = blob.descriptor.digest, (reference.registry, reference.repository)
+        origins = [origin for origin in blob.origins if origin[0] == own[0] and origin != own]
+        source = origins[0][1] if origins else known_repository(host.store, reference, digest)
+        if source and len({*found.values(), source}) <= _MOST_SOURCES:
+            found[digest] = source
+    return found

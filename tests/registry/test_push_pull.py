@@ -16,8 +16,9 @@ from builder.oci.digest import Digest
 from builder.oci.layout import Layout
 from builder.oci.platform import Platform
 from builder.oci.reference import Reference
+from builder.pipeline.pull import pull_image
 from builder.registry.errors import CredentialsMissing, NotThere, WrongCredentials
-from builder.registry.pull import PlatformMissing, pull_base, pull_image, resolve
+from builder.registry.pull import PlatformMissing, pull_base, resolve
 from builder.registry.push import push
 from tests.support.certificates import make_certificate
 from tests.support.golden import Golden
@@ -48,16 +49,16 @@ def test_push_pull_gives_the_same_bytes(registry: RealRegistry, make_host: MakeH
     layout, reference = tiny_layout(tmp_path), registry.fresh("tiny")
     pushed = push(layout, reference, make_host(environ=registry.environ))
     assert pushed.reference.digest == layout.find().digest
-    assert (pushed.mounted, pushed.skipped) == (0, 0)
+    assert (pushed.mounted, pushed.reused) == (0, 0)
     pulled = pull_image(pushed.reference, AMD64, tmp_path / "pulled", make_host(environ=registry.environ))
-    assert stored_bytes(pulled) == stored_bytes(layout)
+    assert stored_bytes(Layout(pulled.path)) == stored_bytes(layout)
 
 
 def test_a_second_push_skips_everything(registry: RealRegistry, make_host: MakeHost, tmp_path: Path) -> None:
     layout, reference = tiny_layout(tmp_path), registry.fresh("tiny")
     first = push(layout, reference, make_host(environ=registry.environ))
     again = push(layout, reference, make_host(environ=registry.environ))
-    assert (again.uploaded, again.mounted, again.skipped) == (0, 0, first.uploaded)
+    assert (again.uploaded, again.mounted, again.reused) == (0, 0, first.uploaded)
 
 
 def test_only_what_changed_is_uploaded(registry: RealRegistry, make_host: MakeHost, tmp_path: Path) -> None:
@@ -66,7 +67,7 @@ def test_only_what_changed_is_uploaded(registry: RealRegistry, make_host: MakeHo
     push(before, reference, host)
     after = tiny_layout(tmp_path / "after", weights=b"other weights")
     result = push(after, reference, host)
-    assert result.skipped == before.manifest(before.find()).layers[0].size
+    assert result.reused == before.manifest(before.find()).layers[0].size
     assert resolve(reference, AMD64, host) == result.reference
 
 
@@ -76,7 +77,8 @@ def test_layers_are_mounted_from_the_base(registry: RealRegistry, make_host: Mak
     layout = tiny_layout(tmp_path / "derived", weights=b"ours", base_name=str(base))
     result = push(layout, registry.fresh("derived"), host)
     assert result.mounted == layout.manifest(layout.find()).layers[0].size
-    assert stored_bytes(pull_image(result.reference, AMD64, tmp_path / "pulled", host)) == stored_bytes(layout)
+    pulled = pull_image(result.reference, AMD64, tmp_path / "pulled", host)
+    assert stored_bytes(Layout(pulled.path)) == stored_bytes(layout)
 
 
 def test_several_platforms_go_through_an_index(registry: RealRegistry, make_host: MakeHost, tmp_path: Path) -> None:

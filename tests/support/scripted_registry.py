@@ -2,7 +2,8 @@
 
 ``with ScriptedRegistry() as registry:`` serves on a loopback port over plain HTTP and keeps everything in memory. A
 fault is asked for in advance: ``registry.next("PUT", "/blobs/", Status(500))`` answers the next PUT of a blob that way,
-``times`` repeats it. What was asked is in ``registry.requests``, what is stored in ``blobs`` and ``manifests``.
+``times`` repeats it; ``registry.can`` says what it never does. What was asked is in ``registry.requests``, what is
+stored in ``blobs`` and ``manifests``, the sizes of the chunks that it took in ``chunks``.
 """
 
 from __future__ import annotations
@@ -11,14 +12,18 @@ import base64
 import hashlib
 import json
 import re
+import ssl
 import threading
+import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
-from urllib.parse import parse_qs, urlsplit
+from typing import Any
+from urllib.parse import parse_qs, quote, urlsplit
 
+from builder.oci.descriptor import IMAGE_INDEX
 from builder.oci.reference import Reference
 
 
@@ -56,6 +61,25 @@ class Hangup:
 
 
 @dataclass(frozen=True)
+class Swallow:
+    """Close the connection after ``after`` bytes of the request's body; an upload keeps them."""
+
+    after: int
+
+
+@dataclass(frozen=True)
+class Misreport:
+    """Do what was asked, and say of an upload that it has ``offset`` bytes; of a blob, that this is its range."""
+
+    offset: int
+
+
+@dataclass(frozen=True)
+class Drop:
+    """Do what was asked, and close the connection instead of answering."""
+
+
+@dataclass(frozen=True)
 class Forget:
     """Say that all is well, and store nothing."""
 
@@ -65,7 +89,7 @@ class Expired:
     """Take the Authorization for expired: 401, with the challenge to get another."""
 
 
-Fault = Status | Cut | Corrupt | Surplus | Hangup | Forget | Expired
+Fault = Status | Cut | Corrupt | Surplus | Hangup | Swallow | Misreport | Drop | Forget | Expired
 
 
 @dataclass(frozen=True)
@@ -76,10 +100,12 @@ class BasicAuth:
 
 @dataclass(frozen=True)
 class BearerAuth:
-    """Tokens from ``/token`` for this user."""
+    """Tokens from ``/token`` for this user, or for whoever brings ``identity_token``; good for ``seconds``."""
 
     user: str
     password: str
+    identity_token: str = ""
+    seconds: float = 60
 
 
 @dataclass
@@ -99,20 +125,42 @@ class Asked:
     headers: Mapping[str, str]
 
 
-class ScriptedRegistry:
-    """See the module."""
+@dataclass
+class Abilities:
+    """What a registry can and cannot: ``largest_body`` in bytes (more gets 413, as from a proxy), ``least_chunk`` what
+    it asks of every chunk but the last."""
 
-    def __init__(self, auth: BasicAuth | BearerAuth | None = None) -> None:
+    chunks: bool = True
+    ranges: bool = True
+    mounts: bool = True
+    referrers: bool = True
+    largest_body: int = 1 << 40
+    least_chunk: int = 0
+
+
+class ScriptedRegistry:
+    """See the module. ``tls`` is the context of a server."""
+
+    def __init__(
+        self,
+        auth: BasicAuth | BearerAuth | None = None,
+        abilities: Abilities | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.auth = auth
+        self.can = abilities or Abilities()
         self.blobs: dict[tuple[str, str], bytes] = {}
         self.manifests: dict[tuple[str, str], tuple[str, bytes]] = {}
         self.uploads: dict[str, bytearray] = {}
-        self.tokens: set[str] = set()
+        self.tokens: dict[str, float] = {}
         self.requests: list[Asked] = []
+        self.chunks: list[int] = []
         self.connections = 0
         self._rules: list[_Rule] = []
         self._lock = threading.Lock()
         self._server = _Server(self)
+        if tls:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
 
     @property
     def name(self) -> str:
@@ -135,6 +183,11 @@ class ScriptedRegistry:
                     return rule.fault
         return None
 
+    def forgive(self) -> None:
+        """No more faults."""
+        with self._lock:
+            self._rules.clear()
+
     def asked(self, verb: str, path: str = "") -> list[Asked]:
         """The requests so far with this verb and ``path`` somewhere in theirs."""
         return [one for one in self.requests if one.verb == verb and path in one.path]
@@ -148,6 +201,21 @@ class ScriptedRegistry:
     ) -> None:
         self._server.shutdown()
         self._server.server_close()
+
+    def missing(self) -> list[tuple[str, str]]:
+        """What tags and manifests name and the registry has not: (repository, digest)."""
+        lacking = []
+        for (name, _), (_, raw) in self.manifests.items():
+            blobs, inner = named_by(json.loads(raw))
+            lacking += [(name, one) for one in blobs if (name, one) not in self.blobs]
+            lacking += [(name, one) for one in inner if (name, one) not in self.manifests]
+        return lacking
+
+
+def named_by(value: dict[str, Any]) -> tuple[list[str], list[str]]:
+    """The digests of the blobs and of the manifests that a document names."""
+    blobs = [*value.get("layers", []), *([value["config"]] if "config" in value else [])]
+    return [one["digest"] for one in blobs], [one["digest"] for one in value.get("manifests", [])]
 
 
 class _Server(ThreadingHTTPServer):
@@ -163,6 +231,7 @@ class _Server(ThreadingHTTPServer):
 
 _BLOB = re.compile(r"/v2/(?P<name>.+)/blobs/(?P<digest>sha256:[0-9a-f]{64})")
 _UPLOADS = re.compile(r"/v2/(?P<name>.+)/blobs/uploads/(?P<upload>[0-9a-f-]*)")
+_REFERRERS = re.compile(r"/v2/(?P<name>.+)/referrers/(?P<digest>sha256:[0-9a-f]{64})")
 _MANIFEST = re.compile(r"/v2/(?P<name>.+)/manifests/(?P<reference>[^/]+)")
 
 
@@ -182,11 +251,23 @@ class _Handler(BaseHTTPRequestHandler):
         if isinstance(self._fault, Hangup):
             self.close_connection = True
             return
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        length = int(self.headers.get("Content-Length") or 0)
+        if length > registry.can.largest_body:  # as a proxy does it: at once, the body unread
+            self._refuse(413, headers={"Connection": "close"})
+            self.rfile.read(length)
+            self.close_connection = True
+            return
+        if isinstance(self._fault, Swallow):
+            self._swallow(self.rfile.read(min(length, self._fault.after)))
+            return
+        body = self.rfile.read(length)
+        if len(body) < length:  # the client went away
+            self._swallow(body)
+            return
         if isinstance(self._fault, Status):
             self._refuse(self._fault.status, self._fault.code, self._fault.headers)
         elif self.path.startswith("/token"):
-            self._token()
+            self._token(body)
         elif self._allowed():
             self._route(body)
 
@@ -200,6 +281,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._blob(found["name"], found["digest"])
         elif found := _UPLOADS.fullmatch(path):
             self._upload(found["name"], found["upload"], body)
+        elif (found := _REFERRERS.fullmatch(path)) and self.server.registry.can.referrers:
+            self._referrers(found["name"], found["digest"])
         elif found := _MANIFEST.fullmatch(path):
             self._manifest(found["name"], found["reference"], body)
         else:
@@ -208,30 +291,72 @@ class _Handler(BaseHTTPRequestHandler):
     # blobs
 
     def _blob(self, name: str, digest: str) -> None:
-        blob = self.server.registry.blobs.get((name, digest))
+        registry = self.server.registry
+        blob = registry.blobs.get((name, digest))
+        asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
         if blob is None:
             self._refuse(404, "BLOB_UNKNOWN")
+        elif asked and registry.can.ranges:
+            start = int(asked[1])
+            if start >= len(blob):
+                self._refuse(416)
+                return
+            said = self._fault.offset if isinstance(self._fault, Misreport) else start
+            self._answer(206, {"Content-Range": f"bytes {said}-{len(blob) - 1}/{len(blob)}"}, blob[start:])
         else:
             self._answer(200, {"Docker-Content-Digest": digest}, blob)
 
     def _upload(self, name: str, upload: str, body: bytes) -> None:
         registry, query = self.server.registry, parse_qs(urlsplit(self.path).query)
         if self.command == "POST":
-            mount, source = query.get("mount", [""])[0], query.get("from", [""])[0]
-            if (source, mount) in registry.blobs:
-                registry.blobs[name, mount] = registry.blobs[source, mount]
-                self._answer(201, {"Location": f"/v2/{name}/blobs/{mount}"})
-                return
-            upload = str(uuid.uuid4())
-            registry.uploads[upload] = bytearray()
-            self._answer(202, {"Location": f"/v2/{name}/blobs/uploads/{upload}?state=1"})
+            self._begin_upload(name, query)
         elif upload not in registry.uploads:
             self._refuse(404, "BLOB_UPLOAD_UNKNOWN")
         elif self.command == "DELETE":
             del registry.uploads[upload]
             self._answer(204, {})
+        elif self.command == "GET":
+            self._answer(204, self._progress(name, upload))
+        elif self.command == "PATCH":
+            self._take_chunk(name, upload, body)
         elif self.command == "PUT":
             self._finish_upload(name, query["digest"][0], bytes(registry.uploads.pop(upload)) + body)
+
+    def _begin_upload(self, name: str, query: Mapping[str, list[str]]) -> None:
+        registry = self.server.registry
+        mount, source = query.get("mount", [""])[0], query.get("from", [""])[0]
+        if registry.can.mounts and (source, mount) in registry.blobs:
+            registry.blobs[name, mount] = registry.blobs[source, mount]
+            self._answer(201, {"Location": f"/v2/{name}/blobs/{mount}"})
+            return
+        upload = str(uuid.uuid4())
+        registry.uploads[upload] = bytearray()
+        least = {"OCI-Chunk-Min-Length": str(registry.can.least_chunk)} if registry.can.least_chunk else {}
+        self._answer(202, {"Location": f"/v2/{name}/blobs/uploads/{upload}?state=1", **least})
+
+    def _take_chunk(self, name: str, upload: str, body: bytes) -> None:
+        registry = self.server.registry
+        begun = re.fullmatch(r"(\d+)-(\d+)", self.headers.get("Content-Range", ""))
+        if not registry.can.chunks:
+            self._refuse(405, "UNSUPPORTED")
+        elif not begun or int(begun[1]) != len(registry.uploads[upload]):
+            self._refuse(416, "RANGE_INVALID")
+        else:
+            registry.uploads[upload] += body
+            registry.chunks.append(len(body))
+            self._answer(202, self._progress(name, upload))
+
+    def _progress(self, name: str, upload: str) -> dict[str, str]:
+        has = len(self.server.registry.uploads[upload])
+        if isinstance(self._fault, Misreport):
+            has = self._fault.offset
+        return {"Location": f"/v2/{name}/blobs/uploads/{upload}?state=2", "Range": f"0-{max(has - 1, 0)}"}
+
+    def _swallow(self, body: bytes) -> None:
+        self.close_connection = True
+        found = _UPLOADS.fullmatch(urlsplit(self.path).path)
+        if found and found["upload"] in self.server.registry.uploads:
+            self.server.registry.uploads[found["upload"]] += body
 
     def _finish_upload(self, name: str, digest: str, content: bytes) -> None:
         if _digest(content) != digest:
@@ -254,16 +379,41 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _put_manifest(self, name: str, reference: str, body: bytes) -> None:
         registry, value = self.server.registry, json.loads(body)
-        blobs = [one["digest"] for one in [*value.get("layers", []), *([value["config"]] if "config" in value else [])]]
-        inner = [one["digest"] for one in value.get("manifests", [])]
-        if any((name, one) not in registry.blobs for one in blobs):
-            self._refuse(400, "MANIFEST_BLOB_UNKNOWN")
+        blobs, inner = named_by(value)
+        if lacking := [one for one in blobs if (name, one) not in registry.blobs]:
+            self._refuse(400, "MANIFEST_BLOB_UNKNOWN", detail=lacking[0])
         elif any((name, one) not in registry.manifests for one in inner):
             self._refuse(400, "MANIFEST_UNKNOWN")
         else:
             stored = self.headers["Content-Type"], body
             registry.manifests[name, reference] = registry.manifests[name, _digest(body)] = stored
-            self._answer(201, {"Docker-Content-Digest": _digest(body)})
+            subject = (value.get("subject") or {}).get("digest")
+            noted = {"OCI-Subject": subject} if subject and registry.can.referrers else {}
+            self._answer(201, {"Docker-Content-Digest": _digest(body), **noted})
+
+    def _referrers(self, name: str, digest: str) -> None:
+        """All that name the digest as their subject, one a page."""
+        query = parse_qs(urlsplit(self.path).query)
+        wanted, page = query.get("artifactType", [""])[0], int(query.get("page", ["0"])[0])
+        found = {}
+        for (repository, _), (media_type, raw) in self.server.registry.manifests.items():
+            value = json.loads(raw)
+            kind = value.get("artifactType") or (value.get("config") or {}).get("mediaType", "")
+            if repository == name and (value.get("subject") or {}).get("digest") == digest and wanted in ("", kind):
+                found[_digest(raw)] = {
+                    "mediaType": media_type,
+                    "digest": _digest(raw),
+                    "size": len(raw),
+                    "artifactType": kind,
+                    "annotations": value.get("annotations", {}),
+                }
+        listed = list(found.values())
+        index = {"schemaVersion": 2, "mediaType": IMAGE_INDEX, "manifests": listed[page : page + 1]}
+        headers = {"Content-Type": IMAGE_INDEX} | ({"OCI-Filters-Applied": "artifactType"} if wanted else {})
+        if page + 1 < len(listed):
+            filtered = f"artifactType={quote(wanted, safe='')}&" if wanted else ""
+            headers["Link"] = f'</v2/{name}/referrers/{digest}?{filtered}page={page + 1}>; rel="next"'
+        self._answer(200, headers, json.dumps(index).encode())
 
     # who may
 
@@ -275,31 +425,40 @@ class _Handler(BaseHTTPRequestHandler):
         elif isinstance(auth, BearerAuth):
             realm = f"http://{self.server.registry.name}/token"
             challenge = f'Bearer realm="{realm}",service="scripted",scope="registry:catalog:*"'
-            good = given.removeprefix("Bearer ") in self.server.registry.tokens
+            good = self.server.registry.tokens.get(given.removeprefix("Bearer "), 0) > time.monotonic()
         if good and not isinstance(self._fault, Expired):
             return True
         self._refuse(401, "UNAUTHORIZED", {"WWW-Authenticate": challenge})
         return False
 
-    def _token(self) -> None:
+    def _token(self, body: bytes) -> None:
         auth = self.server.registry.auth
-        if not isinstance(auth, BearerAuth) or self.headers.get("Authorization") != _basic(auth):
+        form = parse_qs(body.decode())
+        known = isinstance(auth, BearerAuth) and (
+            self.headers.get("Authorization") == _basic(auth)
+            or (auth.identity_token and form.get("refresh_token") == [auth.identity_token])
+        )
+        if not known or not isinstance(auth, BearerAuth):
             self._refuse(401, "UNAUTHORIZED")
             return
         token = uuid.uuid4().hex
-        self.server.registry.tokens.add(token)
-        self._answer(200, {}, json.dumps({"token": token}).encode())
+        self.server.registry.tokens[token] = time.monotonic() + auth.seconds
+        name = "access_token" if form else "token"
+        self._answer(200, {}, json.dumps({name: token, "expires_in": auth.seconds}).encode())
 
     # answers
 
-    def _refuse(self, status: int, code: str = "", headers: Mapping[str, str] | None = None) -> None:
-        errors = [{"code": code, "message": f"scripted {status}"}] if code else []
+    def _refuse(self, status: int, code: str = "", headers: Mapping[str, str] | None = None, detail: str = "") -> None:
+        errors = [{"code": code, "message": f"scripted {status}", "detail": detail}] if code else []
         self._answer(status, headers or {}, json.dumps({"errors": errors}).encode())
 
     def _answer(self, status: int, headers: Mapping[str, str], body: bytes = b"") -> None:
         fault = self._fault
         if body and isinstance(fault, Corrupt):
             body = bytes([body[0] ^ 255]) + body[1:]
+        if isinstance(fault, Drop):
+            self.close_connection = True
+            return
         if isinstance(fault, Surplus):
             body += b"\0" * fault.count
         self.send_response(status)

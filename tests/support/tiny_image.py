@@ -24,8 +24,9 @@ def tiny_layout(
     platform: Platform = AMD64,
     weights: bytes = bytes(range(256)) * 64,
     base_name: str = "",
+    roles: tuple[str, str] | None = None,
 ) -> Layout:
-    """An OCI layout in ``directory`` with (after several calls: one more) image."""
+    """An OCI layout in ``directory`` with (after several calls: one more) image; with ``roles``, as one of mbuild's."""
     files = {"etc/os-release": OS_RELEASE, "var/lib/dpkg/status.d/tiny": STATUS}
     blobs = directory / "layers"
     blobs.mkdir(parents=True, exist_ok=True)
@@ -38,7 +39,7 @@ def tiny_layout(
         created="2026-01-01T00:00:00Z",
         settings={"Entrypoint": ["/nothing"], "User": "65532:65532"},
         diff_ids=[layer.diff_id for layer in written],
-        history=[{"created_by": "mbuild tests"}, {"created_by": "mbuild tests"}],
+        history=[{"created_by": f"mbuild: {role}"} for role in roles] if roles else [{"created_by": "tests"}] * 2,
     )
     layers = [layer.descriptor for layer in written]
     annotations = {"org.opencontainers.image.base.name": base_name} if base_name else {}

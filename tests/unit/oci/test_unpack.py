@@ -63,7 +63,7 @@ def unpack(directory: Path, *layers: list[Member]) -> Path:
     layout.write_image(manifest, config, lambda digest: blobs / digest.hex)
     destination = directory / "root"
     destination.mkdir()
-    unpack_layers(layout, manifest, destination)
+    unpack_layers(layout, manifest.layers, destination)
     return destination
 
 
@@ -171,4 +171,4 @@ def test_a_damaged_layer_is_refused(tmp_path: Path) -> None:
     blob.write_bytes(content.replace(b"content", b"CONTENT"))
 
     with pytest.raises(IntegrityError):
-        unpack_layers(layout, manifest, tmp_path / "again")
+        unpack_layers(layout, manifest.layers, tmp_path / "again")

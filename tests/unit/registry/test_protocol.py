@@ -7,9 +7,9 @@ import pytest
 from builder.host.http import is_loopback, redacted
 from builder.registry.auth import parse_challenges
 from builder.registry.endpoint import _without_port
-from builder.registry.errors import RegistryBusy, RegistryRefused, oci_errors
+from builder.registry.errors import RegistryBusy, RegistryRefused, asked_wait, oci_errors
 from builder.registry.retry import ATTEMPTS, Retry
-from tests.support.hosts import ImpatientClock
+from tests.support.hosts import ImpatientClock, RecordedEvents
 
 
 def test_a_bearer_challenge_with_commas_in_its_scope() -> None:
@@ -78,16 +78,52 @@ def test_a_retry_ends() -> None:
     assert (len(calls), clock.waits) == (ATTEMPTS, [0.5, 1.0, 2.0])
 
 
-def test_nobody_waits_for_an_hour() -> None:
-    clock, answers = ImpatientClock(), [busy(retry_after=3600.0)]
+def test_a_wait_that_was_asked_for_is_kept() -> None:
+    clock, sink, answers = ImpatientClock(), RecordedEvents(), [busy(retry_after=120.0)]
 
     def call() -> str:
         if answers:
             raise answers.pop()
         return "done"
 
-    assert Retry(clock)(call) == "done"
-    assert clock.waits == [30.0]
+    assert Retry(clock, sink)(call) == "done"
+    assert clock.waits == [120.0]
+    assert "the next try is in 120 s" in str(sink.events)
+
+
+def test_nobody_waits_for_an_hour_nor_tries_before_it_is_over() -> None:
+    clock = ImpatientClock()
+
+    def call() -> None:
+        raise busy(retry_after=3600.0)
+
+    with pytest.raises(RegistryBusy):
+        Retry(clock)(call)
+    assert clock.waits == []
+
+
+def test_failures_before_some_progress_do_not_count() -> None:
+    clock = ImpatientClock()
+    patience = Retry(clock).patience()
+    for _ in range(10):
+        patience.endure(busy())
+        patience.renew()
+    assert clock.waits == [0.5] * 10
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "date", "wait"),
+    [
+        ("7", "", 7.0),
+        ("Sat, 21 Nov 2026 07:28:00 GMT", "Sat, 21 Nov 2026 07:27:30 GMT", 30.0),
+        ("Sat, 21 Nov 2026 07:28:00 GMT", "Sat, 21 Nov 2026 07:29:00 GMT", 0.0),
+        ("Sat, 21 Nov 2026 07:28:00 GMT", "", None),
+        ("soon", "Sat, 21 Nov 2026 07:27:30 GMT", None),
+        ("", "", None),
+    ],
+)
+def test_retry_after_in_both_its_forms(retry_after: str, date: str, wait: float | None) -> None:
+    assert asked_wait(retry_after, date) == wait
 
 
 def test_what_does_not_pass_is_not_tried_again() -> None:

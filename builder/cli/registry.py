@@ -1,0 +1,120 @@
+"""``mbuild push``, ``mbuild pull`` and ``mbuild copy``: images into registries, out of them, and between them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from builder.canonical import readable_json
+from builder.cli import options, tables
+from builder.cli.session import host_session
+from builder.errors import UsageError
+from builder.oci.platform import Platform
+from builder.oci.reference import Reference
+
+
+class NoPlaceForModel(UsageError):
+    code = "no-place-for-model"
+    message = "--model-only was given, but not where the files go"
+    hint = "name a new or an empty directory with -o"
+
+
+class PlatformAndAll(UsageError):
+    code = "platform-and-all"
+    message = "--all-platforms was given with {other}"
+    hint = "take one platform, or all"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command("push")(push_command)
+    app.command("pull")(pull_command)
+    app.command("copy")(copy_command)
+
+
+def push_command(
+    layout: Annotated[Path, typer.Argument(metavar="LAYOUT", help="The directory of an OCI image layout.")],
+    reference: Annotated[str, typer.Argument(metavar="REF", help="Where to, for example localhost:5000/digits:1.")],
+    username: options.UsernameOption = "",
+    password_stdin: options.PasswordOption = False,
+    plain_http: options.PlainHttpOption = False,
+    output_format: options.FormatOption = options.OutputFormat.HUMAN,
+) -> None:
+    """Push an OCI layout to a registry; prints the reference by digest."""
+    from builder.pipeline.existing import push_layout
+
+    target = Reference.parse(reference)
+    settings = options.registry_settings(target.registry, username, password_stdin, plain_http)
+    with host_session(settings=settings) as host:
+        result = push_layout(layout, target, host)
+    if output_format is options.OutputFormat.JSON:
+        sys.stdout.write(readable_json(result.to_json()).decode())
+    else:
+        tables.print_push(result)
+
+
+def pull_command(
+    reference: Annotated[str, typer.Argument(metavar="REF", help="The image, for example localhost:5000/digits:1.")],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--output", metavar="DIR", help="Where to; default: into the cache, and the result says where."
+        ),
+    ] = None,
+    model_only: Annotated[
+        bool, typer.Option("--model-only", help="Only the model, as files below -o; nothing else is fetched.")
+    ] = False,
+    platform: options.PlatformOption = "",
+    all_platforms: Annotated[
+        bool, typer.Option("--all-platforms", help="Everything that an index names, not one platform's image.")
+    ] = False,
+    username: options.UsernameOption = "",
+    password_stdin: options.PasswordOption = False,
+    plain_http: options.PlainHttpOption = False,
+    output_format: options.FormatOption = options.OutputFormat.HUMAN,
+) -> None:
+    """Pull an image from a registry: as an OCI layout, or its model alone. What was cut goes on where it was."""
+    from builder.pipeline.pull import pull_image, pull_model
+
+    source = Reference.parse(reference)
+    chosen = Platform.parse(platform) if platform else Platform.of_this_machine()
+    if all_platforms and (platform or model_only):
+        raise PlatformAndAll(other="--platform" if platform else "--model-only")
+    if model_only and output is None:
+        raise NoPlaceForModel
+    settings = options.registry_settings(source.registry, username, password_stdin, plain_http)
+    with host_session(settings=settings) as host:
+        if model_only and output is not None:
+            result = pull_model(source, chosen, output, host)
+        else:
+            result = pull_image(source, None if all_platforms else chosen, output, host)
+    if output_format is options.OutputFormat.JSON:
+        sys.stdout.write(readable_json(result.to_json()).decode())
+    else:
+        tables.print_pull(result)
+
+
+def copy_command(
+    source: Annotated[
+        str, typer.Argument(metavar="SRC", help="An image in a registry, or the directory of an OCI image layout.")
+    ],
+    destination: Annotated[str, typer.Argument(metavar="DST", help="Where to, for example localhost:5000/digits:1.")],
+    username: options.UsernameOption = "",
+    password_stdin: options.PasswordOption = False,
+    plain_http: options.PlainHttpOption = False,
+    output_format: options.FormatOption = options.OutputFormat.HUMAN,
+) -> None:
+    """Copy an image, or an index with all its images, into a registry. No daemon, nothing on the disk, same digest."""
+    from builder.pipeline.copy import copy_image
+
+    target = Reference.parse(destination)
+    settings = options.registry_settings(target.registry, username, password_stdin, plain_http)
+    with host_session(settings=settings) as host:
+        result = copy_image(source, target, host)
+    if output_format is options.OutputFormat.JSON:
+        sys.stdout.write(readable_json(result.to_json()).decode())
+    else:
+        tables.print_push(result)
