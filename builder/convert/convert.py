@@ -137,19 +137,23 @@ def convert(model: SourceModel, host: Host) -> Path:
     """A directory with ``model.onnx``. Raises ConversionFailed, BrokenSourceModel, and what running a worker raises."""
 
     def make(directory: Path) -> None:
-        _ask(model, "convert", (), directory, host)
+        _ask(model, _Question(action="convert"), directory, host)
 
     return host.store.directory("converted", _key(model, {}), make)
 
 
-def answer_by_source(model: SourceModel, cases: tuple[GoldenCase, ...], host: Host) -> tuple[GoldenCase, ...]:
-    """The cases with the outputs that the framework itself computes. Raises SourceNotAnswering."""
+def answer_by_source(
+    model: SourceModel, cases: tuple[GoldenCase, ...], host: Host, interface: str = "tensors"
+) -> tuple[GoldenCase, ...]:
+    """The cases with the outputs that the framework itself computes; ``interface`` plain: with its own tokenizer or
+    image processor, from text or image files. Raises SourceNotAnswering."""
     asked = tuple(write_case(replace(case, outputs={})) for case in cases)
 
     def make(directory: Path) -> None:
-        _ask(model, "answer", asked, directory, host)
+        _ask(model, _Question(action="answer", cases=asked, interface=interface), directory, host)
 
-    key = _key(model, {"cases": [str(Digest.of(content)) for content in asked]})
+    more: dict[str, object] = {"cases": [str(Digest.of(content)) for content in asked]}
+    key = _key(model, more if interface == "tensors" else {**more, "interface": interface})
     directory = host.store.directory("source-answers", key, make)
     answers = (read_case(directory / f"{number}.npz").outputs for number in range(len(cases)))
     return tuple(replace(case, outputs=outputs) for case, outputs in zip(cases, answers, strict=True))
@@ -176,18 +180,26 @@ def _said(model: SourceModel) -> dict[str, object]:
     }
 
 
-def _ask(model: SourceModel, action: str, cases: tuple[bytes, ...], directory: Path, host: Host) -> None:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Question:
+    action: str
+    cases: tuple[bytes, ...] = ()
+    interface: str = "tensors"
+
+
+def _ask(model: SourceModel, asked: _Question, directory: Path, host: Host) -> None:
     """Run the worker in a scratch directory; what it wrote as its output becomes the content of ``directory``."""
     python = ensure_environment(model.converter.environment, host)
     with temporary_directory(prefix="mbuild-convert-") as scratch:
         output = scratch / "output"
         output.mkdir()
         paths = []
-        for number, content in enumerate(cases):
+        for number, content in enumerate(asked.cases):
             (scratch / f"{number}.npz").write_bytes(content)
             paths.append({"inputs": str(scratch / f"{number}.npz"), "outputs": str(output / f"{number}.npz")})
         request = {
-            "action": action,
+            "action": asked.action,
+            "interface": asked.interface,
             "output": str(output),
             "cases": paths,
             "directory": str(model.directory),
@@ -206,7 +218,7 @@ def _ask(model: SourceModel, action: str, cases: tuple[bytes, ...], directory: P
         try:
             run_worker(job, host)
         except WorkerFailed as error:
-            raise _told(model, action, error) from error
+            raise _told(model, asked.action, error) from error
         take_output(job, output, directory)
 
 

@@ -86,13 +86,8 @@ def _ask(model: ModelArtifact, asked: tuple[bytes, ...], directory: Path, host: 
     with temporary_directory(host.store.root / "scratch", prefix="reference-") as scratch:
         output = scratch / "output"
         output.mkdir()
-        cases = []
-        for number, content in enumerate(asked):
-            (scratch / f"{number}.npz").write_bytes(content)
-            cases.append({"inputs": str(scratch / f"{number}.npz"), "outputs": str(output / f"{number}.npz")})
-        graph = _laid_out(model, scratch / "model")
-        # Read-only also where it is linked into the scratch directory: a link is the user's own file.
-        top = graph.parents[len(model.files[0][0].parts) - 1] if len(model.files) > 1 else graph
+        cases = place_cases(asked, scratch, output)
+        graph, top = lay_out(model, scratch / "model")
         job = WorkerJob(
             worker="onnx_reference",
             python=python,
@@ -112,6 +107,22 @@ def _told(error: WorkerFailed) -> ConversionError:
     if kind in _ADVICE:
         return ModelNotRunnable(kind=kind, reason=reason, advice=_ADVICE[kind])
     return CaseNotAnswered(kind=kind, reason=reason)
+
+
+def place_cases(asked: tuple[bytes, ...], scratch: Path, output: Path) -> list[dict[str, str]]:
+    """Write the cases into ``scratch``; where a worker finds each, and where it shall write its answer."""
+    cases = []
+    for number, content in enumerate(asked):
+        (scratch / f"{number}.npz").write_bytes(content)
+        cases.append({"inputs": str(scratch / f"{number}.npz"), "outputs": str(output / f"{number}.npz")})
+    return cases
+
+
+def lay_out(model: ModelArtifact, directory: Path) -> tuple[Path, Path]:
+    """The graph, and the place with all its files, which a worker may read: read-only also where it is linked into the
+    worker's own directory, since a link is the user's own file."""
+    graph = _laid_out(model, directory)
+    return graph, graph.parents[len(model.files[0][0].parts) - 1] if len(model.files) > 1 else graph
 
 
 def _laid_out(model: ModelArtifact, directory: Path) -> Path:

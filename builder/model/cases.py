@@ -56,22 +56,42 @@ class _Raw:
 def read_cases(source: ModelSource, manifest: ModelManifest, signature: Signature) -> tuple[GoldenCase, ...]:
     """The golden cases in the directory, sorted by file; empty where there are none. ``signature`` has the names that
     clients see. Raises GoldenCasesInvalid with all problems."""
+    return read_both_cases(source, manifest, signature, None)[0]
+
+
+def read_both_cases(
+    source: ModelSource, manifest: ModelManifest, tensors: Signature, plain: Signature | None
+) -> tuple[tuple[GoldenCase, ...], tuple[GoldenCase, ...]]:
+    """The golden cases of the graph, and those of the plain model around it: a case is plain where it has all inputs of
+    that one. Raises GoldenCasesInvalid with all problems."""
     problems: list[Problem] = []
     cases: dict[str, GoldenCase] = {}
+    of_plain: set[str] = set()
     for path in _case_files(source, manifest, problems):
         try:
-            case = _sort_out(_read(source, path), signature)
+            raw = _read(source, path)
+            is_plain = plain is not None and _has_inputs(raw, plain)
+            signature = plain if plain is not None and is_plain else tensors
+            case = _sort_out(raw, signature)
         except TensorProblem as error:
             problems.append(Problem(str(path), str(error)))
             continue
         if case.name in cases:
             problems.append(Problem(str(path), f"{cases[case.name].origin} is a case of the same name"))
         cases[case.name] = case
+        of_plain |= {case.name} if is_plain else set()
         problems += misfits(case, signature, manifest)
     if problems:
-        names = [", ".join(tensor.name for tensor in side) for side in (signature.inputs, signature.outputs)]
+        names = [", ".join(tensor.name for tensor in side) for side in (tensors.inputs, tensors.outputs)]
         raise GoldenCasesInvalid(problems=listing(problems), inputs=names[0], outputs=names[1])
-    return tuple(cases.values())
+    sides = ([case for name, case in cases.items() if (name in of_plain) is side] for side in (False, True))
+    of_tensors, others = map(tuple, sides)
+    return of_tensors, others
+
+
+def _has_inputs(raw: _Raw, signature: Signature) -> bool:
+    given = raw.inputs.keys() or raw.unsorted.keys()
+    return all(tensor.name in given for tensor in signature.inputs)
 
 
 def misfits(case: GoldenCase, signature: Signature, manifest: ModelManifest) -> tuple[Problem, ...]:

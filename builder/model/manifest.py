@@ -17,6 +17,7 @@ from packaging.licenses import InvalidLicenseExpression, canonicalize_license_ex
 
 from builder.errors import SpecError
 from builder.model.golden import Tolerance
+from builder.model.handler import HandlerSpec
 from builder.model.problems import Problem, listing
 from builder.model.schema_check import check_schema, is_nan_free
 from builder.model.signature import Datatype, TensorSpec
@@ -139,6 +140,7 @@ class ModelManifest:
     file: str = ""
     inputs: tuple[TensorSpec, ...] = ()
     module: ModuleSpec | None = None
+    handler: HandlerSpec | None = None
     renames: Renames = Renames()
     dims: tuple[DimRange, ...] = ()
     tolerance: Tolerances = Tolerances()
@@ -205,8 +207,9 @@ def _manifest(value: Mapping[str, Any], path: PurePosixPath, default_name: str) 
         licence=licence,
         format=value.get("format", ""),
         file=value.get("file", ""),
-        inputs=tuple(_tensor(name, given) for name, given in value.get("inputs", {}).items()),
+        inputs=_tensors(value.get("inputs", {})),
         module=_module(value["module"]) if "module" in value else None,
+        handler=_handler(value["handler"]) if "handler" in value else None,
         renames=Renames(inputs=_pairs(renames.get("inputs", {})), outputs=_pairs(renames.get("outputs", {}))),
         dims=tuple(_dim_range(name, bounds) for name, bounds in sorted(value.get("dims", {}).items())),
         tolerance=_tolerances(value.get("tolerance", {})),
@@ -217,8 +220,25 @@ def _manifest(value: Mapping[str, Any], path: PurePosixPath, default_name: str) 
     )
 
 
-def _tensor(name: str, given: Mapping[str, Any]) -> TensorSpec:
-    return TensorSpec(name=name, datatype=Datatype(given["datatype"]), shape=tuple(given["shape"]))
+def _tensors(given: Mapping[str, Any]) -> tuple[TensorSpec, ...]:
+    return tuple(
+        TensorSpec(name=name, datatype=Datatype(one["datatype"]), shape=tuple(one["shape"]))
+        for name, one in given.items()
+    )
+
+
+def _handler(given: Mapping[str, Any]) -> HandlerSpec:
+    """``requirements`` are a list, or the name of a file."""
+    requirements = given.get("requirements", [])
+    listed = [] if isinstance(requirements, str) else requirements
+    return HandlerSpec(
+        file=PurePosixPath(given.get("file", "handler.py")),
+        inputs=_tensors(given.get("inputs", {})),
+        outputs=_tensors(given.get("outputs", {})),
+        files=tuple(given.get("files", ())),
+        requirements=tuple(listed),
+        requirements_file=requirements if isinstance(requirements, str) else "",
+    )
 
 
 def _module(given: Mapping[str, Any]) -> ModuleSpec:

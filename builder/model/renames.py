@@ -15,13 +15,14 @@ from builder.model.signature import Signature, TensorSpec
 T = TypeVar("T")
 
 
-def serve_signature(graph: Signature, manifest: ModelManifest) -> Signature:
-    """The signature that clients see. Raises ManifestInvalid where model.yaml names what is not there."""
+def serve_signature(graph: Signature, manifest: ModelManifest, plain: tuple[str, ...] = ()) -> Signature:
+    """The signature that clients see; ``plain`` are further outputs, of the plain model. Raises ManifestInvalid where
+    model.yaml names what is not there."""
     served = Signature(
         inputs=_renamed(graph.inputs, manifest.renames.inputs),
         outputs=_renamed(graph.outputs, manifest.renames.outputs),
     )
-    problems = tuple(_problems(graph, served, manifest))
+    problems = tuple(_problems(graph, served, manifest, plain))
     if problems:
         raise ManifestInvalid(path=manifest.path or "model.yaml", problems=listing(problems))
     return served
@@ -59,10 +60,14 @@ def _renamed(tensors: tuple[TensorSpec, ...], pairs: Pairs) -> tuple[TensorSpec,
     return tuple(replace(tensor, name=names.get(tensor.name, tensor.name)) for tensor in tensors)
 
 
-def _problems(graph: Signature, served: Signature, manifest: ModelManifest) -> Iterator[Problem]:
+def _problems(
+    graph: Signature, served: Signature, manifest: ModelManifest, plain: tuple[str, ...]
+) -> Iterator[Problem]:
     yield from _unknown("renames.inputs", dict(manifest.renames.inputs), _names(graph.inputs), "input")
     yield from _unknown("renames.outputs", dict(manifest.renames.outputs), _names(graph.outputs), "output")
-    yield from _unknown("tolerance.outputs", dict(manifest.tolerance.outputs), _names(served.outputs), "output")
+    yield from _unknown(
+        "tolerance.outputs", dict(manifest.tolerance.outputs), [*_names(served.outputs), *plain], "output"
+    )
     dims = {dim for tensor in (*graph.inputs, *graph.outputs) for dim in tensor.shape if isinstance(dim, str)}
     yield from _unknown("dims", {bounds.name: bounds for bounds in manifest.dims}, sorted(dims), "dynamic dim")
     for side, names in (("inputs", _names(served.inputs)), ("outputs", _names(served.outputs))):

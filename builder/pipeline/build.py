@@ -25,7 +25,7 @@ from builder.pipeline.resolve import resolve
 from builder.pipeline.result import BuildResult
 from builder.pipeline.stage import stage_layers, stage_model, stage_server
 from builder.pipeline.steps import Steps
-from builder.pipeline.verify import answer
+from builder.pipeline.verify import answer, answer_plain
 from builder.plan.image import ImagePlan
 from builder.plan.spec import BuildSpec, Delivery, Engine
 from builder.probe.report import ProbeReport
@@ -115,9 +115,13 @@ def _plan(spec: BuildSpec, steps: Steps, host: Host) -> Planned:
         )
     with steps("verify") as note:
         cases, parity = answer(model, host)
-        note.detail = f"golden cases: {len(cases)} answered by the source model, {len(parity.cases)} agree"
+        plain, more = answer_plain(model, host)
+        note.detail = (
+            f"golden cases: {len(cases) + len(plain)} answered by the source model, "
+            f"{len(parity.cases) + len(more.cases)} agree"
+        )
     with steps("stage") as note:
-        staged = stage_layers(spec, locked, base, code, stage_model(server, model, cases, host), host)
+        staged = stage_layers(spec, locked, base, code, stage_model(server, model, (cases, plain), host), host)
         note.detail = f"{len(staged.tree.entries)} files and directories"
     with steps("plan") as note:
         plan = plan_image(spec, server, model, base, staged, creation_time(host.environ, base))

@@ -14,7 +14,7 @@ from builder.formats.onnx import read_model, stage_artifact
 from builder.formats.torchscript import call_arguments
 from builder.host import Host
 from builder.host.remembered import remembered_digest
-from builder.model.cases import read_cases
+from builder.model.cases import read_both_cases
 from builder.model.example import Example, describe, example_case, read_example
 from builder.model.generate import generate_cases
 from builder.model.golden import GoldenCase, write_case
@@ -24,6 +24,7 @@ from builder.model.signature import Signature
 from builder.model.source import Detection, ModelArtifact, ModelSource, list_model
 from builder.oci.digest import Digest
 from builder.pipeline.converted import limits_of, onnx_of
+from builder.pipeline.plain import PlainModel, find_around, plain_model
 from builder.plan.spec import NO_OPTIONS, ConvertOptions
 from builder.targets import Target
 
@@ -42,7 +43,8 @@ class FoundModel:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LoadedModel:
-    """A model that was read and checked; ``cases`` are asked, not yet answered; ``digest`` covers all that goes in."""
+    """A model that was read and checked; ``cases`` are asked, not yet answered; ``digest`` covers all that goes in;
+    ``plain`` is what stands around it so that people can call it."""
 
     format: str
     origin: SourceModel | None
@@ -51,6 +53,7 @@ class LoadedModel:
     artifact: ModelArtifact
     cases: tuple[GoldenCase, ...]
     digest: Digest
+    plain: PlainModel | None = None
 
 
 def find_model(directory: Path, options: ConvertOptions = NO_OPTIONS) -> FoundModel:
@@ -91,16 +94,17 @@ def load_model(found: FoundModel, target: Target, host: Host) -> LoadedModel:
     """
     manifest, onnx = found.manifest, onnx_of(found.source, found.detection, found.origin, target, host)
     graph = read_model(onnx.source, onnx.entry, limits_of(target))
-    signature = serve_signature(graph.signature, manifest)
+    around = find_around(found.source, manifest, onnx, graph.signature, host)
+    signature = serve_signature(graph.signature, manifest, around.outputs)
+    interface = around.whole(graph.signature, signature)
+    given = read_both_cases(found.source, manifest, signature, interface.signature if interface else None)
     artifact = stage_artifact(onnx.source, graph, lambda path: remembered_digest(path, host.store, host.clock.now()))
     cases = (
-        read_cases(found.source, manifest, signature)
-        or onnx.cases(manifest.renames)
-        or generate_cases(signature, manifest, onnx.samples(manifest.renames))
+        given[0] or onnx.cases(manifest.renames) or generate_cases(signature, manifest, onnx.samples(manifest.renames))
     )
     if found.example is not None:
         cases = (*cases, _example(found.example, signature, manifest, cases))
-    return LoadedModel(
+    model = LoadedModel(
         format=found.detection.format,
         origin=found.origin,
         manifest=manifest,
@@ -109,6 +113,12 @@ def load_model(found: FoundModel, target: Target, host: Host) -> LoadedModel:
         cases=cases,
         digest=_digest(manifest, signature, artifact, cases),
     )
+    return model if interface is None else _with_plain(model, plain_model(around, interface, manifest, given[1]))
+
+
+def _with_plain(model: LoadedModel, plain: PlainModel) -> LoadedModel:
+    whole = content_key({"tensors": str(model.digest), "plain": plain.to_json()})
+    return replace(model, plain=plain, digest=Digest.from_hex(whole))
 
 
 def _example(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from builder.canonical import content_key
@@ -17,7 +18,8 @@ from builder.plan.image import REVISION as PLAN_REVISION
 from builder.plan.spec import BuildSpec
 from builder.targets import Target
 from builder.targets.lock import LockDrift, LockedTarget, LockMissing, drift, read_lock, write_lock
-from builder.targets.wheels import LockedWheel, resolve_wheels
+from builder.targets.steps import answers_all, close_requirements
+from builder.targets.wheels import LockedWheel, resolve_wheels, uv_platform
 
 
 def resolve(
@@ -26,7 +28,7 @@ def resolve(
     """The locked choices for this build. Wheels that are locked for the same request are kept; only where the request
     is new is an index asked. Writes the lock, or with ``spec.locked`` raises LockMissing or LockDrift instead.
     """
-    identifier = target.identifier(spec.server, spec.platform)
+    identifier, asked = target.identifier(spec.server, spec.platform), _asked(target, model, base)
     old = read_lock(spec.lock).get(identifier)
     if spec.locked and old is None:
         raise LockMissing(path=spec.lock, identifier=identifier)
@@ -36,8 +38,8 @@ def resolve(
         base_name=base.name,
         base=base.digest,
         python=base.python,
-        requirements=target.pins(base.python),
-        wheels=_kept_wheels(old, target, base) or _new_wheels(spec, target, base, old, host),
+        requirements=asked.requirements,
+        wheels=_kept_wheels(old, asked, base) or _new_wheels(spec, asked, base, old, host),
         server=tree_digest(server),
         tools=tuple(sorted({**reference.TOOLS, **_compiler(base), **_converting(model)}.items())),
         writer=(("gzip", Compression.GZIP.writer), ("plan", str(PLAN_REVISION)), ("tar", Compression.NONE.writer)),
@@ -47,6 +49,25 @@ def resolve(
     if not spec.locked:
         _enter(spec.lock, locked, host)
     return locked
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Asked:
+    """``pins`` are the wheels of the target and of the model's steps, a closed list; ``more`` is what a handler.py asks
+    for, with all that it depends on."""
+
+    pins: tuple[str, ...]
+    more: tuple[str, ...]
+
+    @property
+    def requirements(self) -> tuple[str, ...]:
+        return (*self.pins, *self.more)
+
+
+def _asked(target: Target, model: LoadedModel, base: ResolvedBase) -> _Asked:
+    plain = model.plain
+    pins = (*target.pins(base.python), *(plain.pins if plain else ()))
+    return _Asked(pins=pins, more=plain.requirements if plain else ())
 
 
 def _enter(path: Path, locked: LockedTarget, host: Host) -> None:
@@ -71,12 +92,14 @@ def tree_digest(tree: StagedTree) -> Digest:
     return Digest.of(lines.encode())
 
 
-def _kept_wheels(old: LockedTarget | None, target: Target, base: ResolvedBase) -> tuple[LockedWheel, ...]:
+def _kept_wheels(old: LockedTarget | None, asked: _Asked, base: ResolvedBase) -> tuple[LockedWheel, ...]:
     """The locked wheels, where they are those of this request and no others."""
     if old is None or _minor(old.python) != _minor(base.python):
         return ()
-    asked = tuple(sorted(target.pins(base.python)))
-    return old.wheels if asked == tuple(sorted(old.requirements)) == _pins(old.wheels) else ()
+    same = sorted(asked.requirements) == sorted(old.requirements)
+    if asked.more:
+        return old.wheels if same and answers_all(old.wheels, asked.requirements) else ()
+    return old.wheels if same and tuple(sorted(asked.pins)) == _pins(old.wheels) else ()
 
 
 def _pins(wheels: tuple[LockedWheel, ...]) -> tuple[str, ...]:
@@ -84,14 +107,17 @@ def _pins(wheels: tuple[LockedWheel, ...]) -> tuple[str, ...]:
 
 
 def _new_wheels(
-    spec: BuildSpec, target: Target, base: ResolvedBase, old: LockedTarget | None, host: Host
+    spec: BuildSpec, asked: _Asked, base: ResolvedBase, old: LockedTarget | None, host: Host
 ) -> tuple[LockedWheel, ...]:
     """Ask the index; with --locked nothing may be chosen, so the request that differs is the drift."""
     if spec.locked and old is not None:
-        was = f"{', '.join(_pins(old.wheels)) or 'no wheels'} for Python {old.python}"
-        now = f"{', '.join(target.pins(base.python))} for Python {base.python}"
+        was = f"{', '.join(old.requirements) or 'no wheels'} for Python {old.python}"
+        now = f"{', '.join(asked.requirements)} for Python {base.python}"
         raise LockDrift(path=spec.lock, drift=f"  wheels: {was} -> {now}")
-    return resolve_wheels(target.pins(base.python), _minor(base.python), spec.platform, base.glibc, host)
+    python = _minor(base.python)
+    where = ("--python-version", python, "--python-platform", uv_platform(spec.platform, base.glibc))
+    closed = close_requirements(asked.more, asked.pins, where, host)
+    return resolve_wheels((*asked.pins, *closed), python, spec.platform, base.glibc, host)
 
 
 def _minor(version: str) -> str:

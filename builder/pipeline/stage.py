@@ -18,14 +18,14 @@ from builder.pipeline.base import ResolvedBase
 from builder.pipeline.model import LoadedModel
 from builder.plan.image import LayerRole
 from builder.plan.spec import BuildSpec
-from builder.servers import PackedModel, Server
+from builder.servers import PackedModel, PackedPlain, Server
 from builder.servers.http import RUNTIME
 from builder.targets.bytecode import compile_bytecode
 from builder.targets.lock import LockedTarget
 from builder.targets.wheel_stage import runtime_rules, stage_wheels
 from builder.targets.wheels import fetch_wheels
 
-REVISION = 1
+REVISION = 2
 """Bumped by hand when a server would write the same model in another way."""
 
 
@@ -52,16 +52,26 @@ def stage_server(server: Server, host: Host) -> StagedTree:
     return _staged("server", key, write, host)
 
 
+Cases = tuple[GoldenCase, ...]
+
+
 def stage_model(
-    server: Server, model: LoadedModel, cases: tuple[GoldenCase, ...], host: Host
+    server: Server, model: LoadedModel, cases: tuple[Cases, Cases], host: Host
 ) -> Mapping[LayerRole, StagedTree]:
-    """The model as the server reads it, with its answered golden cases, and apart from it the chunks of its weights,
-    whose layers are made here, in one pass."""
-    packed = PackedModel(manifest=model.manifest, signature=model.signature, artifact=model.artifact, cases=cases)
-    answers = {case.name: str(Digest.of(write_case(case))) for case in cases}
+    """The model as the server reads it, with its answered golden cases (the graph's, and the plain model's), and apart
+    from it the chunks of its weights, whose layers are made here, in one pass."""
+    plain = model.plain
+    packed = PackedModel(
+        manifest=model.manifest,
+        signature=model.signature,
+        artifact=model.artifact,
+        cases=cases[0],
+        plain=PackedPlain(interface=plain.interface, files=plain.files, cases=cases[1]) if plain else None,
+    )
+    answers = [{case.name: str(Digest.of(write_case(case))) for case in side} for side in cases]
     key = content_key({"model": str(model.digest), "server": server.name, "cases": answers, "revision": REVISION})
     tree = _staged("model", key, lambda writer: server.write_model(writer, packed), host)
-    home = server.model_home(model.manifest.name)
+    home = server.model_home(packed.tensors_name)
     chunks = [(home / file.path, file.content) for file in model.artifact.packed if isinstance(file.content, tuple)]
     return {LayerRole.WEIGHTS: stage_chunks(chunks, "stage", host), LayerRole.MODEL: tree}
 

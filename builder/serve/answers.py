@@ -29,7 +29,8 @@ class Response:
 
 
 class Refusal(Exception):
-    """A request that gets an error answer. ``reason`` is the label of nv_inference_request_failure."""
+    """A request that gets an error answer. ``reason`` is the label of nv_inference_request_failure; ``trace`` says in
+    the log where a user's own code failed."""
 
     def __init__(
         self, status: int, message: str, reason: str = "OTHER", headers: tuple[tuple[str, str], ...] = ()
@@ -39,6 +40,7 @@ class Refusal(Exception):
         self.message = message
         self.reason = reason
         self.headers = headers
+        self.trace = ""
 
     def response(self) -> Response:
         """Triton's error body."""

@@ -12,7 +12,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from .answers import BINARY, JSON, Buffer, Refusal, Response, as_json, described
-from .tensors import ONLY_BINARY, Array, Tensor, checked_shape, from_binary, from_json, raw_input, to_binary, to_json
+from .tensors import (
+    ONLY_BINARY,
+    Array,
+    Tensor,
+    checked_shape,
+    from_base64,
+    from_binary,
+    from_json,
+    raw_input,
+    to_binary,
+    to_json,
+)
 
 HEADER_LENGTH = "inference-header-content-length"
 _UNSUPPORTED = ("shared_memory_region", "shared_memory_byte_size", "shared_memory_offset", "classification")
@@ -33,11 +44,21 @@ class Wanted:
 class Signature:
     """A model's tensors, and what follows from them for every request."""
 
-    __slots__ = ("inputs", "known_inputs", "known_outputs", "outputs", "wanted_as_json", "wanted_in_binary")
+    __slots__ = (
+        "inputs",
+        "known_inputs",
+        "known_outputs",
+        "outputs",
+        "takes_files",
+        "wanted_as_json",
+        "wanted_in_binary",
+    )
 
     def __init__(self, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> None:
         self.inputs = inputs
         self.outputs = outputs
+        self.takes_files = len(inputs) == 1 and inputs[0].any_bytes
+        """A text or an image file may be the whole body of a request, and is answered in JSON."""
         self.known_inputs = {tensor.name: tensor for tensor in inputs}
         self.known_outputs = {tensor.name: tensor for tensor in outputs}
         self.wanted_as_json = tuple(Wanted(tensor, False) for tensor in outputs)
@@ -59,6 +80,8 @@ def decode(signature: Signature, headers: dict[str, str], body: bytes | bytearra
     coding = headers.get("content-encoding", "identity").strip().lower()
     content = memoryview(body if coding == "identity" else _decompressed(coding, body, limit))
     header = headers.get(HEADER_LENGTH)
+    if header is None and signature.takes_files and _is_file(headers.get("content-type", "")):
+        return _decode_raw(signature, content)
     if header is None:
         return _decode_json(signature, content, memoryview(b""))
     length = int(header) if header.isascii() and header.isdigit() and len(header) < 19 else len(content) + 1
@@ -74,7 +97,12 @@ def _decode_raw(signature: Signature, content: memoryview) -> InferRequest:
         raise Refusal(400, f"a raw binary request needs a model with one input, this one has {len(signature.inputs)}")
     tensor = signature.inputs[0]
     array = raw_input(tensor, content)
-    return InferRequest({tensor.graph_name: array}, signature.wanted_in_binary, None, array.size)
+    wanted = signature.wanted_as_json if signature.takes_files else signature.wanted_in_binary
+    return InferRequest({tensor.graph_name: array}, wanted, None, array.size)
+
+
+def _is_file(content_type: str) -> bool:
+    return content_type.lower().startswith(("image/", "text/plain"))
 
 
 def from_text(text: str) -> Any:
@@ -136,7 +164,8 @@ def _input(tensor: Tensor, entry: dict[str, Any], binary: memoryview) -> tuple[A
     if size is None:
         if "data" not in entry:
             raise Refusal(400, f"{where}: has neither data nor a binary_data_size parameter")
-        return from_json(tensor, shape, entry["data"]), 0
+        decoded = tensor.any_bytes and parameters.get("content_type") == "base64"
+        return (from_base64 if decoded else from_json)(tensor, shape, entry["data"]), 0
     if "data" in entry:
         raise Refusal(400, f"{where}: has both data and binary_data_size")
     if type(size) is not int or size < 0:

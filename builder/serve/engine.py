@@ -1,7 +1,7 @@
 """Models in onnxruntime: load, compare with what was declared, run, and prove by a warm-up run.
 
 One session for each model, used by several threads at once; each run uses one thread of its own (measured: more lose
-as soon as another core is busy, and spinning makes it worse).
+as soon as another core is busy, and spinning makes it worse). Plain models (plain.py) stand around one of these.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnxruntime
@@ -20,6 +20,9 @@ from .answers import Refusal
 from .codec import Signature
 from .model_folder import Golden, ModelFolder, ModelUnusable, find_models
 from .tensors import DTYPES, Array, Tensor
+
+if TYPE_CHECKING:
+    from .plain import AnyModel, PlainModel
 
 RUNTIME_VERSION: str = onnxruntime.__version__
 _DATATYPES = {
@@ -59,6 +62,10 @@ class WarmUp:
 
 class Model:
     """A loaded model. ``run`` may be called from any thread."""
+
+    is_graph = True
+    platform, backend, file = "onnxruntime_onnx", "onnxruntime", "model.onnx"
+    labels: dict[str, list[str]] = {}  # noqa: RUF012 - nobody changes it
 
     def __init__(self, folder: ModelFolder, session: Any, signature: Signature) -> None:
         self.folder = folder
@@ -100,10 +107,21 @@ class Model:
         return Refusal(status, f"model '{self.name}' could not compute these inputs: {text}", "BACKEND")
 
 
-def load_models(folder: Path) -> list[Model]:
+def load_models(folder: Path) -> list[AnyModel]:
     """Raises ModelUnusable."""
     onnxruntime.set_default_logger_severity(4)
-    return [_load(each) for each in find_models(folder)]
+    found = find_models(folder)
+    graphs = {each.name: _load(each) for each in found if each.graph.is_file()}
+    models: list[AnyModel] = []
+    for each in found:
+        models.append(graphs.get(each.name) or _load_plain(each, graphs))
+    return models
+
+
+def _load_plain(folder: ModelFolder, graphs: dict[str, Model]) -> PlainModel:
+    from .plain import load_plain
+
+    return load_plain(folder, graphs)
 
 
 def _load(folder: ModelFolder) -> Model:
@@ -159,7 +177,7 @@ def _tensor(folder: ModelFolder, kind: str, node: Any) -> Tensor:
     return Tensor(name=node.name, graph_name=node.name, datatype=datatype, shape=shape)
 
 
-def warm_up(model: Model) -> WarmUp:
+def warm_up(model: AnyModel) -> WarmUp:
     """Runs a golden case, or zeros where there is none. Raises ModelUnusable when that is not answered as expected."""
     case = model.folder.golden() or _zeros(model)
     outputs = model.signature.outputs
@@ -173,7 +191,8 @@ def warm_up(model: Model) -> WarmUp:
             if seconds[0] > 0.1:
                 break
     except Refusal as refusal:
-        raise ModelUnusable(f"The warm-up of model '{model.name}' failed: {refusal.message}") from refusal
+        where = f"\n{refusal.trace}" if refusal.trace else ""
+        raise ModelUnusable(f"The warm-up of model '{model.name}' failed: {refusal.message}{where}") from refusal
     for tensor, result in zip(outputs, results, strict=True):
         _compare(model, case, tensor, result)
     return WarmUp(case=case.name, seconds=min(seconds), size=sum(array.size for array in feeds.values()))
@@ -186,7 +205,7 @@ def _fed(tensor: Tensor, case: Golden) -> Array:
     return array
 
 
-def _zeros(model: Model) -> Golden:
+def _zeros(model: AnyModel) -> Golden:
     inputs = {}
     for tensor in model.signature.inputs:
         shape = tuple(dim if isinstance(dim, int) else 1 for dim in tensor.shape)
@@ -194,7 +213,7 @@ def _zeros(model: Model) -> Golden:
     return Golden(name="zeros", inputs=inputs, outputs={})
 
 
-def _compare(model: Model, case: Golden, tensor: Tensor, result: Array) -> None:
+def _compare(model: AnyModel, case: Golden, tensor: Tensor, result: Array) -> None:
     """Datatype and shape always; values where mbuild.json gives the tolerance that was agreed on."""
     expected = case.outputs.get(tensor.name, case.outputs.get(tensor.graph_name))
     if expected is None:

@@ -21,7 +21,8 @@ from .settings import Settings
 from .tensors import Array
 
 if TYPE_CHECKING:
-    from .engine import Model, WarmUp
+    from .engine import WarmUp
+    from .plain import AnyModel
 
 Returned = TypeVar("Returned")
 
@@ -37,10 +38,10 @@ class Served:
 
     __slots__ = ("debt_ns", "inline_size", "metrics", "model", "watched")
 
-    def __init__(self, model: Model, warm: WarmUp) -> None:
+    def __init__(self, model: AnyModel, warm: WarmUp) -> None:
         self.model = model
         self.metrics = ModelMetrics(model.name, model.version)
-        self.inline_size = warm.size if warm.seconds < _INLINE_SECONDS else -1
+        self.inline_size = warm.size if model.is_graph and warm.seconds < _INLINE_SECONDS else -1
         self.debt_ns = 0
         self.watched = 0
 
@@ -207,7 +208,8 @@ class _Call:
         except Refusal as refusal:
             self._refusal = refusal
             if refusal.status >= 500:
-                self._inference.log.failure(refusal.message, refusal, model=self._served.model.name)
+                facts = {"user_code": refusal.trace} if refusal.trace else {}
+                self._inference.log.failure(refusal.message, refusal, model=self._served.model.name, **facts)
         except MemoryError:
             self._refusal = Refusal(503, "out of memory for this request", "OTHER")
         except Exception as error:

@@ -1,6 +1,7 @@
 """A model's folder in the image: what mbuild wrote there, read without trust in it.
 
 ``NAME/mbuild.json`` (optional) names the tensors; ``NAME/VERSION/model.onnx`` is the graph, of the highest version;
+a plain model has ``interface.json`` in its place, with the files that its steps need;
 ``NAME/golden/*.npz`` are cases with arrays ``input:TENSOR`` and ``output:TENSOR``.
 """
 
@@ -41,6 +42,10 @@ class ModelFolder:
     @property
     def graph(self) -> Path:
         return self.path / self.version / "model.onnx"
+
+    @property
+    def interface(self) -> Path:
+        return self.path / self.version / "interface.json"
 
     @property
     def description(self) -> str:
@@ -106,16 +111,24 @@ class ModelFolder:
 
 
 def _as_served(array: Array) -> Array:
-    """Strings, which cases keep at a fixed width, as objects; types that only carry bits (bfloat16) as uint16."""
+    """Strings, which cases keep at a fixed width, as objects (what is no text as bytes); types that only carry bits
+    (bfloat16) as uint16."""
     if array.dtype.kind == "S":
         strings = np.empty(array.shape, object)
-        strings.ravel()[:] = [item.decode() for item in array.ravel().tolist()]
+        strings.ravel()[:] = [_text(item) for item in array.ravel().tolist()]
         return strings
     if array.dtype.kind == "U":
         return array.astype(object)
     if array.dtype.kind == "V" and array.dtype.itemsize == 2:
         return array.view(DTYPES["BF16"])
     return array
+
+
+def _text(item: bytes) -> str | bytes:
+    try:
+        return item.decode()
+    except UnicodeDecodeError:
+        return item
 
 
 def find_models(folder: Path) -> list[ModelFolder]:
@@ -132,7 +145,7 @@ def _open(path: Path) -> ModelFolder:
     if not versions:
         raise ModelUnusable(f"{path} has no version folder such as {path / '1'} with a model.onnx.")
     found = ModelFolder(path=path, name=path.name, version=max(versions, key=int), manifest=_manifest(path))
-    if not found.graph.is_file():
+    if not found.graph.is_file() and not found.interface.is_file():
         raise ModelUnusable(f"{found.graph} is missing.")
     return found
 

@@ -5,17 +5,21 @@ Each model's example body is a real request: a golden case where one is small en
 
 from __future__ import annotations
 
+import base64
 import math
 from typing import TYPE_CHECKING, Any
 
 from . import VERSION
 
 if TYPE_CHECKING:
-    from .engine import Model
+    from .plain import AnyModel
     from .tensors import Tensor
 
 _LARGEST_EXAMPLE = 4096
 """Elements. More would make the document too heavy to read; the page then makes zeros itself."""
+
+_LARGEST_FILE = 32_768
+"""Bytes of an image file in an example."""
 
 _ELEMENTS: dict[str, dict[str, Any]] = {
     "BOOL": {"type": "boolean"},
@@ -36,7 +40,11 @@ _ELEMENTS: dict[str, dict[str, Any]] = {
 }
 
 
-def document(models: list[Model]) -> dict[str, Any]:
+_FILES = """ A text (text/plain) or an image file (image/png ...) may also be the whole body.
+In JSON, an image is base64 with the parameter content_type "base64"."""
+
+
+def document(models: list[AnyModel]) -> dict[str, Any]:
     paths: dict[str, Any] = {
         "/v2": {"get": _plain("Server metadata", "server", "The server's name, version and extensions")},
         "/v2/health/live": {"get": _plain("Live", "live", "The process runs", body=False)},
@@ -66,7 +74,7 @@ def document(models: list[Model]) -> dict[str, Any]:
     }
 
 
-def _model_paths(model: Model, prefix: str) -> dict[str, Any]:
+def _model_paths(model: AnyModel, prefix: str) -> dict[str, Any]:
     path, tag = f"/v2/models/{model.name}", model.name
     paths = {
         path: {"get": _plain(f"Metadata of {tag}", f"{prefix}-metadata", "Its tensors")},
@@ -81,24 +89,27 @@ def _model_paths(model: Model, prefix: str) -> dict[str, Any]:
     return paths
 
 
-def _infer(model: Model, operation: str) -> dict[str, Any]:
+def _infer(model: AnyModel, operation: str) -> dict[str, Any]:
     signature = model.signature
     content: dict[str, Any] = {"schema": _request(model)}
     example = example_request(model)
     if example is not None:
         content["example"] = example
     binary = {"schema": {"type": "string", "format": "binary"}}
+    files = {kind: binary for kind in ("image/*", "text/plain") if signature.takes_files}
     described = ", ".join(f"{tensor.name} {tensor.datatype} {tensor.protocol_shape}" for tensor in signature.inputs)
     answer = _response("The outputs", _tensors("outputs", signature.outputs, ["model_name", "outputs"]))
     answer["content"]["application/octet-stream"] = binary
     return {
         "summary": f"Run {model.name}",
         "description": f"Inputs: {described}. Shapes with -1 are dynamic; data may be flat or nested as the shape. "
-        "As application/octet-stream, tensors follow the JSON in binary (Inference-Header-Content-Length).",
+        "As application/octet-stream, tensors follow the JSON in binary (Inference-Header-Content-Length)."
+        + _FILES
+        * signature.takes_files,
         "operationId": operation,
         "requestBody": {
             "required": True,
-            "content": {"application/json": content, "application/octet-stream": binary},
+            "content": {"application/json": content, "application/octet-stream": binary, **files},
         },
         "responses": {
             "200": answer,
@@ -107,7 +118,7 @@ def _infer(model: Model, operation: str) -> dict[str, Any]:
     }
 
 
-def _request(model: Model) -> dict[str, Any]:
+def _request(model: AnyModel) -> dict[str, Any]:
     schema = _tensors("inputs", model.signature.inputs, ["inputs"])
     names = [tensor.name for tensor in model.signature.outputs]
     schema["properties"]["id"] = {"type": "string"}
@@ -157,7 +168,7 @@ def _tensor(tensor: Tensor) -> dict[str, Any]:
     }
 
 
-def example_request(model: Model) -> dict[str, Any] | None:
+def example_request(model: AnyModel) -> dict[str, Any] | None:
     """A body that the model answers, or None where JSON cannot carry it or it would be long."""
     inputs = model.signature.inputs
     case = model.folder.golden()
@@ -168,11 +179,17 @@ def example_request(model: Model) -> dict[str, Any] | None:
         count = math.prod(shape)
         if tensor.datatype in ("FP16", "BF16") or count > _LARGEST_EXAMPLE:
             return None
+        entry: dict[str, Any] = {"name": tensor.name, "datatype": tensor.datatype, "shape": list(shape)}
         if array is not None:
             values = array.ravel().tolist()
         else:
             values = [{"BOOL": False, "BYTES": "text"}.get(tensor.datatype, 0)] * count
-        entries.append({"name": tensor.name, "datatype": tensor.datatype, "shape": list(shape), "data": values})
+        if any(isinstance(item, bytes) for item in values):
+            if sum(map(len, values)) > _LARGEST_FILE:
+                return None
+            entry["parameters"] = {"content_type": "base64"}
+            values = [base64.b64encode(item.encode() if isinstance(item, str) else item).decode() for item in values]
+        entries.append({**entry, "data": values})
     return {"inputs": entries}
 
 

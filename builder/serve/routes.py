@@ -21,12 +21,11 @@ from .logs import Log
 from .metrics import exposition
 
 if TYPE_CHECKING:
-    from .engine import Model
     from .inference import Inference, Served
+    from .plain import AnyModel
 
 SERVER_NAME = "mbuild-serve"
 EXTENSIONS = ["model_repository", "model_configuration", "statistics", "binary_tensor_data"]
-PLATFORM = "onnxruntime_onnx"
 _EMPTY = Response()
 
 Answer = Callable[[Exchange], Response | None]
@@ -143,7 +142,7 @@ class Routes:
             raise Refusal(503, "not ready")
         return _EMPTY
 
-    def _model_ready(self, model: Model) -> Response:
+    def _model_ready(self, model: AnyModel) -> Response:
         if not self._ready:
             raise Refusal(503, f"model '{model.name}' is not ready")
         return json_response({"name": model.name, "ready": True})
@@ -179,18 +178,24 @@ def _always(response: Response) -> Answer:
     return lambda _: response
 
 
-def _metadata(model: Model) -> dict[str, Any]:
+def _metadata(model: AnyModel) -> dict[str, Any]:
     signature = model.signature
+    outputs: list[dict[str, Any]] = [
+        {"name": t.name, "datatype": t.datatype, "shape": t.protocol_shape} for t in signature.outputs
+    ]
+    for output in outputs:
+        if output["name"] in model.labels:
+            output["parameters"] = {"labels": model.labels[output["name"]]}
     return {
         "name": model.name,
         "versions": [model.version],
-        "platform": PLATFORM,
+        "platform": model.platform,
         "inputs": [{"name": t.name, "datatype": t.datatype, "shape": t.protocol_shape} for t in signature.inputs],
-        "outputs": [{"name": t.name, "datatype": t.datatype, "shape": t.protocol_shape} for t in signature.outputs],
+        "outputs": outputs,
     }
 
 
-def _config(model: Model) -> dict[str, Any]:
+def _config(model: AnyModel) -> dict[str, Any]:
     """As Triton describes a model without server-side batching: whole shapes, max_batch_size 0."""
 
     def typed(datatype: str) -> str:
@@ -199,8 +204,8 @@ def _config(model: Model) -> dict[str, Any]:
     signature = model.signature
     return {
         "name": model.name,
-        "platform": PLATFORM,
-        "backend": "onnxruntime",
+        "platform": model.platform,
+        "backend": model.backend,
         "version_policy": {"specific": {"versions": [int(model.version)]}},
         "max_batch_size": 0,
         "input": [
@@ -212,6 +217,6 @@ def _config(model: Model) -> dict[str, Any]:
             for t in signature.outputs
         ],
         "instance_group": [{"name": model.name, "kind": "KIND_CPU", "count": 1}],
-        "default_model_filename": "model.onnx",
+        "default_model_filename": model.file,
         "parameters": {},
     }

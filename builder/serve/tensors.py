@@ -1,11 +1,12 @@
 """Tensors of the Open Inference Protocol: datatypes as numpy dtypes, and values from and to JSON and binary.
 
 BF16 travels as uint16 inside the server, since numpy has no such type. BYTES are arrays of str: onnxruntime's strings
-are UTF-8 here. Whatever does not fit gives a Refusal that names the tensor and the field.
+are UTF-8 here; only a plain model takes other bytes. Whatever does not fit gives a Refusal that names tensor and field.
 """
 
 from __future__ import annotations
 
+import binascii
 import math
 import struct
 from dataclasses import dataclass
@@ -48,12 +49,14 @@ _MAX_DIM = 2**63 - 1
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tensor:
-    """One input or output by its public name; ``shape`` has an int for a fixed dim and a name for a dynamic one."""
+    """One input or output by its public name; ``shape`` has an int for a fixed dim and a name for a dynamic one.
+    ``any_bytes``: its BYTES need not be text."""
 
     name: str
     graph_name: str
     datatype: str
     shape: tuple[int | str, ...]
+    any_bytes: bool = False
 
     @property
     def protocol_shape(self) -> list[int]:
@@ -117,6 +120,18 @@ def _strings(tensor: Tensor, values: list[Any]) -> Array:
     return array
 
 
+def from_base64(tensor: Tensor, shape: tuple[int, ...], values: object) -> Array:
+    """BYTES that JSON carries as base64 (``"content_type": "base64"``), such as image files."""
+    array = from_json(tensor, shape, values)
+    decoded = np.empty(array.size, object)
+    for number, item in enumerate(array.ravel().tolist()):
+        try:
+            decoded[number] = binascii.a2b_base64(item, strict_mode=True)
+        except ValueError as error:
+            raise _wrong(tensor, "data", f"element {number} is not base64: {error}") from None
+    return decoded.reshape(array.shape)
+
+
 def _leaf_types(values: list[Any]) -> set[type]:
     """Checked before numpy sees the list: it would turn true into 1, and size every element by the longest string."""
     types = set(map(type, values))
@@ -145,13 +160,14 @@ def from_binary(tensor: Tensor, shape: tuple[int, ...], content: memoryview) -> 
 
 
 def _elements(tensor: Tensor, count: int, content: memoryview) -> Array:
-    found: list[str] = []
+    found: list[str | bytes] = []
     at, end = 0, len(content)
     while at < end:
         if end - at < 4 or end - at - 4 < (size := _LENGTH.unpack_from(content, at)[0]):
             raise _wrong(tensor, "binary data", f"of BYTES ends inside element {len(found)}")
         try:
-            found.append(str(content[at + 4 : at + 4 + size], "utf-8"))
+            element = content[at + 4 : at + 4 + size]
+            found.append(bytes(element) if tensor.any_bytes else str(element, "utf-8"))
         except UnicodeDecodeError:
             raise _wrong(tensor, "binary data", f"element {len(found)} is not UTF-8") from None
         at += 4 + size
@@ -193,8 +209,18 @@ def to_binary(datatype: str, array: Array) -> Buffer:
 
 
 def to_json(array: Array) -> list[Any]:
+    """BYTES that are no text have no form in JSON; raises Refusal."""
     values: list[Any] = array.ravel().tolist()
+    if array.dtype == object:
+        return [item if isinstance(item, str) else _text(item) for item in values]
     return values
+
+
+def _text(item: bytes) -> str:
+    try:
+        return str(item, "utf-8")
+    except UnicodeDecodeError:
+        raise Refusal(400, "an output has bytes that are not text; ask for it with binary_data") from None
 
 
 def _reshaped(tensor: Tensor, array: Array, shape: tuple[int, ...]) -> Array:

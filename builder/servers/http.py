@@ -1,7 +1,8 @@
 """The minimal HTTP server (``builder/serve``) as a part of an image.
 
 In the image: ``/opt/mbuild/server/mbuild_serve`` (the code), ``/models/NAME/mbuild.json`` (what the server must know),
-``/models/NAME/1/model.onnx`` (the version directory as Triton lays it out) and ``/models/NAME/golden/*.npz``.
+``/models/NAME/1/model.onnx`` (the version directory as Triton lays it out) and ``/models/NAME/golden/*.npz``. With a
+plain model that is ``NAME-tensors``, and NAME is the plain one: ``interface.json`` and its files instead of a graph.
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ from pathlib import Path, PurePosixPath
 
 from builder.canonical import readable_json
 from builder.host.trees import TreeWriter
-from builder.model.golden import write_case
-from builder.model.manifest import ServerSettings
+from builder.model.golden import GoldenCase, write_case
+from builder.model.interface import FILE as INTERFACE
+from builder.model.manifest import ModelManifest, ServerSettings
 from builder.oci.content import Content
 from builder.plan.image import ConfigPatch, Healthcheck
 from builder.resources import server_source_directory
-from builder.servers.server import PackedModel
+from builder.servers.server import PackedModel, PackedPlain
 
 RUNTIME = PurePosixPath("/opt/mbuild/runtime")
 CODE = PurePosixPath("/opt/mbuild/server")
@@ -37,28 +39,13 @@ class HttpServer:
         return MODELS / name / "1"
 
     def write_model(self, tree: TreeWriter, model: PackedModel) -> None:
-        home = MODELS / model.manifest.name
+        home = MODELS / model.tensors_name
         for file in model.artifact.packed:
-            _write_file(tree, self.model_home(model.manifest.name) / file.path, file.content)
-        for case in model.cases:
-            tree.add_file(home / "golden" / f"{case.name}.npz", write_case(case))
-        tree.add_file(home / "mbuild.json", readable_json(self._description(model)))
-
-    def _description(self, model: PackedModel) -> dict[str, object]:
-        manifest = model.manifest
-        return {
-            "schema": 1,
-            "name": manifest.name,
-            "version": manifest.version,
-            "description": manifest.description,
-            "signature": model.signature.to_json(),
-            "renames": {
-                "inputs": {new: old for old, new in manifest.renames.inputs},
-                "outputs": {new: old for old, new in manifest.renames.outputs},
-            },
-            "tolerance": manifest.tolerance.to_json(),
-            "settings": manifest.server.to_json(),
-        }
+            _write_file(tree, self.model_home(model.tensors_name) / file.path, file.content)
+        _write_cases(tree, home, model.cases)
+        tree.add_file(home / "mbuild.json", readable_json(_description(model)))
+        if model.plain:
+            _write_plain(tree, model, model.plain)
 
     def config(self, interpreter: PurePosixPath, model: PackedModel) -> ConfigPatch:
         python = str(interpreter)
@@ -92,6 +79,45 @@ def _write_file(tree: TreeWriter, path: PurePosixPath, content: bytes | Content)
         tree.add_local_file(path, content)
     else:  # a chunk: a layer of its own, above whose directories this tree makes
         tree.add_directory(path.parent)
+
+
+def _write_plain(tree: TreeWriter, model: PackedModel, plain: PackedPlain) -> None:
+    home = MODELS / model.manifest.name
+    interface = {**plain.interface.to_json(), "tensors": model.tensors_name}
+    tree.add_file(home / "1" / INTERFACE, readable_json(interface))
+    for name, local, _ in plain.files:
+        tree.add_local_file(home / "1" / name, local)
+    _write_cases(tree, home, plain.cases)
+    described = {**_described(model.manifest, model.manifest.name), "signature": plain.interface.signature.to_json()}
+    tree.add_file(home / "mbuild.json", readable_json(described))
+
+
+def _write_cases(tree: TreeWriter, home: PurePosixPath, cases: tuple[GoldenCase, ...]) -> None:
+    for case in cases:
+        tree.add_file(home / "golden" / f"{case.name}.npz", write_case(case))
+
+
+def _description(model: PackedModel) -> dict[str, object]:
+    renames = model.manifest.renames
+    return {
+        **_described(model.manifest, model.tensors_name),
+        "signature": model.signature.to_json(),
+        "renames": {
+            "inputs": {new: old for old, new in renames.inputs},
+            "outputs": {new: old for old, new in renames.outputs},
+        },
+    }
+
+
+def _described(manifest: ModelManifest, name: str) -> dict[str, object]:
+    return {
+        "schema": 1,
+        "name": name,
+        "version": manifest.version,
+        "description": manifest.description,
+        "tolerance": manifest.tolerance.to_json(),
+        "settings": manifest.server.to_json(),
+    }
 
 
 def _environ(settings: ServerSettings) -> tuple[tuple[str, str], ...]:

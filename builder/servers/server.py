@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from builder.host.trees import TreeWriter
 from builder.model.golden import GoldenCase
+from builder.model.interface import Interface
 from builder.model.manifest import ModelManifest
 from builder.model.signature import Signature
 from builder.model.source import ModelArtifact
+from builder.oci.digest import Digest
 from builder.plan.image import ConfigPatch
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PackedPlain:
+    """The plain model around the graph: its steps, the files that lie beside them (name, place, digest), its cases."""
+
+    interface: Interface
+    files: tuple[tuple[str, Path, Digest], ...]
+    cases: tuple[GoldenCase, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,6 +33,12 @@ class PackedModel:
     signature: Signature
     artifact: ModelArtifact
     cases: tuple[GoldenCase, ...]
+    plain: PackedPlain | None = None
+
+    @property
+    def tensors_name(self) -> str:
+        """Under which the graph itself is served: beside a plain model it has another name."""
+        return f"{self.manifest.name}-tensors" if self.plain else self.manifest.name
 
 
 class Server(Protocol):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import tomllib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -36,19 +37,32 @@ class Offer:
     size: int | None
 
 
-def list_offers(requirements: tuple[str, ...], options: tuple[str, ...], host: Host) -> tuple[Offer, ...]:
+Offers = tuple[Offer, ...]
+
+
+def list_offers(requirements: tuple[str, ...], options: tuple[str, ...], host: Host) -> Offers:
     """The wheels for exactly these requirements, not for what they depend on. Raises what ``run_uv`` raises."""
+    return _list(requirements, ("--no-deps", *options), host)
+
+
+def list_closure(requirements: tuple[str, ...], constraints: Path, options: tuple[str, ...], host: Host) -> Offers:
+    """The wheels for these requirements and all that they depend on, within ``constraints``. Raises what ``run_uv``
+    raises."""
+    return _list(requirements, ("--constraint", str(constraints), *options), host)
+
+
+def _list(requirements: tuple[str, ...], options: tuple[str, ...], host: Host) -> Offers:
     arguments = (
         *("pip", "compile", "-", "--format", "pylock.toml", "--no-header"),
         *("--python", sys.executable),  # for nothing but to keep uv from asking every Python of the machine
-        *("--no-deps", "--only-binary", ":all:", "--generate-hashes"),
+        *("--only-binary", ":all:", "--generate-hashes"),
         *options,
     )
     answer = run_uv(arguments, host, stdin="\n".join(requirements).encode())
     return read_pylock(answer.stdout.decode())
 
 
-def read_pylock(text: str) -> tuple[Offer, ...]:
+def read_pylock(text: str) -> Offers:
     """All wheels of a pylock.toml. Raises OfferUnreadable."""
     try:
         packages = tomllib.loads(text).get("packages", [])

@@ -34,7 +34,7 @@ DATATYPES = {
 def identity(datatype: str, shape: tuple[int | str, ...] = ("n", "m")) -> onnx.ModelProto:
     """y = x, of any shape of that rank."""
     element = DATATYPES[datatype]
-    return _model([helper.make_node("Identity", ["x"], ["y"])], {"x": (element, shape)}, {"y": (element, shape)})
+    return model_of([helper.make_node("Identity", ["x"], ["y"])], {"x": (element, shape)}, {"y": (element, shape)})
 
 
 def mlp() -> onnx.ModelProto:
@@ -50,7 +50,7 @@ def mlp() -> onnx.ModelProto:
         helper.make_node("MatMul", ["h", "w2"], ["logits"]),
         helper.make_node("Softmax", ["logits"], ["p"], axis=-1),
     ]
-    return _model(nodes, {"x": (TensorProto.FLOAT, ("n", 4))}, {"p": (TensorProto.FLOAT, ("n", 3))}, weights)
+    return model_of(nodes, {"x": (TensorProto.FLOAT, ("n", 4))}, {"p": (TensorProto.FLOAT, ("n", 3))}, weights)
 
 
 def two_inputs() -> onnx.ModelProto:
@@ -60,7 +60,7 @@ def two_inputs() -> onnx.ModelProto:
         helper.make_node("Gather", ["a", "index"], ["picked"], axis=0),
     ]
     number = TensorProto.FLOAT
-    return _model(
+    return model_of(
         nodes,
         {"a": (number, ("n", 2)), "b": (number, ("n", 2)), "index": (TensorProto.INT64, ("k",))},
         {"total": (number, ("n", 2)), "picked": (number, ("k", 2))},
@@ -73,7 +73,7 @@ def slow(side: int = 700) -> onnx.ModelProto:
     nodes = [helper.make_node("Mul", ["x", "w"], ["m0"])]
     nodes += [helper.make_node("MatMul", [f"m{i}", "w"], [f"m{i + 1}"]) for i in range(4)]
     nodes.append(helper.make_node("ReduceMean", ["m4"], ["y"], keepdims=0, axes=[0, 1]))
-    return _model(nodes, {"x": (TensorProto.FLOAT, (1,))}, {"y": (TensorProto.FLOAT, ())}, {"w": square}, opset=17)
+    return model_of(nodes, {"x": (TensorProto.FLOAT, (1,))}, {"y": (TensorProto.FLOAT, ())}, {"w": square}, opset=17)
 
 
 def place(
@@ -96,7 +96,7 @@ def place(
     return folder
 
 
-def _model(
+def model_of(
     nodes: list[onnx.NodeProto],
     inputs: Mapping[str, tuple[int, tuple[int | str, ...]]],
     outputs: Mapping[str, tuple[int, tuple[int | str, ...]]],

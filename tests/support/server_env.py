@@ -14,7 +14,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-REQUIREMENTS = ("onnxruntime==1.31.1", "numpy==2.4.6")
+REQUIREMENTS = ("onnxruntime==1.31.1", "numpy==2.4.6", "tokenizers==0.23.3", "pillow==13.0.0")
 
 
 def server_python() -> Path:
@@ -29,7 +29,7 @@ def server_python() -> Path:
         if not (environment / "complete").exists():
             shutil.rmtree(environment, ignore_errors=True)
             _uv("venv", "--quiet", "--python", interpreter, str(environment))
-            _uv("pip", "install", "--quiet", "--compile-bytecode", "--python", str(python), *REQUIREMENTS)
+            _uv("pip", "install", "--quiet", "--no-deps", "--compile-bytecode", "--python", str(python), *REQUIREMENTS)
             (environment / "complete").touch()
     return python
 

@@ -13,7 +13,7 @@ MS = 1_000_000
 
 
 def served(seconds: float) -> Served:
-    model: Any = SimpleNamespace(name="m", version="1")
+    model: Any = SimpleNamespace(name="m", version="1", is_graph=True)
     warm: Any = SimpleNamespace(case="c", seconds=seconds, size=4)
     return Served(model, warm)
 

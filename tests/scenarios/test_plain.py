@@ -1,0 +1,100 @@
+"""Models that people can call: the steps answer what the graph computes, a user's code runs in the sandbox only, and
+what it imports is locked."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from builder.convert.plain_reference import PlainCaseNotAnswered, StepsNotUsable
+from builder.host import Host
+from builder.model.golden import GoldenCase, write_case
+from builder.model.parity import GoldenMismatch
+from builder.oci.platform import Platform
+from builder.pipeline.model import LoadedModel, find_model, load_model
+from builder.pipeline.verify import answer_plain
+from builder.targets import find_target
+from builder.targets.steps import HandlerRequirementsConflict
+from tests.scenarios.conftest import ROOT, Mbuild
+from tests.support import plain_models
+
+pytestmark = pytest.mark.network
+
+
+def loaded(directory: Path, host: Host) -> LoadedModel:
+    return load_model(find_model(directory), find_target("cpu", Platform.of_this_machine()), host)
+
+
+def with_golden(directory: Path, case: GoldenCase) -> None:
+    (directory / "golden").mkdir(exist_ok=True)
+    (directory / "golden" / f"{case.name}.npz").write_bytes(write_case(case))
+
+
+@pytest.fixture
+def flowers(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(ROOT / "examples" / "handler", tmp_path / "flowers"))
+
+
+def test_texts_are_answered_by_the_steps_around_the_graph(host: Host, tmp_path: Path) -> None:
+    plain_models.write_plain(tmp_path, plain_models.tagger(), plain_models.tagging_interface())
+    with_golden(tmp_path, GoldenCase(name="own", inputs={"text": np.array([b"The fox in Berlin"])}, outputs={}))
+    (case,), _ = answer_plain(loaded(tmp_path, host), host)
+    found = json.loads(case.outputs["entities"][0])
+    assert [(one["text"], one["label"]) for one in found] == [("fox", "ANIMAL"), ("Berlin", "PLACE")]
+
+
+def test_a_golden_case_that_is_wrong_is_found_on_the_whole_path(host: Host, tmp_path: Path) -> None:
+    plain_models.write_plain(tmp_path, plain_models.embedder(), plain_models.embedding_interface())
+    outputs = {"embedding": np.zeros((1, plain_models.DIM), np.float32)}
+    with_golden(tmp_path, GoldenCase(name="wrong", inputs={"text": np.array([b"fox"])}, outputs=outputs))
+    with pytest.raises(GoldenMismatch, match=r"golden/wrong.npz: output 'embedding'"):
+        answer_plain(loaded(tmp_path, host), host)
+
+
+def test_a_handler_is_never_run_by_mbuild_itself(host: Host, flowers: Path) -> None:
+    """What fails at import fails in the worker, and not before."""
+    (flowers / "handler.py").write_text((flowers / "handler.py").read_text() + "\nimport not_there\n")
+    model = loaded(flowers, host)
+    with pytest.raises(StepsNotUsable, match="No module named 'not_there'") as caught:
+        answer_plain(model, host)
+    assert "handler.requirements" in caught.value.advice
+
+
+def test_a_handler_that_fails_says_where(host: Host, flowers: Path) -> None:
+    code = (flowers / "handler.py").read_text()
+    (flowers / "handler.py").write_text(code.replace("probabilities.argmax(axis=1)", "probabilities.argmax(axis=7)"))
+    with pytest.raises(PlainCaseNotAnswered, match=r"(?s)postprocess of handler.py raised AxisError.*axis=7") as caught:
+        answer_plain(loaded(flowers, host), host)
+    assert caught.value.exit_code == 5
+
+
+def test_requirements_that_do_not_go_with_the_image(mbuild: Mbuild, flowers: Path) -> None:
+    manifest = (flowers / "model.yaml").read_text().replace("rapidfuzz>=3.9", "'numpy<2'")
+    (flowers / "model.yaml").write_text(manifest)
+    done = mbuild(flowers, "--no-test")
+    assert done.returncode == HandlerRequirementsConflict.exit_code
+    assert "handler-requirements-conflict" in done.stderr
+    assert "numpy==2" in done.stderr
+
+
+def test_the_lock_holds_what_a_handler_imports(mbuild: Mbuild, flowers: Path) -> None:
+    first = mbuild.json(flowers, "--no-load")
+    assert {(case["model"], case["case"]) for case in first["test"]["cases"]} == {
+        ("iris", "flowers"),
+        ("iris-tensors", "tensors"),
+    }
+    (target,) = json.loads((flowers / "mbuild.lock").read_text())["targets"].values()
+    assert "rapidfuzz>=3.9" in target["requirements"]
+    assert [wheel["name"] for wheel in target["wheels"]] == ["numpy", "onnxruntime", "rapidfuzz"]
+    again = mbuild.json(flowers, "--locked", "--no-test", "--no-load")
+    assert again["image"]["digest"] == first["image"]["digest"]
+    assert all(step["cached"] for step in again["steps"] if step["name"] != "test"), again["steps"]
+    text = (flowers / "model.yaml").read_text()
+    (flowers / "model.yaml").write_text(text.replace("rapidfuzz>=3.9", "rapidfuzz>=3.10"))
+    drifted = mbuild(flowers, "--locked", "--no-test")
+    assert drifted.returncode == 7
+    assert "rapidfuzz>=3.9" in drifted.stderr
