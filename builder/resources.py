@@ -13,6 +13,11 @@ def _shipped(name: str) -> Path:
     return installed if installed.is_dir() else _PACKAGE.parent / name
 
 
+def package_directory() -> Path:
+    """mbuild's own code."""
+    return _PACKAGE
+
+
 def templates_directory() -> Path:
     """The directory of jinja2 texts."""
     return _shipped("templates")

@@ -22,6 +22,7 @@ from builder.cli.sinks import amount
 if TYPE_CHECKING:
     from builder.assemble.image import AssembledLayer
     from builder.host.store import Store
+    from builder.pipeline.fleet import Outcome
     from builder.pipeline.pull import PullResult
     from builder.pipeline.result import BuildResult
     from builder.plan.image import ImagePlan
@@ -190,6 +191,20 @@ def print_plan(plan: ImagePlan, *, verbose: bool) -> None:
             for entry in layer.entries:
                 line = f"{layer.role.value:<8} {entry.mode:04o} {entry.size:>10} {entry.path}"
                 console.out(line, highlight=False)
+
+
+def print_fleet(outcomes: Sequence[Outcome]) -> None:
+    """One line for each model, the failures in words below."""
+    rows = []
+    for outcome in outcomes:
+        digest = outcome.digest.short if outcome.digest else "-"
+        became = "failed" if outcome.error else "unchanged" if outcome.unchanged else "built"
+        size = amount(outcome.size, "bytes") if outcome.digest else ""
+        rows.append((outcome.name, outcome.target, became, size, f"{outcome.seconds:.1f} s", digest))
+    print_table(("model", "target", "result", "size", "time", "digest"), rows, right=("size", "time"))
+    for outcome in outcomes:
+        if outcome.error:
+            print_rows([("", ""), *_prose(outcome.name[:_LABEL], f"{outcome.error}. {outcome.error.advice}")])
 
 
 def print_cache(store: Store) -> None:

@@ -21,6 +21,7 @@ from builder.oci.digest import Digest
 from builder.oci.entry import EntryKind, FileEntry
 
 _COPY_BYTES = 1 << 20
+_LINK_FROM = 64 << 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,12 +90,18 @@ class TreeWriter:
         return entry
 
     def add_local_file(self, path: str | PurePosixPath, source: Path, mode: int = 0o644) -> None:
-        """Add a large file of this machine without reading it into memory; it is linked, not copied, where possible."""
+        """Add a file of this machine without reading it into memory. A large one is linked where possible; a small one
+        is copied, since a link changes the times of the user's file, by which its digest is remembered."""
         digest = Digest.of_file(source)
         destination = self._directory / "files" / digest.hex
         if digest not in self._files:
-            if not destination.exists():
+            if destination.exists():
+                pass
+            elif source.stat().st_size >= _LINK_FROM:
                 link_or_copy(source, destination)
+            else:
+                with disk_errors(destination):
+                    shutil.copyfile(source, destination)
             self._files[digest] = destination
         size = destination.stat().st_size
         self._add(FileEntry(path=PurePosixPath(path), kind=EntryKind.FILE, mode=mode, digest=digest, size=size))

@@ -1,0 +1,65 @@
+"""``mbuild build-all``: many models, one command, one table."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from builder.canonical import readable_json
+from builder.cli import options, tables
+from builder.cli.session import host_session
+from builder.plan.spec import NO_OPTIONS, BuildSpec, Delivery, Engine
+
+if TYPE_CHECKING:
+    from builder.pipeline.fleet import Outcome
+    from builder.plan.fleet import Member
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command("build-all")(build_all_command)
+
+
+def build_all_command(
+    models: Annotated[
+        list[Path],
+        typer.Argument(metavar="MODEL_DIR...|FLEET.yaml", help="Model directories, or a file that lists them."),
+    ],
+    target: Annotated[str, typer.Option("--target", help="Where the images will run; default: cpu.")] = "",
+    server: options.ServerOption = "http",
+    platform: options.PlatformOption = "",
+    registry: Annotated[
+        str, typer.Option("--registry", metavar="REG/PATH", help="Tag each model as REG/PATH/NAME:VERSION.")
+    ] = "",
+    push: Annotated[bool, typer.Option("--push", help="Push each image to its tag, after its test.")] = False,
+    jobs: Annotated[int, typer.Option("--jobs", min=0, help="Builds at once; 0: as many as the machine carries.")] = 0,
+    locked: options.LockedOption = False,
+    test: Annotated[bool, typer.Option("--test/--no-test", help="Run each image and replay its golden cases.")] = True,
+    output_format: options.FormatOption = options.OutputFormat.HUMAN,
+) -> None:
+    """Build, test and (with --push) publish many models; goes on past a failure, does again only what is missing."""
+    from builder.pipeline.fleet import build_fleet, plan_fleet
+    from builder.plan.fleet import read_fleet
+
+    def spec_of(member: Member) -> BuildSpec:
+        return options.build_spec(member.directory, member.target, server, platform, "", None, locked, NO_OPTIONS)
+
+    delivery = Delivery(
+        tag=None, push=push, load=False, output=None, engine=Engine.EMBEDDED, test=test, template_dir=None
+    )
+    fleet = read_fleet(models, target, registry)
+    with host_session() as host:
+        outcomes = build_fleet(plan_fleet(fleet, spec_of, delivery), host, jobs)
+    if output_format is options.OutputFormat.JSON:
+        sys.stdout.write(readable_json([outcome.to_json() for outcome in outcomes]).decode())
+    else:
+        tables.print_fleet(outcomes)
+    raise typer.Exit(exit_code(outcomes))
+
+
+def exit_code(outcomes: tuple[Outcome, ...]) -> int:
+    """0, or that of the first failure."""
+    return next((outcome.error.exit_code for outcome in outcomes if outcome.error), 0)
