@@ -26,7 +26,7 @@ from builder.oci.digest import Digest
 from builder.oci.layer_writer import Compression, WrittenLayer, write_layer
 from builder.oci.layout import Layout
 from builder.oci.validate import validate_layer, validate_structure
-from builder.plan.image import ImagePlan, LayerPlan, LayerRole, UpstreamBase
+from builder.plan.image import ImagePlan, LayerPlan, LayerRole
 
 STEP = "assemble"
 _LAYERS, _VALIDATED = "layers", "validated-layers"
@@ -52,14 +52,13 @@ class EmbeddedAssembler:
         store = self._host.store
         missing = sum(layer.size for layer in plan.layers if stored_layer(store, layer) is None)
         meter = Meter(self._host.events, STEP, missing)
-        base = _base_layers(store, plan.base) if plan.base else []
 
         def put(layer: LayerPlan) -> AssembledLayer:
-            return stored_layer(store, layer) or _write_layer(store, layer, tree, meter.advance)
+            return put_layer(store, layer, tree, meter.advance)
 
         with ThreadPoolExecutor(THREADS) as pool:
             own = tuple(pool.map(put, plan.layers))
-        return put_image(store, plan, [*base, *own], output)
+        return put_image(store, plan, [*base_layers(store, plan), *own], output)
 
 
 def put_image(store: Store, plan: ImagePlan, layers: list[AssembledLayer], output: Path) -> AssembledImage:
@@ -91,18 +90,25 @@ def _layer_key(digest: Digest, diff_id: Digest) -> str:
     return content_key({"digest": str(digest), "diff_id": str(diff_id)})
 
 
-def stored_layer(store: Store, layer: LayerPlan) -> AssembledLayer | None:
-    """The layer as an earlier build wrote it, if its blob is still whole in the store."""
+def noted_layer(store: Store, layer: LayerPlan) -> AssembledLayer | None:
+    """The layer as an earlier build made it, whether or not its blob was kept."""
     record = store.record(_LAYERS, _key(layer))
     if record is None:
         return None
     descriptor = Descriptor.from_json(record["descriptor"])
-    if not store.has_blob(descriptor.digest):
-        return None
     return AssembledLayer(descriptor=descriptor, diff_id=Digest(record["diff_id"]), role=layer.role)
 
 
-def _write_layer(store: Store, layer: LayerPlan, tree: StagedTree, on_bytes: Callable[[int], None]) -> AssembledLayer:
+def stored_layer(store: Store, layer: LayerPlan) -> AssembledLayer | None:
+    """The layer as an earlier build wrote it, if its blob is still whole in the store."""
+    noted = noted_layer(store, layer)
+    return noted if noted and store.has_blob(noted.descriptor.digest) else None
+
+
+def put_layer(store: Store, layer: LayerPlan, tree: StagedTree, on_bytes: Callable[[int], None]) -> AssembledLayer:
+    """The layer, written into the store where it is not there."""
+    if stored := stored_layer(store, layer):
+        return stored
     with store.temporary_blob() as out:
         written = write_layer(layer.entries, tree.open, layer.compression, out, on_bytes)
         store.commit(out)
@@ -123,9 +129,12 @@ def _key(layer: LayerPlan) -> str:
     return content_key({"layer": layer.key, "writer": layer.compression.writer})
 
 
-def _base_layers(store: Store, base: UpstreamBase) -> list[AssembledLayer]:
-    """The base's layers, in OCI's media types (the bytes are the same as under Docker's)."""
-    layers = []
+def base_layers(store: Store, plan: ImagePlan) -> list[AssembledLayer]:
+    """The layers of the plan's upstream base, in OCI's media types (the bytes are the same as under Docker's)."""
+    layers: list[AssembledLayer] = []
+    base = plan.base
+    if base is None:
+        return layers
     for descriptor, diff_id in zip(base.layers, base.diff_ids, strict=True):
         if not store.has_blob(descriptor.digest):
             raise MissingBaseLayer(digest=descriptor.digest, reference=base.reference)

@@ -74,7 +74,8 @@ def print_result(result: BuildResult, *, verbose: bool) -> None:
         rows += _push_rows(result.pushed)
     if verbose:
         rows += _choices(result)
-    rows.append(("layout", str(result.layout)))
+    if result.layout:
+        rows.append(("layout", str(result.layout)))
     if result.loaded_as:
         rows.append(("run", f"docker run --rm -p 8000:8000 --read-only --tmpfs /tmp {result.loaded_as}"))
     print_rows(rows)

@@ -8,7 +8,7 @@ after the other (RFC 1952, 2.2), which every reader of gzip joins.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import PurePosixPath
@@ -126,6 +126,24 @@ def write_file_layer(
     stream.write(tar.padding(entry.size))
     stream.write(tar.END)
     return stream.finish(), Digest.from_hex(hasher.hexdigest())
+
+
+def read_file_layer(entry: FileEntry, open_file: Callable[[Digest], IO[bytes]]) -> Iterator[bytes]:
+    """The plain layer of one file as ``write_file_layer`` writes it, made while it is read. Raises ChangedFile at the
+    file's end where it is not the one of ``entry``."""
+    yield tar.header(entry)
+    hasher, left = hashlib.sha256(), entry.size
+    if entry.digest is not None:
+        with open_file(entry.digest) as source:
+            while left > 0 and (chunk := source.read(min(CHUNK, left))):
+                left -= len(chunk)
+                hasher.update(chunk)
+                yield chunk
+    actual = Digest.from_hex(hasher.hexdigest())
+    if left or actual != entry.digest:
+        raise ChangedFile(path=entry.path, difference=f"{actual} instead of {entry.digest}")
+    yield tar.padding(entry.size)
+    yield tar.END
 
 
 def store_tar(chunks: Iterable[bytes], compression: Compression, out: Writable) -> WrittenLayer:

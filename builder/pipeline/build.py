@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -10,11 +10,14 @@ from builder.assemble.docker import DockerAssembler
 from builder.assemble.embedded import EmbeddedAssembler
 from builder.assemble.image import AssembledImage, Assembler
 from builder.assemble.load import load_into
+from builder.assemble.streamed import StreamedImage, stream_image
+from builder.assemble.weights import Keep
 from builder.canonical import content_key
 from builder.host import Host
 from builder.host.docker import DockerEngine, connect, require
 from builder.host.trees import StagedTree
 from builder.oci.digest import Digest
+from builder.oci.graph import Graph, layout_graph
 from builder.oci.reference import Reference
 from builder.pipeline.base import resolve_base
 from builder.pipeline.checks import check_build, check_plan
@@ -29,7 +32,7 @@ from builder.pipeline.verify import answer, answer_plain
 from builder.plan.image import ImagePlan
 from builder.plan.spec import BuildSpec, Delivery, Engine
 from builder.probe.report import ProbeReport
-from builder.registry.push import PushResult, push
+from builder.registry.push import PushResult, push_graph
 from builder.render.context import require_empty, write_context
 from builder.render.dockerfile import require_template
 from builder.servers import find_server
@@ -53,11 +56,35 @@ def build(spec: BuildSpec, delivery: Delivery, host: Host) -> BuildResult:
     host.store.sweep(host.clock.now())
     steps = Steps(host)
     daemon = _daemon(delivery, host)
-    planned = _plan(spec, steps, host)
+    if _leaves_nothing_here(delivery, daemon):
+        return _stream(spec, delivery, steps, host)
+    planned = _plan(spec, Keep.BLOB, steps, host)
     image = _assemble(planned, delivery, daemon, steps, host)
     report = _test(image, delivery, daemon, steps, host)
     loaded = _load(image, planned, delivery, daemon, steps)
-    pushed = _push(image, delivery, steps, host)
+    pushed = _push(layout_graph(image.layout), delivery, steps, host) if delivery.push else None
+    result = _result(spec, delivery, planned, image, steps)
+    return replace(result, layout=image.path, loaded_as=loaded, report=report, pushed=pushed)
+
+
+def _leaves_nothing_here(delivery: Delivery, daemon: DockerEngine | None) -> bool:
+    """Whether the image is wanted in the registry alone: then weights are sent from where they lie."""
+    wanted_here = delivery.test or delivery.output or (delivery.load is not False and daemon)
+    return delivery.push and delivery.engine is Engine.EMBEDDED and not wanted_here
+
+
+def _stream(spec: BuildSpec, delivery: Delivery, steps: Steps, host: Host) -> BuildResult:
+    planned = _plan(spec, Keep.DIGEST, steps, host)
+    with steps("assemble") as note:
+        image = stream_image(planned.plan, planned.tree, host)
+        note.detail = f"{image.digest.short}, sent from where its weights lie"
+    pushed = _push(image.graph, delivery, steps, host)
+    return replace(_result(spec, delivery, planned, image, steps), pushed=pushed)
+
+
+def _result(
+    spec: BuildSpec, delivery: Delivery, planned: Planned, image: AssembledImage | StreamedImage, steps: Steps
+) -> BuildResult:
     manifest = planned.model.manifest
     return BuildResult(
         name=manifest.name,
@@ -65,17 +92,13 @@ def build(spec: BuildSpec, delivery: Delivery, host: Host) -> BuildResult:
         locked=planned.locked,
         image=image,
         unpacked=_unpacked(image, planned.plan),
-        layout=image.path,
         lock=spec.lock,
         engine=delivery.engine.value,
-        loaded_as=loaded,
-        report=report,
-        pushed=pushed,
         steps=tuple(steps.records),
     )
 
 
-def _unpacked(image: AssembledImage, plan: ImagePlan) -> dict[Digest, int]:
+def _unpacked(image: AssembledImage | StreamedImage, plan: ImagePlan) -> dict[Digest, int]:
     """The bytes of the files in each layer of the plan, by diff_id; layers of an upstream base come first."""
     own = image.layers[len(plan.base.layers) if plan.base else 0 :]
     return {layer.diff_id: planned.size for layer, planned in zip(own, plan.layers, strict=False)}
@@ -84,7 +107,7 @@ def _unpacked(image: AssembledImage, plan: ImagePlan) -> dict[Digest, int]:
 def plan_model(spec: BuildSpec, host: Host) -> Planned:
     """Everything up to the plan: what ``mbuild plan`` shows."""
     check_plan(spec, host)
-    return _plan(spec, Steps(host), host)
+    return _plan(spec, Keep.DIGEST, Steps(host), host)
 
 
 def render_model(spec: BuildSpec, directory: Path, template_dir: Path | None, host: Host) -> None:
@@ -96,7 +119,7 @@ def render_model(spec: BuildSpec, directory: Path, template_dir: Path | None, ho
     write_context(planned.plan, planned.tree, directory, template_dir)
 
 
-def _plan(spec: BuildSpec, steps: Steps, host: Host) -> Planned:
+def _plan(spec: BuildSpec, keep: Keep, steps: Steps, host: Host) -> Planned:
     target, server = find_target(spec.target, spec.platform), find_server(spec.server)
     with steps("detect") as note:
         found = find_model(spec.model, spec.convert)
@@ -121,7 +144,7 @@ def _plan(spec: BuildSpec, steps: Steps, host: Host) -> Planned:
             f"{len(parity.cases) + len(more.cases)} agree"
         )
     with steps("stage") as note:
-        staged = stage_layers(spec, locked, base, code, stage_model(server, model, (cases, plain), host), host)
+        staged = stage_layers(spec, locked, base, code, stage_model(server, model, (cases, plain), keep, host), host)
         note.detail = f"{len(staged.tree.entries)} files and directories"
     with steps("plan") as note:
         plan = plan_image(spec, server, model, base, staged, creation_time(host.environ, base))
@@ -177,10 +200,10 @@ def _load(
     return tag.familiar
 
 
-def _push(image: AssembledImage, delivery: Delivery, steps: Steps, host: Host) -> PushResult | None:
-    if not delivery.push or delivery.tag is None:
+def _push(graph: Graph, delivery: Delivery, steps: Steps, host: Host) -> PushResult | None:
+    if delivery.tag is None:
         return None
     with steps.effect("push") as note:
-        pushed = push(image.layout, delivery.tag, host)
+        pushed = push_graph(graph, delivery.tag, host)
         note.detail = str(pushed.reference)
     return pushed

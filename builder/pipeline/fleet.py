@@ -133,7 +133,7 @@ def _built(job: Job, host: Host) -> dict[str, Any]:
     result = build(job.spec, job.delivery, host)
     digest, size, reference = result.image.digest, result.size, str(result.reference or "")
     if is_settled(before.values(), began) and _stamps(job) == before:
-        record = {"layout": str(result.layout), "digest": str(digest), "size": size, "reference": reference}
+        record = {"layout": str(result.layout or ""), "digest": str(digest), "size": size, "reference": reference}
         host.store.put_record(_KIND, _key(job, host), record)
     return {"digest": digest, "size": size, "reference": reference}
 
@@ -144,7 +144,7 @@ def _unchanged(job: Job, host: Host) -> dict[str, Any] | None:
     if record is None:
         return None
     digest = Digest(record["digest"])
-    if not Layout(Path(record["layout"])).blob_path(digest).is_file():
+    if record["layout"] and not Layout(Path(record["layout"])).blob_path(digest).is_file():
         return None
     tag = job.delivery.tag
     if job.delivery.push and tag is not None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from builder.assemble.image import AssembledImage
+from builder.assemble.streamed import StreamedImage
 from builder.oci.digest import Digest
 from builder.oci.reference import PinnedReference
 from builder.pipeline.steps import StepRecord
@@ -20,21 +21,21 @@ SCHEMA = 1
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BuildResult:
     """``unpacked`` has the bytes of the files of each layer that mbuild made, by its diff_id; ``layout`` is the OCI
-    layout with the image; ``loaded_as`` the name in the local Docker engine or empty; ``report`` is None when the image
-    was not tested, ``pushed`` when it was not pushed."""
+    layout with the image, None where it went to a registry alone; ``loaded_as`` the name in the local Docker engine or
+    empty; ``report`` is None when the image was not tested, ``pushed`` when it was not pushed."""
 
     name: str
     version: str
     locked: LockedTarget
-    image: AssembledImage
+    image: AssembledImage | StreamedImage
     unpacked: Mapping[Digest, int]
-    layout: Path
     lock: Path
     engine: str
-    loaded_as: str
-    report: ProbeReport | None
-    pushed: PushResult | None
     steps: tuple[StepRecord, ...]
+    layout: Path | None = None
+    loaded_as: str = ""
+    report: ProbeReport | None = None
+    pushed: PushResult | None = None
 
     @property
     def size(self) -> int:
@@ -72,7 +73,7 @@ class BuildResult:
                 }
                 for layer in image.layers
             ],
-            "files": {"layout": str(self.layout), "lock": str(self.lock)},
+            "files": {"layout": str(self.layout) if self.layout else None, "lock": str(self.lock)},
             "steps": [step.to_json() for step in self.steps],
             "test": self.report.to_json() if self.report else None,
             "push": self.pushed.to_json() if self.pushed else None,

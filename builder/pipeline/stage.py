@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from builder.assemble.weights import stage_chunks
+from builder.assemble.weights import Keep, stage_chunks
 from builder.canonical import content_key
 from builder.events import Warned
 from builder.host import Host
@@ -56,10 +56,10 @@ Cases = tuple[GoldenCase, ...]
 
 
 def stage_model(
-    server: Server, model: LoadedModel, cases: tuple[Cases, Cases], host: Host
+    server: Server, model: LoadedModel, cases: tuple[Cases, Cases], keep: Keep, host: Host
 ) -> Mapping[LayerRole, StagedTree]:
     """The model as the server reads it, with its answered golden cases (the graph's, and the plain model's), and apart
-    from it the chunks of its weights, whose layers are made here, in one pass."""
+    from it the chunks of its weights, whose layers are made here, in one pass, and kept as ``keep`` says."""
     plain = model.plain
     packed = PackedModel(
         manifest=model.manifest,
@@ -73,7 +73,7 @@ def stage_model(
     tree = _staged("model", key, lambda writer: server.write_model(writer, packed), host)
     home = server.model_home(packed.tensors_name)
     chunks = [(home / file.path, file.content) for file in model.artifact.packed if isinstance(file.content, tuple)]
-    return {LayerRole.WEIGHTS: stage_chunks(chunks, "stage", host), LayerRole.MODEL: tree}
+    return {LayerRole.WEIGHTS: stage_chunks(chunks, keep, host), LayerRole.MODEL: tree}
 
 
 def _staged(kind: str, key: str, write: Callable[[TreeWriter], None], host: Host) -> StagedTree:

@@ -13,7 +13,7 @@ import pytest
 from builder.assemble.docker import DockerAssembler
 from builder.assemble.embedded import EmbeddedAssembler
 from builder.assemble.image import AssembledImage, Assembler
-from builder.assemble.weights import stage_chunks
+from builder.assemble.weights import Keep, stage_chunks
 from builder.host.docker import BuildFailed, DockerEngine, connect
 from builder.host.trees import merged
 from builder.oci.content import Piece
@@ -135,7 +135,7 @@ def test_chunks_of_weights_are_layers_of_their_own(make: Assembler, tmp_path: Pa
     (tmp_path / "weights").write_bytes(bytes(range(256)) * 64)
     pieces = (Piece(tmp_path / "weights", 256, 1024), Piece(None, 0, 64), Piece(tmp_path / "weights", 0, 300))
     paths = [PurePosixPath(f"/models/digits/weights/{name}.bin") for name in "ab"]
-    chunks = stage_chunks([(path, pieces) for path in paths], "stage", real_host(tmp_path / "store"))
+    chunks = stage_chunks([(path, pieces) for path in paths], Keep.BLOB, real_host(tmp_path / "store"))
     layers = plan_layers({LayerRole.WEIGHTS: chunks.entries})
     model = plan.layers[-1]
 

@@ -82,6 +82,27 @@ def save_large(path: Path, size: int, seed: int = 0) -> Path:
     return save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
 
 
+def save_layers(path: Path, count: int, size: int = 1 << 20, *, tuned: int | None = None) -> Path:
+    """y = x + the largest number of each of ``count`` tensors of ``size`` random bytes, all in one file; the tensor
+    number ``tuned`` is another one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tensors = []
+    with (path.parent / "weights.bin").open("wb") as out:
+        for number in range(count):
+            out.write(np.random.default_rng([number, number == tuned]).random(size // 4, dtype=np.float32).tobytes())
+            tensor = TensorProto(name=f"layers.{number:03d}.weight", data_type=TensorProto.FLOAT, dims=(size // 4,))
+            tensor.data_location = TensorProto.EXTERNAL
+            place = (("location", "weights.bin"), ("offset", str(number * size)), ("length", str(size)))
+            for key, value in place:
+                tensor.external_data.add(key=key, value=value)
+            tensors.append(tensor)
+    largest = [helper.make_node("ReduceMax", [tensor.name], [f"m{tensor.name}"], keepdims=0) for tensor in tensors]
+    total = helper.make_node("Sum", ["x", *(node.output[0] for node in largest)], ["y"])
+    sides = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ("n",)) for name in "xy"]
+    graph = helper.make_graph([*largest, total], "graph", sides[:1], sides[1:], tensors)
+    return save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+
+
 def operator_model(node: Any, *, domains: Mapping[str, int] | None = None) -> onnx.ModelProto:
     """A model of one node from x [n] to y [n]; ``domains`` are further opset imports."""
     opsets = {"": 17, **(domains or {})}

@@ -9,7 +9,7 @@ import pytest
 
 from builder.assemble import weights
 from builder.assemble.embedded import stored_layer
-from builder.assemble.weights import stage_chunks
+from builder.assemble.weights import Keep, stage_chunks
 from builder.host import Host
 from builder.oci.content import Piece
 from builder.oci.digest import Digest
@@ -52,7 +52,7 @@ def settled(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_chunk_is_its_pieces_one_after_the_other(host: Host, file: Path) -> None:
     content = file.read_bytes()
     expected = content[1_000_000:1_500_000] + bytes(100) + content[:1_000_000]
-    tree = stage_chunks([(PATH, pieces(file))], "stage", host)
+    tree = stage_chunks([(PATH, pieces(file))], Keep.BLOB, host)
     (entry,) = tree.entries
     assert entry.digest == Digest.of(expected)
     with tree.open(entry.digest) as stream:
@@ -65,9 +65,9 @@ def test_a_chunk_is_its_pieces_one_after_the_other(host: Host, file: Path) -> No
 
 def test_what_nobody_touched_is_not_read_again(host: Host, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settled(monkeypatch)
-    first = stage_chunks([(PATH, pieces(file))], "stage", host)
+    first = stage_chunks([(PATH, pieces(file))], Keep.BLOB, host)
     forbid_reading(monkeypatch)
-    assert stage_chunks([(PATH, pieces(file))], "stage", host) == first
+    assert stage_chunks([(PATH, pieces(file))], Keep.BLOB, host) == first
 
 
 @pytest.mark.parametrize("keep_time", [False, True])
@@ -75,27 +75,27 @@ def test_what_was_touched_is_read_again(
     host: Host, file: Path, monkeypatch: pytest.MonkeyPatch, keep_time: bool
 ) -> None:
     settled(monkeypatch)
-    first = stage_chunks([(PATH, pieces(file))], "stage", host)
+    first = stage_chunks([(PATH, pieces(file))], Keep.BLOB, host)
     status = file.stat()
     with file.open("r+b") as out:
         out.write(b"other")
     if keep_time:  # the time of change of the inode cannot be set back
         os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
-    assert stage_chunks([(PATH, pieces(file))], "stage", host).entries != first.entries
+    assert stage_chunks([(PATH, pieces(file))], Keep.BLOB, host).entries != first.entries
 
 
 def test_a_file_that_changed_just_now_is_not_remembered(
     host: Host, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     os.utime(file)
-    stage_chunks([(PATH, pieces(file))], "stage", host)
+    stage_chunks([(PATH, pieces(file))], Keep.BLOB, host)
     forbid_reading(monkeypatch)
     with pytest.raises(AssertionError, match="was read"):
-        stage_chunks([(PATH, pieces(file))], "stage", host)
+        stage_chunks([(PATH, pieces(file))], Keep.BLOB, host)
 
 
 def test_a_file_that_was_cut_off_is_refused(host: Host, file: Path) -> None:
     with file.open("r+b") as out:
         out.truncate(600_000)
     with pytest.raises(ChangedFile, match=r"a\.bin"):
-        stage_chunks([(PATH, pieces(file))], "stage", host)
+        stage_chunks([(PATH, pieces(file))], Keep.BLOB, host)

@@ -1,0 +1,72 @@
+"""Weights move once: into a registry without being written down, and again only where they changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.scenarios.conftest import Mbuild
+from tests.support.models import save_layers
+from tests.support.registries import RealRegistry
+
+COUNT = 72
+MEGABYTE = 1_000_000
+
+Push = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    save_layers(tmp_path / "layers" / "model.onnx", COUNT)
+    return tmp_path / "layers"
+
+
+@pytest.fixture
+def push(mbuild: Mbuild, model: Path, registry: RealRegistry, registry_environ: dict[str, str]) -> Push:
+    """Push the model as it is now, untested: the test would unpack it."""
+    reference = str(registry.fresh("layers"))
+
+    def run(*words: str | Path) -> dict[str, Any]:
+        command = (model, "-t", reference, "--push", "--no-test", "--no-load", *words)
+        return mbuild.json(*command, **registry_environ)
+
+    return run
+
+
+def layers(result: dict[str, Any], role: str = "weights") -> dict[str, int]:
+    return {layer["digest"]: layer["size"] for layer in result["layers"] if layer["role"] == role}
+
+
+@pytest.mark.registry
+def test_only_what_changed_moves(push: Push, mbuild: Mbuild, model: Path, tmp_path: Path) -> None:
+    first = push()
+    weights = layers(first)
+    assert len(weights) >= 2
+    assert sum(weights.values()) >= COUNT << 20
+    assert first["files"]["layout"] is None
+    blobs = mbuild.cache / "blobs" / "sha256"
+    assert not any((blobs / digest.removeprefix("sha256:")).exists() for digest in weights)
+
+    written = push("-o", tmp_path / "layout")
+    assert written["image"]["digest"] == first["image"]["digest"]
+    assert written["push"]["uploaded"] == 0
+
+    save_layers(model / "model.onnx", COUNT, tuned=COUNT - 1)
+    tuned = push()
+    (moved,) = layers(tuned).items() - weights.items()
+    assert moved[1] <= tuned["push"]["uploaded"] <= moved[1] + MEGABYTE
+
+    (model / "model.yaml").write_text("description: only words\nname: layers\n")
+    described = push()
+    assert described["push"]["uploaded"] < MEGABYTE
+    assert layers(described) == layers(tuned)
+
+
+def test_a_model_in_chunks_runs(mbuild: Mbuild, model: Path) -> None:
+    result = mbuild.json(model, "--no-load")
+    assert len(layers(result)) >= 2
+    assert result["test"]["exit_code"] == 0
+    assert len(result["test"]["cases"]) >= 3
