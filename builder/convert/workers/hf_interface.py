@@ -37,8 +37,11 @@ _UNSAID = 512
 _RESAMPLE = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
 """Pillow's numbers in preprocessor_config.json (PIL.Image.Resampling)."""
 
-_PROCESSORS = {"ViT", "DeiT", "CLIP", "Bit", "Siglip"}
+_PROCESSORS = {"ViT", "DeiT", "CLIP", "Bit", "Siglip", "ConvNext"}
 """Image processors that resize, crop, rescale and normalise, in this order, and nothing else."""
+
+_WARPED = 384
+"""From this side on ConvNext stretches images instead of cropping them (ConvNextImageProcessorPil.resize)."""
 
 Interface = dict[str, Any]
 Shapes = dict[str, tuple[int | str, ...]]
@@ -184,23 +187,31 @@ def _image(source: hf_source.Source, ports: tuple[hf_ports.Port, ...]) -> Interf
     processor = processor_of(source)
     if processor is None or ports[0].name != "pixel_values" or ports[0].shape[1] != 3:
         return None
-    if type(processor).__name__.partition("ImageProcessor")[0] not in _PROCESSORS:
+    kind, said = type(processor).__name__.partition("ImageProcessor")[0], processor.to_dict()
+    if kind not in _PROCESSORS:
         return None
-    said = processor.to_dict()
+    resize, crop = _convnext_sizes(said) if kind == "ConvNext" else (said.get("size"), None)
     normalised = said.get("do_normalize")
     return {
         "step": "image",
         "input": "image",
         "feeds": "pixel_values",
         "channels": "RGB",
-        "resize": _size(said.get("size")) if said.get("do_resize") else None,
+        "resize": _size(resize) if said.get("do_resize") else None,
         "resample": _RESAMPLE[int(said.get("resample") or 0)],
-        "crop": _size(said.get("crop_size")) if said.get("do_center_crop") else None,
+        "crop": _size(said.get("crop_size") if said.get("do_center_crop") else crop),
         "rescale": said["rescale_factor"] if said.get("do_rescale") else 1.0,
         "mean": list(said["image_mean"]) if normalised else [0.0, 0.0, 0.0],
         "std": list(said["image_std"]) if normalised else [1.0, 1.0, 1.0],
         "layout": "NCHW",
     }
+
+
+def _convnext_sizes(said: dict[str, Any]) -> tuple[Any, Any]:
+    """It asks for the side of the crop, and resizes to a little more."""
+    side = said["size"]["shortest_edge"]
+    square = {"height": side, "width": side}
+    return (square, None) if side >= _WARPED else ({"shortest_edge": int(side / said["crop_pct"])}, square)
 
 
 def _size(size: Any) -> dict[str, int] | None:

@@ -1,7 +1,7 @@
 """Converts model directories in one process of the converter's environment, holds onnxruntime's answers against
 transformers', and converts some again from a copy elsewhere. Writes what it saw as JSON.
 
-    PYTHON convert_hf_models.py WORKERS MODELS SCRATCH RESULT TWICE,TWICE NAME...
+    PYTHON convert_hf_models.py WORKERS MODELS SCRATCH RESULT TWICE,TWICE NAME... -- REFUSED...
 """
 
 import hashlib
@@ -16,6 +16,7 @@ import onnxruntime
 WORKERS, MODELS, SCRATCH, RESULT = map(Path, sys.argv[1:5])
 sys.path.insert(0, str(WORKERS))
 import huggingface_worker  # noqa: E402
+import worker_io  # noqa: E402
 
 
 def request(directory, output):
@@ -69,7 +70,17 @@ def plain(first):
     return {name: [repr(item) for item in value.tolist()] for name, value in outputs.items()}
 
 
-found = {name: seen(name) for name in sys.argv[6:]}
+def refusal(name):
+    try:
+        huggingface_worker.convert(request(MODELS / name, SCRATCH / name))
+    except worker_io.Failure as failure:
+        return {"kind": failure.kind, "told": str(failure)}
+    return {}
+
+
+names = [name for name in sys.argv[6:] if name != "--"]
+begin = sys.argv.index("--") - 6
+found = {name: seen(name) for name in names[:begin]} | {name: refusal(name) for name in names[begin:]}
 for twice in sys.argv[5].split(","):
     found[twice]["same"] = same(twice)
 RESULT.write_text(json.dumps(found))

@@ -138,7 +138,7 @@ class Evil:
 
 def refused():
     """What must not be loaded: pickled weights that call, code beside the weights, and weights that are not whole."""
-    for name in ("pickle", "code", "lacking", "unknown"):
+    for name in ("pickle", "code", "lacking", "unknown", "short", "mute"):
         shutil.copytree(PLACE / "classifier", PLACE / name)
     (PLACE / "pickle" / "model.safetensors").unlink()
     torch.save({"weight": torch.zeros(1), "more": Evil()}, PLACE / "pickle" / "pytorch_model.bin")
@@ -150,6 +150,10 @@ def refused():
     varied(transformers.BertModel(transformers.BertConfig(**TEXT))).save_pretrained(PLACE / "lacking")
     change("lacking", architectures=["BertForSequenceClassification"])
     change("unknown", architectures=["BartleFormerModel"])
+    with (PLACE / "short" / "model.safetensors").open("r+b") as file:
+        file.truncate(file.seek(0, os.SEEK_END) - 64)
+    (PLACE / "mute" / "vocab.txt").unlink()
+    (PLACE / "mute" / "tokenizer.json").write_text('{"version": "1.0", "model": {}}')
 
 
 def change(name, **settings):
