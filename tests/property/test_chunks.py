@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from builder.plan import chunks
@@ -50,6 +50,7 @@ def test_a_tensor_more_disturbs_its_neighbours_at_most(sizes: dict[str, int], na
     assert len(before - after) <= 3
 
 
+@settings(deadline=None)  # five thousand names on a busy machine
 @given(st.integers(1, 5000))
 def test_there_are_never_too_many(count: int) -> None:
     planned = plan_chunks({f"layer.{number}": LIMIT for number in range(count)})
