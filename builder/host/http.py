@@ -1,14 +1,12 @@
 """The one door for outgoing HTTP.
 
-Proxies and CA bundles come from the environment (HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE, REQUESTS_CA_BUNDLE), as users
-have them; credentials come only from the caller, never from a netrc. A redirect to another host does not carry the
-Authorization header (requests drops it). What the network does wrong becomes ``NetworkError``; a status is the
-caller's to judge.
+Proxies and certificates come from the environment (``proxy.py``, ``tls.py``), as users have them; credentials come only
+from the caller, never from a netrc. A redirect to another host does not carry the Authorization header (requests drops
+it). What the network does wrong becomes ``NetworkError``; a status is the caller's to judge.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import ssl
 from collections.abc import Iterable, Iterator, Mapping
@@ -22,6 +20,7 @@ import requests.adapters
 
 from builder import __version__
 from builder.errors import RegistryError
+from builder.host.proxy import proxy_for
 from builder.host.tls import Trust
 
 CHUNK = 1 << 20
@@ -63,16 +62,6 @@ class TlsExpected(NetworkError):
         "mbuild sends nothing in the clear to another machine: put TLS in front of the server, reach it on localhost, "
         "or, where the network is yours alone, say --plain-http or name the registry in MBUILD_PLAIN_HTTP"
     )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address is this machine itself."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def redacted(url: str) -> str:
@@ -148,20 +137,21 @@ class Response:
         self.close()
 
 
-class _NoAuth(requests.auth.AuthBase):
-    """Keeps requests from looking into a netrc."""
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        return request
-
-
 class _Session(requests.Session):
-    """Does not look into a netrc after a redirect either."""
+    """Believes no environment but the one that it is given: no netrc, and proxies as ``proxy_for`` finds them, also
+    after a redirect."""
 
-    def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
-        before, after = response.request.url or "", prepared_request.url or ""
-        if self.should_strip_auth(before, after):  # type: ignore[no-untyped-call]
-            prepared_request.headers.pop("Authorization", None)
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        super().__init__()
+        self.trust_env = False
+        self._environ = environ
+
+    def proxies_for(self, url: str) -> dict[str, str]:
+        return {urlsplit(url).scheme: proxy_for(url, self._environ)}
+
+    def rebuild_proxies(self, prepared_request: requests.PreparedRequest, proxies: Any) -> Any:
+        """What requests asks for after a redirect. The proxy's own credentials are urllib3's to send."""
+        return self.proxies_for(prepared_request.url or "")
 
 
 class _Adapter(requests.adapters.HTTPAdapter):
@@ -214,19 +204,16 @@ class Http:
 
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:
         environ = os.environ if environ is None else environ
-        self._session = _Session()
+        self._session = _Session(environ)
         self._session.mount("https://", _Adapter(Trust(environ, requests.adapters.DEFAULT_CA_BUNDLE_PATH)))
         self._session.headers["User-Agent"] = f"mbuild/{__version__}"
         self._session.headers["Accept-Encoding"] = "identity"
-        named = {scheme: environ.get(f"{scheme.upper()}_PROXY", "") for scheme in ("http", "https")}
-        self._session.proxies = {scheme: proxy for scheme, proxy in named.items() if proxy}
 
     def send(self, request: Request) -> Response:
         """One exchange. Raises NetworkError (or one of its kinds above) when there is no answer."""
         body: Any = request.body
         if body is not None and not isinstance(body, bytes) and request.length is not None:
             body = _Stream(body, request.length)
-        direct = {"http": "", "https": ""} if is_loopback(urlsplit(request.url).hostname or "") else None
         try:
             inner = self._session.request(
                 request.verb,
@@ -236,8 +223,7 @@ class Http:
                 timeout=(min(request.timeout, 30.0), request.timeout),
                 allow_redirects=request.allow_redirects,
                 stream=True,
-                auth=_NoAuth(),
-                proxies=direct,
+                proxies=self._session.proxies_for(request.url),
             )
         except requests.RequestException as error:
             raise _mapped(error, request.verb, request.url) from error

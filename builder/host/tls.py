@@ -1,9 +1,10 @@
-"""Which certificates are believed when this machine calls a server.
+"""Which certificates are believed when this machine calls a server, and with which one it says who it is.
 
 SSL_CERT_FILE (or REQUESTS_CA_BUNDLE) replaces everything else, as it does for OpenSSL. Where neither is set: the
 system's own store and the bundle that came with the HTTP library. Added for one server: the ``*.crt`` files that its
 administrator put into Docker's and podman's ``certs.d/HOST[:PORT]/``, so that whoever set up ``docker push`` is done.
-Verification is never switched off.
+There lie client certificates, too: ``NAME.cert`` with ``NAME.key``, shown to that server only. Verification is never
+switched off.
 """
 
 from __future__ import annotations
@@ -23,6 +24,12 @@ class UnreadableCaFile(UsageError):
     hint = "SSL_CERT_FILE must name a PEM file (or a directory) of CA certificates; unset it to use the system's"
 
 
+class UnreadableClientCertificate(UsageError):
+    code = "unreadable-client-certificate"
+    message = "the client certificate {path} cannot be used: {reason}"
+    hint = "certs.d/HOST:PORT/ must hold NAME.cert and NAME.key, both PEM, the key without a password"
+
+
 class Trust:
     """TLS contexts by server, made once for each set of certificate files. ``bundle`` is the library's own CA file."""
 
@@ -33,17 +40,21 @@ class Trust:
         self._contexts: dict[tuple[Path, ...], ssl.SSLContext] = {}
 
     def context(self, host: str, port: int | None) -> ssl.SSLContext:
-        """The context for one server; raises UnreadableCaFile."""
-        files = tuple(self._server_files(host, port))
-        if files not in self._contexts:
-            self._contexts[files] = self._make(files)
-        return self._contexts[files]
+        """The context for one server; raises UnreadableCaFile or UnreadableClientCertificate."""
+        authorities, own = (tuple(self._server_files(host, port, end)) for end in ("crt", "cert"))
+        key = (*authorities, *own)
+        if key not in self._contexts:
+            context = self._make(authorities)
+            for certificate in own:
+                _show(certificate, context)
+            self._contexts[key] = context
+        return self._contexts[key]
 
-    def _server_files(self, host: str, port: int | None) -> Iterator[Path]:
+    def _server_files(self, host: str, port: int | None, end: str) -> Iterator[Path]:
         names = [f"{host}:{port or 443}"] + ([host] if port in (None, 443) else [])
         for root in self._roots:
             for name in names:
-                yield from sorted((root / name).glob("*.crt"))
+                yield from sorted((root / name).glob(f"*.{end}"))
 
     def _make(self, files: tuple[Path, ...]) -> ssl.SSLContext:
         only = Path(self._only)
@@ -63,7 +74,20 @@ class Trust:
         return context
 
 
+def _show(certificate: Path, context: ssl.SSLContext) -> None:
+    """Have a context show a client certificate. A key with a password would ask at the terminal: it is refused."""
+    try:
+        context.load_cert_chain(certificate, certificate.with_suffix(".key"), password=lambda: "")
+    except OSError as error:  # ssl.SSLError is one, too
+        reason = error.strerror or str(error)
+        missing = "" if certificate.with_suffix(".key").is_file() else f"there is no {certificate.stem}.key beside it"
+        raise UnreadableClientCertificate(path=certificate, reason=missing or reason) from error
+
+
 def _users_certs_d(environ: Mapping[str, str]) -> Iterator[Path]:
+    """Docker's own place on macOS first, then that of rootless Docker and podman."""
+    if docker := environ.get("DOCKER_CONFIG") or (f"{environ['HOME']}/.docker" if environ.get("HOME") else ""):
+        yield Path(docker, "certs.d")
     config = environ.get("XDG_CONFIG_HOME") or (f"{environ['HOME']}/.config" if environ.get("HOME") else "")
     if config:
         yield Path(config, "docker", "certs.d")

@@ -3,13 +3,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 from builder.errors import IntegrityError, MbuildError, UsageError
 from builder.oci.config import ImageConfig
-from builder.oci.descriptor import DOCKER_CONFIG, IMAGE_CONFIG, IMAGE_INDEX, INDEX_TYPES, Descriptor
+from builder.oci.descriptor import (
+    DOCKER_CONFIG,
+    EMPTY,
+    EMPTY_CONTENT,
+    IMAGE_CONFIG,
+    IMAGE_INDEX,
+    INDEX_TYPES,
+    Descriptor,
+)
 from builder.oci.digest import Digest
 from builder.oci.layout import Layout
 from builder.oci.manifest import Document, Index, Manifest
@@ -111,6 +119,18 @@ def layout_graph(layout: Layout) -> Graph:
         return gather(layout.document(images[0]), layout)
     raw = Index.build([replace(image, annotations={}) for image in images]).raw
     return gather(Document(descriptor=Descriptor.of(raw, IMAGE_INDEX), raw=raw), layout)
+
+
+def artifact_graph(
+    artifact_type: str, files: Sequence[Blob], subject: Descriptor, annotations: Mapping[str, str] | None = None
+) -> Graph:
+    """An artifact about the manifest ``subject``: its files, the empty config, and the manifest that names them."""
+    layers = [blob.descriptor for blob in files]
+    manifest = Manifest.build_artifact(
+        artifact_type=artifact_type, layers=layers, subject=subject, annotations=annotations
+    )
+    config = Blob(descriptor=EMPTY, open=lambda: (EMPTY_CONTENT,), role=CONFIG_ROLE)
+    return Graph(blobs=(*files, config), documents=(Document(descriptor=manifest.descriptor, raw=manifest.raw),))
 
 
 def layer_roles(manifest: Manifest, config: ImageConfig) -> tuple[str, ...]:

@@ -8,11 +8,12 @@ import re
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import SplitResult, urlencode, urlsplit
 
 from builder.errors import RegistryError
 from builder.host.clock import Clock
-from builder.host.http import Http, Request, is_loopback, redacted
+from builder.host.http import Http, Request, redacted
+from builder.host.proxy import is_loopback
 from builder.registry.credentials import Credentials, Secret
 from builder.registry.errors import AccessDenied, CredentialsMissing, WrongCredentials, refusal, unexpected
 
@@ -54,12 +55,14 @@ def parse_challenges(header: str) -> tuple[Challenge, ...]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Identity:
-    """Who asks whom for what: the repository's registry, our credentials and the scopes that the work needs."""
+    """Who asks whom for what: the repository's registry, our credentials and the scopes that the work needs.
+    ``plain_origin`` is set where the user lets the registry be spoken to in the clear."""
 
     registry: str
     repository: str
     credentials: Credentials | None
     scopes: tuple[str, ...]
+    plain_origin: str = ""
 
 
 class Authorizer:
@@ -123,7 +126,7 @@ class Authorizer:
         asked_at = self._clock.monotonic()
         realm = challenge.parameters.get("realm", "")
         parts = urlsplit(realm)
-        if parts.scheme != "https" and not is_loopback(parts.hostname or ""):
+        if parts.scheme != "https" and not self._in_the_clear(parts):
             raise InsecureRealm(registry=self._identity.registry, url=redacted(realm), verb="GET", status=401)
         asked = challenge.parameters.get("scope", "").split()
         scopes = tuple(dict.fromkeys([*self._identity.scopes, *asked]))
@@ -142,6 +145,10 @@ class Authorizer:
                 raise unexpected(response, request.verb, "the token service gave no token") from error
         self._challenge, self._expires = challenge, asked_at + seconds * _SAFE_PART
         return Secret(f"Bearer {token}")
+
+    def _in_the_clear(self, realm: SplitResult) -> bool:
+        """This machine, or the very host of a registry that the user allows to be spoken to so."""
+        return is_loopback(realm.hostname or "") or f"http://{realm.netloc}" == self._identity.plain_origin
 
     def _token_request(self, realm: str, service: str, scopes: tuple[str, ...]) -> Request:
         credentials = self._identity.credentials

@@ -47,7 +47,13 @@ def connect(
     endpoint = retry(lambda: find_endpoint(registry, host.http, plain_registries(host.environ)))
     scopes = [f"repository:{repository}:{purpose.value}"] + [f"repository:{name}:pull" for name in also_pull]
     credentials = find_credentials(registry, purpose, host)
-    identity = Identity(registry=registry, repository=repository, credentials=credentials, scopes=tuple(scopes))
+    identity = Identity(
+        registry=registry,
+        repository=repository,
+        credentials=credentials,
+        scopes=tuple(scopes),
+        plain_origin=endpoint.origin if endpoint.origin.startswith("http://") else "",
+    )
     authorizer = Authorizer(identity, host.http, host.clock)
     return RegistryClient(Exchange(endpoint, repository, authorizer, host.http), retry)
 
@@ -57,14 +63,14 @@ class RegistryClient:
 
     def __init__(self, exchange: Exchange, retry: Retry) -> None:
         self.exchange = exchange
-        self._retry = retry
+        self.retry = retry
         self._uploads = Uploads(exchange, retry)
 
     # blobs
 
     def has_blob(self, descriptor: Descriptor) -> bool:
         """Whether it is there, in the size that is described."""
-        return self._retry(lambda: self._uploads.has(descriptor))
+        return self.retry(lambda: self._uploads.has(descriptor))
 
     def mount_blob(self, digest: Digest, source: str) -> Session | None:
         """Take a blob over from another repository of the registry. None: done; else the upload that was opened."""
@@ -82,7 +88,7 @@ class RegistryClient:
         """The bytes from ``start`` on, not verified but for their number; a cut is gone on from where it was."""
         if 0 < descriptor.size <= start:
             return
-        position, reached, patience = start, start, self._retry.patience()
+        position, reached, patience = start, start, self.retry.patience()
         while True:
             try:
                 for chunk in self._get_blob(descriptor, position):
@@ -152,7 +158,7 @@ class RegistryClient:
                 text = response.headers.get("Docker-Content-Digest")
                 return Digest(text) if text else None
 
-        return self._retry(ask)
+        return self.retry(ask)
 
     def document(self, descriptor: Descriptor) -> Document:
         """A manifest or index that another one names."""
@@ -177,27 +183,23 @@ class RegistryClient:
                     self._verify(descriptor.digest, Digest(digest), f"the manifest {name}")
             return Document(descriptor=descriptor, raw=raw)
 
-        return self._retry(ask)
+        return self.retry(ask)
 
-    def put_manifest(self, document: Document, name: str) -> Digest | None:
-        """Store a manifest or index under a tag or its digest; the subject that the registry says it noted, if any.
-
-        Raises WrongDigest if the registry stored another.
-        """
+    def put_manifest(self, document: Document, name: str) -> None:
+        """Store a manifest or index under a tag or its digest. Raises WrongDigest if the registry stored another."""
         headers = {"Content-Type": document.descriptor.media_type}
         url = self.exchange.url("manifests", name)
 
-        def put() -> Digest | None:
+        def put() -> None:
             request = Request(verb="PUT", url=url, headers=headers, body=document.raw, allow_redirects=False)
             with self.exchange.send(request) as response:
                 self.exchange.expect(response, "PUT", HTTPStatus.CREATED)
-                stored, subject = (response.headers.get(key) for key in ("Docker-Content-Digest", "OCI-Subject"))
+                stored = response.headers.get("Docker-Content-Digest")
             if stored:
                 what = f"the manifest {name} as the registry stored it"
                 self._verify(Digest(stored), document.descriptor.digest, what)
-            return Digest(subject) if subject else None
 
-        return self._retry(put)
+        self.retry(put)
 
     def _verify(self, actual: Digest, expected: Digest, what: str) -> None:
         if actual != expected:

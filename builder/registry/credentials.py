@@ -141,6 +141,8 @@ def _from_entry(entry: dict[str, Any], path: Path) -> Credentials | None:
     """One value of ``auths``: base64 of user:password, an identity token, or nothing (the store has it)."""
     if token := entry.get("identitytoken"):
         return Credentials(user="", secret=Secret(str(token)), source=str(path))
+    if entry.get("username") and entry.get("password"):  # as Kubernetes' pull secrets may have it
+        return Credentials(user=str(entry["username"]), secret=Secret(str(entry["password"])), source=str(path))
     if not entry.get("auth"):
         return None
     try:

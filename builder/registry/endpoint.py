@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from builder.host.http import Http, Request, TlsExpected, is_loopback
+from builder.host.http import Http, Request, TlsExpected
+from builder.host.proxy import is_loopback
 
 _API_HOSTS = {"docker.io": "registry-1.docker.io"}
 """The one registry whose name in references is not the host of its API (the default of the reference grammar)."""

@@ -21,8 +21,8 @@ class ServerCertificate:
     key: Path
 
 
-def make_certificate(directory: Path, *, days: int = 30) -> ServerCertificate:
-    """For localhost and 127.0.0.1, from 90 days ago until ``days`` from now (negative: it has expired)."""
+def make_certificate(directory: Path, *, days: int = 30, host: str = "localhost") -> ServerCertificate:
+    """For ``host`` and 127.0.0.1, from 90 days ago until ``days`` from now (negative: it has expired)."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "mbuild test registry")])
     now = datetime.datetime.now(datetime.UTC)
@@ -36,7 +36,7 @@ def make_certificate(directory: Path, *, days: int = 30) -> ServerCertificate:
         .not_valid_before(now - datetime.timedelta(days=90))
         .not_valid_after(now + datetime.timedelta(days=days))
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost"), loopback]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host), loopback]), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(_USAGE, critical=True)
         .sign(key, hashes.SHA256())

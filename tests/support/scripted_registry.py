@@ -34,6 +34,7 @@ class Status:
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
     code: str = ""
+    body: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -148,6 +149,7 @@ class ScriptedRegistry:
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self.auth = auth
+        self.realm = ""
         self.can = abilities or Abilities()
         self.blobs: dict[tuple[str, str], bytes] = {}
         self.manifests: dict[tuple[str, str], tuple[str, bytes]] = {}
@@ -264,7 +266,9 @@ class _Handler(BaseHTTPRequestHandler):
         if len(body) < length:  # the client went away
             self._swallow(body)
             return
-        if isinstance(self._fault, Status):
+        if isinstance(self._fault, Status) and self._fault.body:
+            self._answer(self._fault.status, self._fault.headers, self._fault.body)
+        elif isinstance(self._fault, Status):
             self._refuse(self._fault.status, self._fault.code, self._fault.headers)
         elif self.path.startswith("/token"):
             self._token(body)
@@ -423,7 +427,7 @@ class _Handler(BaseHTTPRequestHandler):
         if isinstance(auth, BasicAuth):
             challenge, good = 'Basic realm="scripted"', given == _basic(auth)
         elif isinstance(auth, BearerAuth):
-            realm = f"http://{self.server.registry.name}/token"
+            realm = self.server.registry.realm or f"http://{self.server.registry.name}/token"
             challenge = f'Bearer realm="{realm}",service="scripted",scope="registry:catalog:*"'
             good = self.server.registry.tokens.get(given.removeprefix("Bearer "), 0) > time.monotonic()
         if good and not isinstance(self._fault, Expired):
@@ -465,6 +469,8 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in headers.items():
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
+        if self.close_connection:
+            self.send_header("Connection", "close")
         self.end_headers()
         if isinstance(fault, Cut):
             body, self.close_connection = body[: fault.after], True

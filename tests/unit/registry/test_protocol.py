@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from builder.host.http import is_loopback, redacted
+from builder.host.http import redacted
+from builder.host.proxy import is_loopback
 from builder.registry.auth import parse_challenges
 from builder.registry.endpoint import _without_port
 from builder.registry.errors import RegistryBusy, RegistryRefused, asked_wait, oci_errors
