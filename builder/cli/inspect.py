@@ -48,7 +48,8 @@ def print_inspection(seen: Inspection) -> None:
     rows = [("directory", f"{seen.directory}, {seen.files} files"), *_rows("seen", [": ".join(p) for p in seen.seen])]
     rows += [("model.yaml", seen.manifest or "none, all defaults")]
     if seen.model:
-        rows += [("model", f"{seen.model.entry} ({seen.model.format})")]
+        wrapped = f", in a directory of {seen.model.wrapper}" if seen.model.wrapper else ""
+        rows += [("model", f"{seen.model.entry} ({seen.model.format}{wrapped})")]
     if seen.origin:
         rows += _converter(seen)
     rows += _rows("golden", list(seen.golden) or ["none; cases are generated"])

@@ -78,7 +78,8 @@ class CodeInWeights(UnsupportedModel):
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SourceModel:
     """A model of another framework as it lies in its directory, and the converter that reads it. ``inputs``, ``dims``
-    and ``module`` are what model.yaml says; ``digest`` covers every file that the converter may read."""
+    and ``module`` are what model.yaml says; ``declared`` where the inputs are what the directory itself says instead
+    (a signature of MLflow); ``digest`` covers every file that the converter may read."""
 
     directory: Path
     entry: PurePosixPath
@@ -87,6 +88,7 @@ class SourceModel:
     digest: Digest
     dims: tuple[DimRange, ...] = ()
     module: ModuleSpec | None = None
+    declared: bool = False
     options: ConvertOptions = NO_OPTIONS
 
     @property
@@ -115,6 +117,7 @@ def source_model(
         digest=_digest(source),
         dims=manifest.dims,
         module=manifest.module,
+        declared=bool(found.wrapper and found.inputs and not manifest.inputs),
     )
 
 
@@ -174,6 +177,7 @@ def _said(model: SourceModel) -> dict[str, object]:
     """What model.yaml says to a converter."""
     return {
         "inputs": [tensor.to_json() for tensor in model.inputs],
+        "declared": model.declared,
         "dims": {dim.name: {"min": dim.min, "opt": dim.opt, "max": dim.max} for dim in model.dims},
         "module": model.module.to_json() if model.module else None,
         "allow_code": model.options.allow_code,

@@ -12,10 +12,13 @@ from typing import Protocol
 from builder.errors import SpecError, UnsupportedModel
 from builder.formats.huggingface import HuggingFaceFormat, require_whole
 from builder.formats.known import CATBOOST, LIGHTGBM, SKOPS, TORCH_EXPORT, TORCHSCRIPT, XGBOOST, Sighting, recognize
+from builder.formats.mlflow import MlflowWrapper
 from builder.formats.onnx import OnnxFormat
 from builder.formats.recognized import RecognizedFormat
 from builder.formats.sklearn import SklearnFormat
 from builder.formats.torch_state import TorchStateFormat, WeightsWithoutModule, require_module
+from builder.formats.triton import TritonWrapper
+from builder.formats.wrapper import WrappedModelNotRead, Wrapper
 from builder.model.manifest import ModelManifest
 from builder.model.problems import suggestion
 from builder.model.source import Detection, ModelSource
@@ -50,6 +53,7 @@ FORMATS: tuple[Format, ...] = (
     _SKLEARN,
     _HUGGING_FACE,
 )
+WRAPPERS: tuple[Wrapper, ...] = (MlflowWrapper(), TritonWrapper())
 _READ = {format_.kind for format_ in FORMATS if isinstance(format_, RecognizedFormat)} | {SKOPS}
 
 
@@ -99,7 +103,7 @@ def detect(source: ModelSource, manifest: ModelManifest) -> Detection:
 
 
 def _choose(source: ModelSource, manifest: ModelManifest) -> Detection:
-    if manifest.format and manifest.format not in {format_.name for format_ in FORMATS}:
+    if manifest.format and manifest.format not in _names():
         raise UnknownFormat(format=manifest.format, formats=_summaries())
     # Who names a module means the weights that it computes with; without one, weights are no model.
     said = manifest.format or (_TORCH_STATE.name if manifest.module else "")
@@ -108,9 +112,11 @@ def _choose(source: ModelSource, manifest: ModelManifest) -> Detection:
     usable = [format_ for format_ in FORMATS if format_ is not _TORCH_STATE or said == _TORCH_STATE.name]
     sightings = recognize(source)
     found = tuple(model for format_ in usable for model in format_.detect(source, sightings))
-    wanted = _uncovered(tuple(model for model in found if said in ("", model.format, model.wrapper)))
+    found = (*_wrapped(source, found, sightings, manifest), *found)
+    matching = tuple(model for model in found if said in ("", model.format, model.wrapper))
     if manifest.file:
-        return _named(wanted, manifest.file)
+        return _named(matching, manifest.file)
+    wanted = _uncovered(matching)
     covered = frozenset[PurePosixPath]().union(*(model.covers for model in wanted))
     others = () if said else tuple(seen for seen in sightings if seen.kind not in _READ and seen.path not in covered)
     if not wanted:
@@ -120,6 +126,19 @@ def _choose(source: ModelSource, manifest: ModelManifest) -> Detection:
         lines = "\n".join(f"  {model.entry}" for model in wanted)
         raise SeveralModels(path=source.directory, count=len(wanted), models=lines, example=wanted[0].entry)
     return wanted[0]
+
+
+def _wrapped(
+    source: ModelSource, models: tuple[Detection, ...], sightings: tuple[Sighting, ...], manifest: ModelManifest
+) -> tuple[Detection, ...]:
+    """The models that lie in a directory of MLflow or Triton. One that is not read is left out where model.yaml says
+    that something else is meant."""
+    try:
+        return tuple(model for wrapper in WRAPPERS for model in wrapper.wrap(source, models, sightings))
+    except WrappedModelNotRead:
+        if manifest.file or manifest.format not in ("", *(wrapper.name for wrapper in WRAPPERS)):
+            return ()
+        raise
 
 
 def _uncovered(models: tuple[Detection, ...]) -> tuple[Detection, ...]:
@@ -157,5 +176,11 @@ def _nothing(source: ModelSource, sightings: tuple[Sighting, ...]) -> Unsupporte
     return NoModelFound(path=source.directory, files=", ".join(names[:5]) + more, formats=_summaries())
 
 
+def _names() -> set[str]:
+    """What ``format`` of model.yaml may say."""
+    return {format_.name for format_ in FORMATS} | {wrapper.name for wrapper in WRAPPERS}
+
+
 def _summaries() -> str:
-    return "; ".join(format_.summary for format_ in FORMATS)
+    summaries = [format_.summary for format_ in FORMATS] + [wrapper.summary for wrapper in WRAPPERS]
+    return "; ".join(summaries)

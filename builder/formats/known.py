@@ -138,9 +138,10 @@ def _pickle(file: ModelFile, head: bytes) -> Found:
 
 
 def _xgboost(file: ModelFile, head: bytes) -> Found:
-    if file.path.suffix.lower() == ".json" and re.match(rb'\s*\{\s*"(learner|version)"\s*:', head):
+    suffix = file.path.suffix.lower()  # .xgb is what MLflow calls either
+    if suffix in (".json", ".xgb") and re.match(rb'\s*\{\s*"(learner|version)"\s*:', head):
         return (XGBOOST, "JSON with learner") if b'"learner' in head or b'"gradient_booster' in head else None
-    if file.path.suffix.lower() == ".ubj" and head.startswith(b"{L") and b"learner" in head:
+    if suffix in (".ubj", ".xgb") and head.startswith(b"{L") and b"learner" in head:
         return XGBOOST, "UBJSON with learner"
     return None
 

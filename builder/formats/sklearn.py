@@ -1,7 +1,7 @@
 """scikit-learn models: joblib, pickle and skops files, told apart and read without loading them.
 
-A pickle is a model only where it names scikit-learn's classes. The version that wrote it stands inside it, in MLmodel
-or in requirements.txt beside it. Whether it may be loaded is said by builder/formats/code.py.
+A pickle is a model only where it names scikit-learn's classes. The version that wrote it stands inside it, or in
+requirements.txt beside it. Whether it may be loaded is said by builder/formats/code.py.
 """
 
 from __future__ import annotations
@@ -23,10 +23,8 @@ from builder.formats.pickles import PickleReport, UnreadablePickle
 from builder.model.source import Detection, ModelSource
 
 _MAX_SCHEMA = 256 << 20
-_STATED = (
-    ("MLmodel", re.compile(rb"^\s*sklearn_version:\s*['\"]?([0-9][0-9A-Za-z.]*)", re.MULTILINE)),
-    ("requirements.txt", re.compile(rb"^scikit[-_]learn\s*==\s*([0-9][0-9A-Za-z.]*)", re.MULTILINE)),
-)
+_REQUIREMENTS = PurePosixPath("requirements.txt")
+_PIN = re.compile(rb"^scikit[-_]learn\s*==\s*([0-9][0-9A-Za-z.]*)", re.MULTILINE)
 _SKOPS_METHODS = frozenset({"MethodNode", "OperatorFuncNode", "PartialNode"})
 """Nodes of skops that reach a callable by an attribute's name, not by their class."""
 
@@ -93,7 +91,7 @@ def _pickle(source: ModelSource, path: PurePosixPath) -> PickleReport:
 
 
 def _versions(source: ModelSource, inside: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    stated = [*inside] or [text for name, pattern in _STATED if (text := _stated(source, name, pattern))]
+    stated = inside or _required(source)
     return (("scikit-learn", max(stated, key=_order)),) if stated else ()
 
 
@@ -104,10 +102,9 @@ def _order(text: str) -> Version:
         return Version("0")
 
 
-def _stated(source: ModelSource, name: str, pattern: re.Pattern[bytes]) -> str:
-    path = PurePosixPath(name)
-    found = pattern.search(source.head(path, 1 << 16)) if source.find(path) else None
-    return found[1].decode() if found else ""
+def _required(source: ModelSource) -> tuple[str, ...]:
+    found = _PIN.search(source.head(_REQUIREMENTS, 1 << 16)) if source.find(_REQUIREMENTS) else None
+    return (found[1].decode(),) if found else ()
 
 
 def _skops_names(source: ModelSource, path: PurePosixPath) -> tuple[str, ...]:

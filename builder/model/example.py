@@ -70,12 +70,12 @@ class Example:
     content: bytes = b""
 
 
-def read_example(source: ModelSource, named: PurePosixPath | None = None) -> Example | None:
-    """The example of a directory: the file ``named``, else ``example.*`` at its top; None where there is none.
+def read_example(source: ModelSource) -> Example | None:
+    """The example of a directory: ``example.*`` at its top; None where there is none.
 
     Raises SeveralExamples or ExampleUnreadable. Nothing is unpickled."""
     found = [file.path for file in source.files if file.path.stem == NAME and file.path.suffix.lower() in _SUFFIXES]
-    paths = [path for path in found if len(path.parts) == 1] or ([named] if named else [])
+    paths = [path for path in found if len(path.parts) == 1]
     if len(paths) > 1:
         raise SeveralExamples(paths=", ".join(map(str, paths)))
     if not paths:

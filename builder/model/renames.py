@@ -33,6 +33,15 @@ def serve_inputs(inputs: tuple[TensorSpec, ...], manifest: ModelManifest) -> Sig
     return Signature(inputs=_renamed(inputs, manifest.renames.inputs), outputs=())
 
 
+def with_declared_outputs(graph: Signature, manifest: ModelManifest, names: tuple[str, ...]) -> ModelManifest:
+    """``manifest`` with the outputs called as the model's directory calls them (``names``, in the graph's order), where
+    model.yaml says nothing else and there are as many."""
+    own = _names(graph.outputs)
+    if manifest.renames.outputs or len(names) != len(own) or set(names) == set(own):
+        return manifest
+    return replace(manifest, renames=replace(manifest.renames, outputs=tuple(zip(own, names, strict=True))))
+
+
 def to_graph_names(case: GoldenCase, renames: Renames) -> GoldenCase:
     """The case with the tensor names of the graph, for a run of the model itself."""
     return replace(

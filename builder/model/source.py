@@ -118,7 +118,8 @@ class Detection:
 
     ``versions`` are those of the packages that wrote it, where it says so. ``covers`` are the files that belong to it,
     so that no other model is seen in them. ``wrapper`` is the kind of directory that a model of this format lies in
-    (mlflow, triton). ``inputs`` are what the directory says that the model takes, ``example`` a file with an input."""
+    (mlflow, triton). ``inputs`` are what the directory says that the model takes, ``outputs`` the names that it has for
+    what the model gives, in their order, ``example`` a file with an input."""
 
     format: str
     entry: PurePosixPath
@@ -127,6 +128,7 @@ class Detection:
     covers: frozenset[PurePosixPath] = frozenset()
     wrapper: str = ""
     inputs: tuple[TensorSpec, ...] = ()
+    outputs: tuple[str, ...] = ()
     example: PurePosixPath | None = None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -47,6 +48,7 @@ class Inspection:
             "seen": [{"file": file, "evidence": evidence} for file, evidence in self.seen],
             "manifest": self.manifest or None,
             "format": model.format if model else None,
+            "wrapper": model.wrapper or None if model else None,
             "model": str(model.entry) if model else None,
             "evidence": list(model.evidence) if model else [],
             "converter": _converter_json(origin, self.installed) if origin else None,
@@ -76,7 +78,9 @@ def inspect_model(directory: Path, target: str, host: Host) -> Inspection:
         source = list_model(directory)
         result = replace(result, files=len(source.files), seen=_seen(source), golden=_golden(source))
         found = find_model(directory)
-        result = replace(result, manifest=str(found.manifest.path or ""), model=found.detection, origin=found.origin)
+        seen = tuple(dict.fromkeys((*result.seen, *_evidence((found.detection,)))))
+        result = replace(result, manifest=str(found.manifest.path or ""), seen=seen)
+        result = replace(result, model=found.detection, origin=found.origin)
         if found.origin is not None:
             installed = find_environment(found.origin.converter.environment, host) is not None
             return replace(result, installed=installed)
@@ -89,9 +93,14 @@ def _seen(source: ModelSource) -> tuple[tuple[str, str], ...]:
     """Every file that a format claims or that is of a known kind, once for each piece of evidence."""
     sightings = recognize(source)
     models = (model for format_ in FORMATS for model in format_.detect(source, sightings))
-    pairs = [(str(model.entry), text) for model in models for text in model.evidence]
-    pairs += [(str(sighting.path), str(sighting)) for sighting in sightings]
-    return tuple(dict.fromkeys((file, text.removeprefix(f"{file}: ")) for file, text in pairs))
+    seen = _evidence(models)
+    named = ((str(sighting.path), str(sighting).removeprefix(f"{sighting.path}: ")) for sighting in sightings)
+    return tuple(dict.fromkeys((*seen, *named)))
+
+
+def _evidence(models: Iterable[Detection]) -> tuple[tuple[str, str], ...]:
+    pairs = ((str(model.entry), text) for model in models for text in model.evidence)
+    return tuple((file, text.removeprefix(f"{file}: ")) for file, text in pairs)
 
 
 def _golden(source: ModelSource) -> tuple[str, ...]:

@@ -10,8 +10,10 @@ from builder.convert.convert import SourceModel, source_model
 from builder.convert.converters import CONVERTERS
 from builder.formats import detect
 from builder.formats.code import require_harmless
+from builder.formats.mlflow_example import input_example
 from builder.formats.onnx import read_model, stage_artifact
 from builder.formats.torchscript import call_arguments
+from builder.formats.triton import require_as_configured
 from builder.host import Host
 from builder.host.remembered import remembered_digest
 from builder.model.cases import read_both_cases
@@ -19,7 +21,7 @@ from builder.model.example import Example, describe, example_case, read_example
 from builder.model.generate import generate_cases
 from builder.model.golden import GoldenCase, write_case
 from builder.model.manifest import ModelManifest, read_manifest
-from builder.model.renames import serve_inputs, serve_signature
+from builder.model.renames import serve_inputs, serve_signature, with_declared_outputs
 from builder.model.signature import Signature
 from builder.model.source import Detection, ModelArtifact, ModelSource, list_model
 from builder.oci.digest import Digest
@@ -64,7 +66,7 @@ def find_model(directory: Path, options: ConvertOptions = NO_OPTIONS) -> FoundMo
     detection = detect(source, manifest)
     if not options.allow_code:
         require_harmless(source, detection)
-    example = read_example(source, detection.example)
+    example = read_example(source)
     if example is not None:
         detection = _described(source, manifest, detection, example)
     origin = source_model(source, manifest, detection, options)
@@ -92,15 +94,18 @@ def load_model(found: FoundModel, target: Target, host: Host) -> LoadedModel:
 
     Raises the errors of builder/model, builder/formats and builder/convert.
     """
-    manifest, onnx = found.manifest, onnx_of(found.source, found.detection, found.origin, target, host)
+    onnx = onnx_of(found.source, found.detection, found.origin, target, host)
     graph = read_model(onnx.source, onnx.entry, limits_of(target))
+    require_as_configured(found.source, found.detection, graph.signature)
+    manifest = with_declared_outputs(graph.signature, found.manifest, found.detection.outputs)
     around = find_around(found.source, manifest, onnx, graph.signature, host)
     signature = serve_signature(graph.signature, manifest, around.outputs)
     interface = around.whole(graph.signature, signature)
     given = read_both_cases(found.source, manifest, signature, interface.signature if interface else None)
     artifact = stage_artifact(onnx.source, graph, lambda path: remembered_digest(path, host.store, host.clock.now()))
-    cases = (
-        given[0] or onnx.cases(manifest.renames) or generate_cases(signature, manifest, onnx.samples(manifest.renames))
+    cases = given[0] or (
+        *input_example(found.source, found.detection, signature),
+        *(onnx.cases(manifest.renames) or generate_cases(signature, manifest, onnx.samples(manifest.renames))),
     )
     if found.example is not None:
         cases = (*cases, _example(found.example, signature, manifest, cases))

@@ -40,6 +40,22 @@ _TYPES = {
     "BOOL": BooleanTensorType,
     "BYTES": StringTensorType,
 }
+_ONNX_TYPES = {
+    "BOOL": onnx.TensorProto.BOOL,
+    "INT8": onnx.TensorProto.INT8,
+    "UINT8": onnx.TensorProto.UINT8,
+    "INT16": onnx.TensorProto.INT16,
+    "UINT16": onnx.TensorProto.UINT16,
+    "INT32": onnx.TensorProto.INT32,
+    "UINT32": onnx.TensorProto.UINT32,
+    "INT64": onnx.TensorProto.INT64,
+    "UINT64": onnx.TensorProto.UINT64,
+    "FP16": onnx.TensorProto.FLOAT16,
+    "FP32": onnx.TensorProto.FLOAT,
+    "FP64": onnx.TensorProto.DOUBLE,
+    "BYTES": onnx.TensorProto.STRING,
+}
+_WIDTHS = tuple(_ONNX_TYPES)
 _WORDS = r"[\pL\pN_]{2,}"
 """scikit-learn's default token_pattern, runs of two and more word characters, as RE2 writes it."""
 
@@ -66,17 +82,20 @@ def _load_skops(path: str) -> Any:
 
 def convert(request: dict[str, Any]) -> dict[str, Any]:
     model = load(request["model"])
-    inputs = types_of(model, request["inputs"])
+    given, declared = ([], request["inputs"]) if request["declared"] else (request["inputs"], [])
+    inputs = types_of(model, given, {tensor["name"] for tensor in declared if tensor["datatype"] == "BYTES"})
     names = sklearn_model.output_names(model)
     proto = export(model, inputs)
     tidy(proto, names)
+    declare(proto.graph, declared)
     _write_samples(model, inputs, Path(request["output"]))
     onnx_output.write_model(proto, request["output"], "mbuild-sklearn")
     return {"inputs": [name for name, _ in inputs]}
 
 
-def types_of(model: Any, given: list[dict[str, Any]]) -> list[tuple[str, Any]]:
-    """The inputs as skl2onnx wants them: what model.yaml says, else what the model remembers of its table."""
+def types_of(model: Any, given: list[dict[str, Any]], texts: set[str]) -> list[tuple[str, Any]]:
+    """The inputs as skl2onnx wants them: what model.yaml says, else what the model remembers of its table; ``texts``
+    are columns that hold text in any case."""
     if given:
         unknown = [tensor["datatype"] for tensor in given if tensor["datatype"] not in _TYPES]
         if unknown:
@@ -85,8 +104,8 @@ def types_of(model: Any, given: list[dict[str, Any]]) -> list[tuple[str, Any]]:
     number = DoubleTensorType if sklearn_model.wants_double(model) else FloatTensorType
     columns = sklearn_model.columns_of(model)
     if columns is not None:
-        text = sklearn_model.TEXT
-        return [(name, (StringTensorType if c.kind == text else number)([None, 1])) for name, c in columns.items()]
+        texts = texts | {name for name, column in columns.items() if column.kind == sklearn_model.TEXT}
+        return [(name, (StringTensorType if name in texts else number)([None, 1])) for name in columns]
     if sklearn_model.takes_text(model):
         return [("text", StringTensorType([None, 1]))]
     features = getattr(model, "n_features_in_", None)
@@ -140,6 +159,23 @@ def tidy(proto: Any, names: tuple[str, ...]) -> None:
             _append(graph, output.name, "Cast", [], to=onnx.TensorProto.FLOAT)
             kind.elem_type = onnx.TensorProto.FLOAT
     onnx_output.batch_first(graph, {output.name: name for output, name in zip(graph.output, names, strict=True)})
+
+
+def declare(graph: Any, declared: list[dict[str, Any]]) -> None:
+    """Give inputs the datatypes of the directory's signature (MLflow); what the graph computes with stays, behind a
+    Cast. A model of one matrix takes the widest of its columns' types."""
+    wanted = {tensor["name"]: tensor["datatype"] for tensor in declared}
+    if len(graph.input) == 1 and graph.input[0].name == "features" and wanted:
+        wanted = {"features": max(wanted.values(), key=_WIDTHS.index)}
+    for tensor in graph.input:
+        kind = tensor.type.tensor_type
+        public = _ONNX_TYPES.get(wanted.get(tensor.name, ""), kind.elem_type)
+        if public != kind.elem_type and onnx.TensorProto.STRING not in (public, kind.elem_type):
+            inner = f"{tensor.name}_as_computed"
+            for node in graph.node:
+                node.input[:] = [inner if name == tensor.name else name for name in node.input]
+            graph.node.insert(0, onnx.helper.make_node("Cast", [tensor.name], [inner], name=inner, to=kind.elem_type))
+            kind.elem_type = public
 
 
 def _append(graph: Any, output: str, operator: str, more: list[str], **attributes: Any) -> None:

@@ -20,11 +20,17 @@ def load(path: str) -> Any:
         raise Failure("bad-model", torch_common.words(error)) from error
 
 
-def takes(model: Any, given: list[str]) -> list[str]:
-    """The inputs in the order of the call. Those that model.yaml leaves out must have a default."""
+def takes(model: Any, request: dict[str, Any]) -> list[str]:
+    """The inputs in the order of the call. Those that are left out must have a default. Where the directory declares
+    them (MLflow, Triton), their names are its own and their order counts."""
+    given = [tensor["name"] for tensor in request["inputs"]]
     arguments = list(model.forward.schema.arguments)[1:]
     names = [argument.name for argument in arguments]
     needed = [argument.name for argument in arguments if not argument.has_default_value()]
+    if request["declared"]:
+        if not len(needed) <= len(given) <= len(names):
+            raise Failure("wrong-inputs", f"it takes {', '.join(names) or 'nothing'}; declared are {', '.join(given)}")
+        return given
     unknown = [name for name in given if name not in names]
     missing = [name for name in needed if name not in given]
     if unknown or missing or names[: len(given)] != [name for name in names if name in given]:
@@ -34,7 +40,7 @@ def takes(model: Any, given: list[str]) -> list[str]:
 
 def convert(request: dict[str, Any]) -> dict[str, Any]:
     model, examples = load(request["model"]), torch_common.examples(request)
-    given = {name: examples[name] for name in takes(model, list(examples))}
+    given = {name: examples[name] for name in takes(model, request)}
     outputs = torch_common.trial(model, given)
     try:
         proto = torch_common.exported_by_tracing(model, request, given, outputs)
@@ -48,7 +54,7 @@ def convert(request: dict[str, Any]) -> dict[str, Any]:
 
 def answer(request: dict[str, Any], inputs: Arrays) -> Arrays:
     model, given = load(request["model"]), torch_common.tensors(inputs)
-    ordered = [given[name] for name in takes(model, list(given))]
+    ordered = [given[name] for name in takes(model, request)]
     try:
         with torch.no_grad():
             return torch_common.arrays(torch_common.named(model(*ordered)))

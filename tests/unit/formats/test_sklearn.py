@@ -48,13 +48,9 @@ def test_a_pickle_without_one_is_none(tmp_path: Path) -> None:
         found(tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [("MLmodel", "flavors:\n  sklearn:\n    sklearn_version: 1.6.1\n"), ("requirements.txt", "scikit-learn==1.6.1\n")],
-)
-def test_the_version_that_stands_beside_it(tmp_path: Path, name: str, content: str) -> None:
+def test_the_version_that_stands_beside_it(tmp_path: Path) -> None:
     (tmp_path / "model.pkl").write_bytes(b"\x80\x04" + global_of("sklearn.svm._classes", "SVC") + b")\x81.")
-    (tmp_path / name).write_text(content)
+    (tmp_path / "requirements.txt").write_text("scikit-learn==1.6.1\n")
     assert dict(found(tmp_path).versions) == {"scikit-learn": "1.6.1"}
 
 

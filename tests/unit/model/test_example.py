@@ -6,7 +6,7 @@ import io
 import json
 import struct
 import wave
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -68,13 +68,6 @@ def test_no_example(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "example.npz").touch()
     assert read_example(list_model(tmp_path)) is None
-
-
-def test_a_file_that_the_directory_names(tmp_path: Path) -> None:
-    (tmp_path / "input.json").write_text("[[1.5, 2]]")
-    example = read_example(list_model(tmp_path), PurePosixPath("input.json"))
-    assert example is not None
-    assert [spec.shape for spec in describe(example)] == [("batch", 2)]
 
 
 def test_two_examples_are_one_too_many(tmp_path: Path) -> None:
