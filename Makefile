@@ -26,8 +26,8 @@ check: .venv/.ready ## format, lint, types, architecture and unit tests (under a
 test: .venv/.ready ## every suite; starts a Docker engine and a registry where they can be started
 	@scripts/test
 
-bench: .venv/.ready ## ratios against a peer or a physical limit, measured in one run
-	@$(BIN)/python -m tests.bench
+bench: .venv/.ready ## ratios against a peer or a physical limit, measured in one run (WRITE=README.md, PLOT=docs/cost.png)
+	@scripts/services run $(BIN)/python -m tests.bench $(if $(PLOT),--plot $(PLOT)) $(if $(WRITE),--write $(WRITE))
 
 golden: .venv/.ready ## rewrite the golden files, then look at the diff
 	@scripts/test --update-goldens

@@ -42,8 +42,9 @@ class SameName(UsageError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
-    """What became of a member. ``digest`` is the image's, None where ``error`` says why there is none; ``unchanged``:
-    an earlier run made it of the same files in the same way, and it is where it was put."""
+    """What became of a member. ``digest`` is the image's, None where ``error`` says why there is none; ``uploaded`` are
+    the bytes that its push moved; ``unchanged``: an earlier run made it of the same files in the same way, and it is
+    where it was put."""
 
     name: str
     directory: Path
@@ -51,6 +52,7 @@ class Outcome:
     seconds: float
     digest: Digest | None = None
     size: int = 0
+    uploaded: int = 0
     reference: str = ""
     unchanged: bool = False
     error: MbuildError | None = None
@@ -64,6 +66,7 @@ class Outcome:
             "seconds": round(self.seconds, 3),
             "digest": str(self.digest) if self.digest else None,
             "size": self.size,
+            "uploaded": self.uploaded,
             "reference": self.reference or None,
             "unchanged": self.unchanged,
             "error": {"code": error.code, "exit_code": error.exit_code, "message": str(error), "hint": error.advice}
@@ -135,7 +138,8 @@ def _built(job: Job, host: Host) -> dict[str, Any]:
     if is_settled(before.values(), began) and _stamps(job) == before:
         record = {"layout": str(result.layout or ""), "digest": str(digest), "size": size, "reference": reference}
         host.store.put_record(_KIND, _key(job, host), record)
-    return {"digest": digest, "size": size, "reference": reference}
+    uploaded = result.pushed.uploaded if result.pushed else 0
+    return {"digest": digest, "size": size, "uploaded": uploaded, "reference": reference}
 
 
 def _unchanged(job: Job, host: Host) -> dict[str, Any] | None:
