@@ -22,6 +22,7 @@ from builder.cli.sinks import amount
 if TYPE_CHECKING:
     from builder.assemble.image import AssembledLayer
     from builder.host.store import Store
+    from builder.model.parity_report import Verification
     from builder.pipeline.fleet import Outcome
     from builder.pipeline.pull import PullResult
     from builder.pipeline.result import BuildResult
@@ -95,10 +96,28 @@ def _choices(result: BuildResult) -> Iterator[Row]:
         yield "wheel", f"{wheel.filename} sha256:{wheel.sha256}"
     for name, version in (*locked.tools, *locked.writer):
         yield "tool", f"{name} {version}"
+    yield from _parity_rows(result.parity)
     for case in report.cases if report else ():
         yield "case", f"{case.model} {case.case}: largest difference {case.worst_absolute:.2g}"
     for check in report.checks if report else ():
         yield "check", f"{check.name}: {f'{len(check.findings)} findings' if check.findings else 'clean'}"
+
+
+def _parity_rows(parity: Verification) -> Iterator[Row]:
+    """How close the ONNX is to the source, for each output of each case and edge."""
+    if parity.conversion is None:
+        return
+    versions = ", ".join(f"{name} {version}" for name, version in parity.versions.items())
+    yield "parity", f"{parity.framework} ({versions}; guard: {parity.guard}) and onnxruntime {parity.runtime}"
+    for name, tensors in (
+        *((case.name, case.tensors) for case in parity.conversion.cases),
+        *((edge.name, edge.tensors) for edge in parity.edges),
+    ):
+        for tensor in tensors:
+            yield "", f"{name} {tensor.name}: {tensor.closeness}"
+    for edge in parity.edges:
+        if edge.reason:
+            yield "", f"{edge.name}: not answered by {parity.framework}: {edge.reason}"
 
 
 def _time(result: BuildResult) -> str:

@@ -12,14 +12,22 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from builder.canonical import content_key
+from builder.convert.answers import NOTHING, Answers, Questions, keep
 from builder.convert.converters import CONVERTERS, Converter
 from builder.convert.envs import ensure_environment
 from builder.convert.sandbox import Guard
-from builder.convert.worker import WorkerFailed, WorkerJob, run_worker, take_output
+from builder.convert.worker import (
+    WorkerCrashed,
+    WorkerFailed,
+    WorkerJob,
+    WorkerOutOfMemory,
+    WorkerTimeout,
+    run_worker,
+    take_output,
+)
 from builder.errors import ConversionError, MbuildError, SpecError, UnsupportedModel
 from builder.host import Host
 from builder.host.fs import temporary_directory
-from builder.model.golden import GoldenCase, read_case, write_case
 from builder.model.manifest import DimRange, ModelManifest, ModuleSpec
 from builder.model.signature import TensorSpec
 from builder.model.source import Detection, ModelSource
@@ -140,26 +148,31 @@ def convert(model: SourceModel, host: Host) -> Path:
     """A directory with ``model.onnx``. Raises ConversionFailed, BrokenSourceModel, and what running a worker raises."""
 
     def make(directory: Path) -> None:
-        _ask(model, _Question(action="convert"), directory, host)
+        _ask(model, "convert", NOTHING, directory, host)
 
     return host.store.directory("converted", _key(model, {}), make)
 
 
-def answer_by_source(
-    model: SourceModel, cases: tuple[GoldenCase, ...], host: Host, interface: str = "tensors"
-) -> tuple[GoldenCase, ...]:
-    """The cases with the outputs that the framework itself computes; ``interface`` plain: with its own tokenizer or
-    image processor, from text or image files. Raises SourceNotAnswering."""
-    asked = tuple(write_case(replace(case, outputs={})) for case in cases)
+def answer_by_source(model: SourceModel, asked: Questions, host: Host) -> Answers:
+    """The cases with the outputs that the framework itself computes; for the plain interface with its own tokenizer or
+    image processor, from text or image files. Raises SourceNotAnswering.
 
+    Where an optional case brings the whole framework down, none of them is answered."""
+    try:
+        return _answers(model, asked, host)
+    except (WorkerCrashed, WorkerOutOfMemory, WorkerTimeout) as error:
+        if not asked.optional:
+            raise
+        answers = _answers(model, Questions(cases=asked.cases), host)
+        return replace(answers, unanswered={case.name: str(error) for case in asked.optional})
+
+
+def _answers(model: SourceModel, asked: Questions, host: Host) -> Answers:
     def make(directory: Path) -> None:
-        _ask(model, _Question(action="answer", cases=asked, interface=interface), directory, host)
+        _ask(model, "answer", asked, directory, host)
 
-    more: dict[str, object] = {"cases": [str(Digest.of(content)) for content in asked]}
-    key = _key(model, more if interface == "tensors" else {**more, "interface": interface})
-    directory = host.store.directory("source-answers", key, make)
-    answers = (read_case(directory / f"{number}.npz").outputs for number in range(len(cases)))
-    return tuple(replace(case, outputs=outputs) for case, outputs in zip(cases, answers, strict=True))
+    key = _key(model, asked.key)
+    return asked.read(host.store.directory("source-answers", key, make))
 
 
 def _key(model: SourceModel, more: Mapping[str, object]) -> str:
@@ -184,28 +197,17 @@ def _said(model: SourceModel) -> dict[str, object]:
     }
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Question:
-    action: str
-    cases: tuple[bytes, ...] = ()
-    interface: str = "tensors"
-
-
-def _ask(model: SourceModel, asked: _Question, directory: Path, host: Host) -> None:
+def _ask(model: SourceModel, action: str, asked: Questions, directory: Path, host: Host) -> None:
     """Run the worker in a scratch directory; what it wrote as its output becomes the content of ``directory``."""
     python = ensure_environment(model.converter.environment, host)
     with temporary_directory(prefix="mbuild-convert-") as scratch:
         output = scratch / "output"
         output.mkdir()
-        paths = []
-        for number, content in enumerate(asked.cases):
-            (scratch / f"{number}.npz").write_bytes(content)
-            paths.append({"inputs": str(scratch / f"{number}.npz"), "outputs": str(output / f"{number}.npz")})
         request = {
-            "action": asked.action,
+            "action": action,
             "interface": asked.interface,
             "output": str(output),
-            "cases": paths,
+            "cases": asked.lay_out(scratch, output),
             "directory": str(model.directory),
             "model": str(model.directory / model.entry),
             **_said(model),
@@ -220,10 +222,12 @@ def _ask(model: SourceModel, asked: _Question, directory: Path, host: Host) -> N
             least=Guard.BUBBLEWRAP if model.options.allow_code else Guard.NONE,
         )
         try:
-            run_worker(job, host)
+            answer = run_worker(job, host)
         except WorkerFailed as error:
-            raise _told(model, asked.action, error) from error
+            raise _told(model, action, error) from error
         take_output(job, output, directory)
+        if asked.all:
+            keep(answer, directory)
 
 
 def _told(model: SourceModel, action: str, error: WorkerFailed) -> MbuildError:

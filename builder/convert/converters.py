@@ -129,6 +129,7 @@ CONVERTERS: dict[str, Converter] = {
     "sklearn": Converter(
         framework="scikit-learn",
         worker="sklearn_worker",
+        revision=2,
         environment=sklearn_environment({}),
         environment_for=sklearn_environment,
     ),
@@ -140,7 +141,9 @@ CONVERTERS: dict[str, Converter] = {
     "torchscript": Converter(
         framework="PyTorch", worker="torchscript_worker", environment=_TORCH_ENVIRONMENT, needs_inputs=True
     ),
-    "torch-export": Converter(framework="PyTorch", worker="torch_export_worker", environment=_TORCH_ENVIRONMENT),
+    "torch-export": Converter(
+        framework="PyTorch", worker="torch_export_worker", environment=_TORCH_ENVIRONMENT, revision=2
+    ),
     "torch-state": Converter(
         framework="PyTorch", worker="torch_state_worker", environment=_TORCH_ENVIRONMENT, needs_inputs=True
     ),

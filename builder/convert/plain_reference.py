@@ -7,17 +7,18 @@ the store by everything that decides them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from builder.canonical import canonical_json, content_key
+from builder.convert.answers import Questions, keep
 from builder.convert.envs import EnvironmentSpec, ensure_environment
-from builder.convert.reference import REFERENCE, REVISION, lay_out, place_cases
+from builder.convert.reference import REFERENCE, REVISION, lay_out
 from builder.convert.worker import WorkerFailed, WorkerJob, run_worker, take_output
 from builder.errors import ConversionError
 from builder.host import Host
 from builder.host.fs import link_or_copy, temporary_directory
-from builder.model.golden import GoldenCase, read_case, write_case
+from builder.model.golden import GoldenCase
 from builder.model.interface import FILE, Interface
 from builder.model.source import ModelArtifact
 from builder.oci.digest import Digest
@@ -57,31 +58,30 @@ class PlainSource:
 def answer_plain_cases(source: PlainSource, cases: tuple[GoldenCase, ...], host: Host) -> tuple[GoldenCase, ...]:
     """The cases with the plain model's own outputs. Raises StepsNotUsable, PlainCaseNotAnswered, and what running a
     worker and making the environment raise."""
-    asked = tuple(write_case(replace(case, outputs={})) for case in cases)
-    directory = host.store.directory("plain-answers", _key(source, asked), lambda path: _ask(source, asked, path, host))
-    answers = (read_case(directory / f"{number}.npz").outputs for number in range(len(cases)))
-    return tuple(replace(case, outputs=outputs) for case, outputs in zip(cases, answers, strict=True))
+    asked = Questions(cases=cases, interface="plain")
+    key = _key(source, asked)
+    return asked.read(host.store.directory("plain-answers", key, lambda path: _ask(source, asked, path, host))).cases
 
 
 def _steps() -> Path:
     return server_source_directory() / "steps"
 
 
-def _key(source: PlainSource, asked: tuple[bytes, ...]) -> str:
+def _key(source: PlainSource, asked: Questions) -> str:
     return content_key(
         {
             "model": [[str(path), str(digest)] for path, _, digest in source.artifact.files],
             "interface": source.interface.to_json(),
             "files": {name: str(digest) for name, _, digest in source.files},
             "steps": {path.name: str(Digest.of(path.read_bytes())) for path in sorted(_steps().glob("*.py"))},
-            "cases": [str(Digest.of(content)) for content in asked],
+            **asked.key,
             "pins": sorted(source.environment.requirements),
             "revision": REVISION,
         }
     )
 
 
-def _ask(source: PlainSource, asked: tuple[bytes, ...], directory: Path, host: Host) -> None:
+def _ask(source: PlainSource, asked: Questions, directory: Path, host: Host) -> None:
     python = ensure_environment(source.environment, host)
     with temporary_directory(host.store.root / "scratch", prefix="plain-") as scratch:
         folder, output = scratch / "folder", scratch / "output"
@@ -95,7 +95,7 @@ def _ask(source: PlainSource, asked: tuple[bytes, ...], directory: Path, host: H
             "steps": str(_steps()),
             "folder": str(folder),
             "model": str(graph),
-            "cases": place_cases(asked, scratch, output),
+            "cases": asked.lay_out(scratch, output),
         }
         job = WorkerJob(
             worker="plain_reference",
@@ -106,10 +106,11 @@ def _ask(source: PlainSource, asked: tuple[bytes, ...], directory: Path, host: H
             readable=(top, folder, _steps()),
         )
         try:
-            run_worker(job, host)
+            answer = run_worker(job, host)
         except WorkerFailed as error:
             kind, reason = str(error.facts["kind"]), error.facts["reason"]
             if kind == "broken-step":
                 raise StepsNotUsable(reason=reason) from error
             raise PlainCaseNotAnswered(kind=kind, reason=reason) from error
         take_output(job, output, directory)
+        keep(answer, directory)

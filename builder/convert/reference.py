@@ -7,19 +7,18 @@ warm build asks nobody. Refuses what onnxruntime refuses, in its own words.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
 from builder.canonical import content_key
+from builder.convert.answers import Answers, Questions, keep
 from builder.convert.envs import EnvironmentSpec, ensure_environment
 from builder.convert.worker import WorkerFailed, WorkerJob, run_worker, take_output
 from builder.errors import ConversionError
 from builder.host import Host
 from builder.host.fs import link_or_copy, temporary_directory
-from builder.model.golden import GoldenCase, read_case, write_case
+from builder.model.golden import GoldenCase
 from builder.model.source import ModelArtifact
-from builder.oci.digest import Digest
 
 REVISION = 1
 """Bumped by hand when the same model and cases would get other answers, e.g. when the worker changes."""
@@ -63,30 +62,32 @@ def answer_cases(model: ModelArtifact, cases: tuple[GoldenCase, ...], host: Host
 
     Raises ModelNotRunnable, CaseNotAnswered, WorkerCrashed or WorkerTimeout, and what making the environment raises.
     """
-    asked = tuple(write_case(replace(case, outputs={})) for case in cases)
-    directory = host.store.directory("answers", _key(model, asked), lambda path: _ask(model, asked, path, host))
-    answers = (read_case(directory / f"{number}.npz").outputs for number in range(len(cases)))
-    return tuple(replace(case, outputs=outputs) for case, outputs in zip(cases, answers, strict=True))
+    return answer_questions(model, Questions(cases=cases), host).cases
 
 
-def _key(model: ModelArtifact, asked: tuple[bytes, ...]) -> str:
+def answer_questions(model: ModelArtifact, asked: Questions, host: Host) -> Answers:
+    """As ``answer_cases``; optional cases may stay unanswered."""
+    return asked.read(host.store.directory("answers", _key(model, asked), lambda path: _ask(model, asked, path, host)))
+
+
+def _key(model: ModelArtifact, asked: Questions) -> str:
     return content_key(
         {
             "model": [[str(path), str(digest)] for path, _, digest in model.files],
-            "cases": [str(Digest.of(content)) for content in asked],
+            **asked.key,
             "pins": sorted(REFERENCE.requirements),
             "revision": REVISION,
         }
     )
 
 
-def _ask(model: ModelArtifact, asked: tuple[bytes, ...], directory: Path, host: Host) -> None:
+def _ask(model: ModelArtifact, asked: Questions, directory: Path, host: Host) -> None:
     """Run the worker; it writes ``N.npz`` with the outputs of case N into ``directory``."""
     python = ensure_environment(REFERENCE, host)
     with temporary_directory(host.store.root / "scratch", prefix="reference-") as scratch:
         output = scratch / "output"
         output.mkdir()
-        cases = place_cases(asked, scratch, output)
+        cases = asked.lay_out(scratch, output)
         graph, top = lay_out(model, scratch / "model")
         job = WorkerJob(
             worker="onnx_reference",
@@ -96,10 +97,11 @@ def _ask(model: ModelArtifact, asked: tuple[bytes, ...], directory: Path, host: 
             readable=(top,),
         )
         try:
-            run_worker(job, host)
+            answer = run_worker(job, host)
         except WorkerFailed as error:
             raise _told(error) from error
         take_output(job, output, directory)
+        keep(answer, directory)
 
 
 def _told(error: WorkerFailed) -> ConversionError:
@@ -107,15 +109,6 @@ def _told(error: WorkerFailed) -> ConversionError:
     if kind in _ADVICE:
         return ModelNotRunnable(kind=kind, reason=reason, advice=_ADVICE[kind])
     return CaseNotAnswered(kind=kind, reason=reason)
-
-
-def place_cases(asked: tuple[bytes, ...], scratch: Path, output: Path) -> list[dict[str, str]]:
-    """Write the cases into ``scratch``; where a worker finds each, and where it shall write its answer."""
-    cases = []
-    for number, content in enumerate(asked):
-        (scratch / f"{number}.npz").write_bytes(content)
-        cases.append({"inputs": str(scratch / f"{number}.npz"), "outputs": str(output / f"{number}.npz")})
-    return cases
 
 
 def lay_out(model: ModelArtifact, directory: Path) -> tuple[Path, Path]:

@@ -3,7 +3,8 @@
 Values come from the raw 64-bit words of PCG64, which numpy guarantees not to change (NEP 19 covers BitGenerators, not
 the distributions on top). Integers are 0 or 1: they may be indices, token types or masks, and both are legal for all.
 Dynamic dims on the first axis take batches of 1, 2 and 7 (one, even, and odd and prime, which finds hidden
-reshapes); others take one size, or min, opt and max where model.yaml gives them.
+reshapes); others take one size, or min, opt and max where model.yaml gives them. Inputs at the edge of what a model
+may meet are made by builder/model/edges.py.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from builder.model.manifest import DimRange, ModelManifest
 from builder.model.protocol import dtype_of
 from builder.model.signature import Datatype, Dim, Signature, TensorSpec
 
-_BATCHES = (1, 2, 7)
+BATCHES = (1, 2, 7)
 _TOKENS = 16
 _SAMPLES = 1600
 _SIDE = 64
@@ -72,9 +73,11 @@ def _dynamic(signature: Signature) -> Iterator[tuple[TensorSpec, int, str]]:
 def _choices(dim: str, spec: TensorSpec, axis: int, ranges: Mapping[str, DimRange]) -> tuple[int, ...]:
     bounds = ranges.get(dim)
     if bounds is None:
-        return _BATCHES if axis == 0 else (_length(spec),)
+        return BATCHES if axis == 0 else (_length(spec),)
+    if axis and not bounds.is_stated:
+        return (max(bounds.min, min(_length(spec), bounds.max or _length(spec))),)
     if axis == 0:
-        within = tuple(size for size in _BATCHES if bounds.min <= size <= (bounds.max or size))
+        within = tuple(size for size in BATCHES if bounds.min <= size <= (bounds.max or size))
         return within or (bounds.min,)
     return tuple(dict.fromkeys((bounds.min, bounds.opt, bounds.max or bounds.opt)))
 

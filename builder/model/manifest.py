@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
+from types import MappingProxyType
 from typing import Any
 
 from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
@@ -20,12 +21,24 @@ from builder.model.golden import Tolerance
 from builder.model.handler import HandlerSpec
 from builder.model.problems import Problem, listing
 from builder.model.schema_check import check_schema, is_nan_free
-from builder.model.signature import Datatype, TensorSpec
+from builder.model.signature import Datatype, Signature, TensorSpec
 from builder.model.source import ModelSource
 from builder.model.yaml_text import YamlProblem, parse_mapping
 
 DEFAULT_VERSION = "0.1.0"
 _DEFAULT_TOLERANCE = Tolerance()
+USUAL_TOLERANCES: Mapping[Datatype, Tolerance] = MappingProxyType(
+    {
+        # Half precision keeps 11 bits; a sum of a few hundred products loses three of them.
+        Datatype.FP16: Tolerance(absolute=1e-3, relative=1e-2),
+        # Not tighter, since an FP64 output may be cast from sums in FP32.
+        Datatype.FP64: Tolerance(absolute=1e-6, relative=1e-5),
+    }
+)
+"""Where the datatype of an output calls for another tolerance than FP32, and model.yaml gives none."""
+
+EDGES = ("batches", "longest", "zeros", "extremes", "missing", "infinite", "empty", "unknown")
+"""What ``golden.edges`` may name (builder/model/edges.py makes them)."""
 _NAMES = (PurePosixPath("model.yaml"), PurePosixPath("model.yml"))
 
 
@@ -72,23 +85,37 @@ class ModuleSpec:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DimRange:
-    """The sizes that a dynamic dim may take; ``opt`` is the usual one, ``max`` None where there is no bound."""
+    """The sizes that a dynamic dim may take; ``opt`` is the usual one, ``max`` None where there is no bound.
+    ``is_stated`` is False where not model.yaml but the model's own file says it."""
 
     name: str
     min: int
     opt: int
     max: int | None
+    is_stated: bool = True
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tolerances:
-    """The tolerance of every output: ``default``, or the one that ``outputs`` has for it."""
+    """The tolerance of every output: ``default``, or the one that ``outputs`` has for it. ``is_stated``: the default
+    is model.yaml's own, and stands for every datatype."""
 
     default: Tolerance = _DEFAULT_TOLERANCE
     outputs: tuple[tuple[str, Tolerance], ...] = ()
+    is_stated: bool = False
 
     def of(self, output: str) -> Tolerance:
         return dict(self.outputs).get(output, self.default)
+
+    def fitted(self, signature: Signature) -> Tolerances:
+        """The same with the usual tolerance of its datatype for each output that model.yaml says nothing of."""
+        named = dict(self.outputs)
+        usual = {
+            spec.name: USUAL_TOLERANCES[spec.datatype]
+            for spec in signature.outputs
+            if spec.datatype in USUAL_TOLERANCES and spec.name not in named and not self.is_stated
+        }
+        return replace(self, outputs=tuple(sorted({**usual, **named}.items())))
 
     def to_json(self) -> dict[str, object]:
         outputs = {name: _tolerance_json(tolerance) for name, tolerance in self.outputs}
@@ -101,11 +128,13 @@ def _tolerance_json(tolerance: Tolerance) -> dict[str, object]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GoldenSettings:
-    """``paths`` are patterns (empty: all of golden/); ``seed`` and ``count`` are for generated cases."""
+    """``paths`` are patterns (empty: all of golden/); ``seed`` and ``count`` are for generated cases; ``edges`` are
+    asked beside all cases of a model that is converted."""
 
     paths: tuple[str, ...] = ()
     seed: int = 0
     count: int = 3
+    edges: tuple[str, ...] = EDGES
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -198,7 +227,7 @@ def _semantic_problems(value: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _manifest(value: Mapping[str, Any], path: PurePosixPath, default_name: str) -> ModelManifest:
-    golden, renames = value.get("golden", {}), value.get("renames", {})
+    renames = value.get("renames", {})
     licence = canonicalize_license_expression(value["licence"]) if "licence" in value else ""
     return ModelManifest(
         name=value.get("name", default_name),
@@ -213,7 +242,7 @@ def _manifest(value: Mapping[str, Any], path: PurePosixPath, default_name: str) 
         renames=Renames(inputs=_pairs(renames.get("inputs", {})), outputs=_pairs(renames.get("outputs", {}))),
         dims=tuple(_dim_range(name, bounds) for name, bounds in sorted(value.get("dims", {}).items())),
         tolerance=_tolerances(value.get("tolerance", {})),
-        golden=GoldenSettings(**{**golden, "paths": tuple(golden.get("paths", ()))}),
+        golden=_golden(value.get("golden", {})),
         server=ServerSettings(**value.get("server", {})),
         labels=_pairs(value.get("labels", {})),
         path=path,
@@ -239,6 +268,11 @@ def _handler(given: Mapping[str, Any]) -> HandlerSpec:
         requirements=tuple(listed),
         requirements_file=requirements if isinstance(requirements, str) else "",
     )
+
+
+def _golden(given: Mapping[str, Any]) -> GoldenSettings:
+    listed = {name: tuple(item) for name, item in given.items() if name in ("paths", "edges")}
+    return GoldenSettings(**{**given, **listed})
 
 
 def _module(given: Mapping[str, Any]) -> ModuleSpec:
@@ -270,4 +304,4 @@ def _tolerances(value: Mapping[str, Any]) -> Tolerances:
         )
         for name, own in sorted(value.get("outputs", {}).items())
     )
-    return Tolerances(default=default, outputs=tuple(outputs))
+    return Tolerances(default=default, outputs=tuple(outputs), is_stated=bool({"absolute", "relative"} & value.keys()))

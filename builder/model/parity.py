@@ -68,6 +68,14 @@ class TensorComparison:
         return not self.failing and not self.mismatch
 
     @property
+    def closeness(self) -> str:
+        """The agreement in figures."""
+        parts = [f"max abs {self.max_absolute:.2g}", f"max rel {self.max_relative:.2g}"]
+        parts += [] if self.cosine is None else [f"cosine {self.cosine:.8f}"]
+        parts += [] if self.top1 is None else [f"top-1 {self.top1:.1%}"]
+        return ", ".join(parts)
+
+    @property
     def difference(self) -> str:
         """The disagreement in words."""
         if self.mismatch:

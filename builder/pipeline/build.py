@@ -16,6 +16,7 @@ from builder.canonical import content_key
 from builder.host import Host
 from builder.host.docker import DockerEngine, connect, require
 from builder.host.trees import StagedTree
+from builder.model.parity_report import Verification
 from builder.oci.digest import Digest
 from builder.oci.graph import Graph, layout_graph
 from builder.oci.reference import Reference
@@ -26,7 +27,7 @@ from builder.pipeline.model import LoadedModel, find_model, load_model
 from builder.pipeline.prove import prove
 from builder.pipeline.resolve import resolve
 from builder.pipeline.result import BuildResult
-from builder.pipeline.stage import stage_layers, stage_model, stage_server
+from builder.pipeline.stage import AnsweredCases, stage_layers, stage_model, stage_server
 from builder.pipeline.steps import Steps
 from builder.pipeline.verify import answer, answer_plain
 from builder.plan.image import ImagePlan
@@ -48,6 +49,7 @@ class Planned:
     tree: StagedTree
     model: LoadedModel
     locked: LockedTarget
+    parity: Verification
 
 
 def build(spec: BuildSpec, delivery: Delivery, host: Host) -> BuildResult:
@@ -94,6 +96,7 @@ def _result(
         unpacked=_unpacked(image, planned.plan),
         lock=spec.lock,
         engine=delivery.engine.value,
+        parity=planned.parity,
         steps=tuple(steps.records),
     )
 
@@ -143,13 +146,16 @@ def _plan(spec: BuildSpec, keep: Keep, steps: Steps, host: Host) -> Planned:
             f"golden cases: {len(cases) + len(plain)} answered by the source model, "
             f"{len(parity.cases) + len(more.cases)} agree"
         )
+        if parity.edges:
+            note.detail += f"; edges: {parity.agreeing_edges} of {len(parity.edges)} answered, all agree"
     with steps("stage") as note:
-        staged = stage_layers(spec, locked, base, code, stage_model(server, model, (cases, plain), keep, host), host)
+        answered = AnsweredCases(tensors=cases, plain=plain, parity=parity)
+        staged = stage_layers(spec, locked, base, code, stage_model(server, model, answered, keep, host), host)
         note.detail = f"{len(staged.tree.entries)} files and directories"
     with steps("plan") as note:
         plan = plan_image(spec, server, model, base, staged, creation_time(host.environ, base))
         note.detail = ", ".join(dict.fromkeys(layer.role.value for layer in plan.layers))
-    return Planned(plan=plan, tree=staged.tree, model=model, locked=locked)
+    return Planned(plan=plan, tree=staged.tree, model=model, locked=locked, parity=parity)
 
 
 def _daemon(delivery: Delivery, host: Host) -> DockerEngine | None:

@@ -18,7 +18,7 @@ from builder.model.renames import to_served_names
 from builder.model.source import Detection, ModelSource, list_model
 from builder.targets import Target
 
-_SAMPLES = PurePosixPath("samples.json")
+_SAMPLES, _RANGES = PurePosixPath("samples.json"), PurePosixPath("ranges.json")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,6 +44,13 @@ class OnnxModel:
         files = (file for file in self.source.files if self.is_converted and file.path.match("cases/*.npz"))
         found = (read_case(self.source.locate(file.path)) for file in files)
         return tuple(to_served_names(replace(case, name=f"generated-{case.name}"), renames) for case in found)
+
+    def ranges(self) -> dict[str, tuple[int, int | None]]:
+        """What a converter wrote about the sizes that a dynamic dim may take: least and most, by the dim's name."""
+        if not self.is_converted or not self.source.find(_RANGES):
+            return {}
+        written = json.loads(self.source.locate(_RANGES).read_bytes())
+        return {name: (bounds["min"], bounds["max"]) for name, bounds in written.items()}
 
 
 def onnx_of(source: ModelSource, found: Detection, origin: SourceModel | None, target: Target, host: Host) -> OnnxModel:

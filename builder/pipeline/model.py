@@ -17,6 +17,7 @@ from builder.formats.triton import require_as_configured
 from builder.host import Host
 from builder.host.remembered import remembered_digest
 from builder.model.cases import read_both_cases
+from builder.model.edges import edge_cases, with_ranges
 from builder.model.example import Example, describe, example_case, read_example
 from builder.model.generate import generate_cases
 from builder.model.golden import GoldenCase, write_case
@@ -45,8 +46,9 @@ class FoundModel:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LoadedModel:
-    """A model that was read and checked; ``cases`` are asked, not yet answered; ``digest`` covers all that goes in;
-    ``plain`` is what stands around it so that people can call it."""
+    """A model that was read and checked; ``cases`` are asked, not yet answered, and ``edges`` beside them where the
+    model was converted; ``digest`` covers all that goes in; ``plain`` is what stands around it so that people can call
+    it."""
 
     format: str
     origin: SourceModel | None
@@ -56,6 +58,7 @@ class LoadedModel:
     cases: tuple[GoldenCase, ...]
     digest: Digest
     plain: PlainModel | None = None
+    edges: tuple[GoldenCase, ...] = ()
 
 
 def find_model(directory: Path, options: ConvertOptions = NO_OPTIONS) -> FoundModel:
@@ -103,12 +106,15 @@ def load_model(found: FoundModel, target: Target, host: Host) -> LoadedModel:
     interface = around.whole(graph.signature, signature)
     given = read_both_cases(found.source, manifest, signature, interface.signature if interface else None)
     artifact = stage_artifact(onnx.source, graph, lambda path: remembered_digest(path, host.store, host.clock.now()))
+    samples = onnx.samples(manifest.renames)
+    manifest = with_ranges(manifest, signature, onnx.ranges())
+    manifest = replace(manifest, tolerance=manifest.tolerance.fitted(signature))
     cases = given[0] or (
         *input_example(found.source, found.detection, signature),
-        *(onnx.cases(manifest.renames) or generate_cases(signature, manifest, onnx.samples(manifest.renames))),
+        *(onnx.cases(manifest.renames) or generate_cases(signature, manifest, samples)),
     )
     if found.example is not None:
-        cases = (*cases, _example(found.example, signature, manifest, cases))
+        cases = (*cases, _example(found.example, signature, found.manifest, cases))
     model = LoadedModel(
         format=found.detection.format,
         origin=found.origin,
@@ -116,6 +122,7 @@ def load_model(found: FoundModel, target: Target, host: Host) -> LoadedModel:
         signature=signature,
         artifact=artifact,
         cases=cases,
+        edges=edge_cases(signature, manifest, cases, samples) if found.origin else (),
         digest=_digest(manifest, signature, artifact, cases),
     )
     return model if interface is None else _with_plain(model, plain_model(around, interface, manifest, given[1]))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from builder.assemble.image import AssembledImage
 from builder.assemble.streamed import StreamedImage
+from builder.model.parity_report import Verification
 from builder.oci.digest import Digest
 from builder.oci.reference import PinnedReference
 from builder.pipeline.steps import StepRecord
@@ -22,7 +23,8 @@ SCHEMA = 1
 class BuildResult:
     """``unpacked`` has the bytes of the files of each layer that mbuild made, by its diff_id; ``layout`` is the OCI
     layout with the image, None where it went to a registry alone; ``loaded_as`` the name in the local Docker engine or
-    empty; ``report`` is None when the image was not tested, ``pushed`` when it was not pushed."""
+    empty; ``parity`` is what the gate found; ``report`` is None when the image was not tested, ``pushed`` when it was
+    not pushed."""
 
     name: str
     version: str
@@ -31,6 +33,7 @@ class BuildResult:
     unpacked: Mapping[Digest, int]
     lock: Path
     engine: str
+    parity: Verification
     steps: tuple[StepRecord, ...]
     layout: Path | None = None
     loaded_as: str = ""
@@ -75,6 +78,7 @@ class BuildResult:
             ],
             "files": {"layout": str(self.layout) if self.layout else None, "lock": str(self.lock)},
             "steps": [step.to_json() for step in self.steps],
+            "parity": self.parity.to_json(),
             "test": self.report.to_json() if self.report else None,
             "push": self.pushed.to_json() if self.pushed else None,
         }

@@ -12,6 +12,7 @@ from builder.events import Warned
 from builder.host import Host
 from builder.host.trees import StagedTree, TreeWriter, load_tree, merged
 from builder.model.golden import GoldenCase, write_case
+from builder.model.parity_report import Verification
 from builder.oci.digest import Digest
 from builder.oci.platform import Platform
 from builder.pipeline.base import ResolvedBase
@@ -52,24 +53,32 @@ def stage_server(server: Server, host: Host) -> StagedTree:
     return _staged("server", key, write, host)
 
 
-Cases = tuple[GoldenCase, ...]
+@dataclass(frozen=True, kw_only=True)
+class AnsweredCases:
+    """The golden cases of the graph and of the plain model, and what the gate found about them."""
+
+    tensors: tuple[GoldenCase, ...]
+    plain: tuple[GoldenCase, ...]
+    parity: Verification
 
 
 def stage_model(
-    server: Server, model: LoadedModel, cases: tuple[Cases, Cases], keep: Keep, host: Host
+    server: Server, model: LoadedModel, cases: AnsweredCases, keep: Keep, host: Host
 ) -> Mapping[LayerRole, StagedTree]:
-    """The model as the server reads it, with its answered golden cases (the graph's, and the plain model's), and apart
-    from it the chunks of its weights, whose layers are made here, in one pass, and kept as ``keep`` says."""
-    plain = model.plain
+    """The model as the server reads it, with its answered golden cases and the gate's verdict, and apart from it the
+    chunks of its weights, whose layers are made here, in one pass, and kept as ``keep`` says."""
+    plain, verdict = model.plain, cases.parity.verdict()
     packed = PackedModel(
         manifest=model.manifest,
         signature=model.signature,
         artifact=model.artifact,
-        cases=cases[0],
-        plain=PackedPlain(interface=plain.interface, files=plain.files, cases=cases[1]) if plain else None,
+        cases=cases.tensors,
+        parity=verdict,
+        plain=PackedPlain(interface=plain.interface, files=plain.files, cases=cases.plain) if plain else None,
     )
-    answers = [{case.name: str(Digest.of(write_case(case))) for case in side} for side in cases]
-    key = content_key({"model": str(model.digest), "server": server.name, "cases": answers, "revision": REVISION})
+    answers = [[str(Digest.of(write_case(case))) for case in side] for side in (cases.tensors, cases.plain)]
+    decides = {"model": str(model.digest), "server": server.name, "cases": answers, "parity": verdict}
+    key = content_key({**decides, "revision": REVISION})
     tree = _staged("model", key, lambda writer: server.write_model(writer, packed), host)
     home = server.model_home(packed.tensors_name)
     chunks = [(home / file.path, file.content) for file in model.artifact.packed if isinstance(file.content, tuple)]

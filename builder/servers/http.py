@@ -1,8 +1,9 @@
 """The minimal HTTP server (``builder/serve``) as a part of an image.
 
 In the image: ``/opt/mbuild/server/mbuild_serve`` (the code), ``/models/NAME/mbuild.json`` (what the server must know),
-``/models/NAME/1/model.onnx`` (the version directory as Triton lays it out) and ``/models/NAME/golden/*.npz``. With a
-plain model that is ``NAME-tensors``, and NAME is the plain one: ``interface.json`` and its files instead of a graph.
+``/models/NAME/1/model.onnx`` (the version directory as Triton lays it out), ``/models/NAME/golden/*.npz`` and
+``/models/NAME/parity.json`` (what the gate asked; nothing reads it to serve). With a plain model that is
+``NAME-tensors``, and NAME is the plain one: ``interface.json`` and its files instead of a graph.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ class HttpServer:
             _write_file(tree, self.model_home(model.tensors_name) / file.path, file.content)
         _write_cases(tree, home, model.cases)
         tree.add_file(home / "mbuild.json", readable_json(_description(model)))
+        if model.parity:
+            tree.add_file(home / "parity.json", readable_json(model.parity))
         if model.plain:
             _write_plain(tree, model, model.plain)
 

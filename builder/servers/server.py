@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
@@ -27,13 +28,15 @@ class PackedPlain:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PackedModel:
-    """Everything about the model that a server may want to write down in the image."""
+    """Everything about the model that a server may want to write down in the image; ``parity`` is the verdict of the
+    gate (builder/schemas/parity.schema.json)."""
 
     manifest: ModelManifest
     signature: Signature
     artifact: ModelArtifact
     cases: tuple[GoldenCase, ...]
     plain: PackedPlain | None = None
+    parity: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def tensors_name(self) -> str:

@@ -17,6 +17,7 @@ import numpy as np
 import onnx
 import onnx_output
 import pandas as pd
+import sklearn_missing  # noqa: F401 - completes skl2onnx
 import sklearn_model
 from skl2onnx import to_onnx
 from skl2onnx.common.data_types import (

@@ -5,6 +5,7 @@ the inputs becomes ``batch`` where it is dynamic; another dynamic dim is called 
 """
 
 import functools
+import json
 import os
 import re
 import tempfile
@@ -60,6 +61,18 @@ def dim_names(inputs: dict[str, Any]) -> dict[str, str]:
     return found
 
 
+def ranges_of(program: Any, dims: dict[str, str]) -> dict[str, dict[str, int | None]]:
+    """The sizes that the program was exported for, by the dim's name. torch writes 0 or 2 where nobody gave a least
+    one, and takes 1 all the same."""
+    found = {}
+    for size, bounds in program.range_constraints.items():
+        least, most = int(bounds.lower), bounds.upper
+        if str(size) in dims:
+            bound = int(most) if most.is_Integer and int(most) < 1 << 31 else None
+            found[dims[str(size)]] = {"min": least if least > 2 else 1, "max": bound}
+    return found
+
+
 def outputs_of(program: Any) -> list[str]:
     """As the answers call them: from the shape of what the model gives."""
     spec = program.call_spec.out_spec
@@ -83,6 +96,8 @@ def convert(request: dict[str, Any]) -> dict[str, Any]:
     except Exception as error:
         raise Failure("unsupported", torch_common.words(error)) from error
     torch_common.write(made.model_proto, request, dims)
+    ranges = json.dumps(ranges_of(program, dims), sort_keys=True)
+    (Path(request["output"]) / "ranges.json").write_text(ranges, encoding="utf-8")
     return {"inputs": list(inputs), "outputs": outputs}
 
 
