@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from builder.plan import chunks
@@ -46,6 +46,7 @@ def test_the_order_in_which_tensors_come_does_not_matter(sizes: dict[str, int], 
 
 @given(tensors, names, st.integers(1, LIMIT * 2))
 def test_a_tensor_more_disturbs_its_neighbours_at_most(sizes: dict[str, int], name: str, size: int) -> None:
+    assume(name not in sizes)  # one that shrinks may let all around it join
     before, after = contents(sizes), contents({**sizes, name: size})
     assert len(before - after) <= 3
 
