@@ -5,14 +5,18 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import tritonclient.http as triton
 
 from builder.convert.plain_reference import PlainCaseNotAnswered, StepsNotUsable
 from builder.host import Host
-from builder.model.golden import GoldenCase, write_case
+from builder.model.golden import GoldenCase, read_case, write_case
 from builder.model.parity import GoldenMismatch
 from builder.oci.platform import Platform
 from builder.pipeline.model import LoadedModel, find_model, load_model
@@ -21,8 +25,12 @@ from builder.targets import find_target
 from builder.targets.steps import HandlerRequirementsConflict
 from tests.scenarios.conftest import ROOT, Mbuild
 from tests.support import plain_models
+from tests.support.servers import ask
+from tests.support.serving import served_layout
 
 pytestmark = pytest.mark.network
+
+PLAIN = {"Content-Type": "text/plain"}
 
 
 def loaded(directory: Path, host: Host) -> LoadedModel:
@@ -98,3 +106,31 @@ def test_the_lock_holds_what_a_handler_imports(mbuild: Mbuild, flowers: Path) ->
     drifted = mbuild(flowers, "--locked", "--no-test")
     assert drifted.returncode == 7
     assert "rapidfuzz>=3.9" in drifted.stderr
+
+
+def test_the_real_minilm_takes_text_over_http(mbuild: Mbuild, host: Host, tmp_path: Path) -> None:
+    """The golden case holds what sentence-transformers itself makes of the texts (examples/minilm/make_golden.py)."""
+    directory = Path(shutil.copytree(ROOT / "examples" / "minilm", tmp_path / "minilm"))
+    subprocess.run([sys.executable, directory / "fetch.py"], check=True, timeout=300)
+    mbuild.json(directory, "--no-test", "--no-load", "-o", tmp_path / "layout")
+    case = read_case(directory / "golden" / "sentences.npz")
+    texts, wanted = [text.decode() for text in case.inputs["text"]], case.outputs["embedding"]
+    with served_layout(tmp_path / "layout", host) as address:
+        alone = [ask(address, "POST", "/v2/models/minilm/infer", text.encode(), PLAIN) for text in texts if text]
+        entry = {"name": "text", "datatype": "BYTES", "shape": [len(texts)], "data": texts}
+        together = ask(address, "POST", "/v2/models/minilm/infer", {"inputs": [entry]}).json()["outputs"][0]
+        client = triton.InferenceServerClient(address)
+        tensor = triton.InferInput("text", [len(texts)], "BYTES")
+        tensor.set_data_from_numpy(np.array([text.encode() for text in texts], object))
+        in_binary = client.infer("minilm", [tensor]).as_numpy("embedding")
+        client.close()
+    assert together["shape"] == [len(texts), 384]
+    assert cosines(np.reshape(together["data"], (-1, 384)), wanted).min() > 0.9999
+    assert cosines(in_binary, wanted).min() > 0.9999
+    found = np.array([each.json()["outputs"][0]["data"] for each in alone])
+    assert cosines(found, wanted[[number for number, text in enumerate(texts) if text]]).min() > 0.9999
+
+
+def cosines(one: Any, other: Any) -> Any:
+    lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
+    return (one * other).sum(axis=1) / lengths
