@@ -1,7 +1,8 @@
 """Do two runs of a model agree? Pure comparison of arrays, for conversion, golden cases and the probe.
 
 Floats pass where ``abs(actual - expected) <= absolute + relative * abs(expected)``; NaN equals NaN and an infinity
-itself. Integers, booleans and bytes must be equal. A differing shape or datatype fails without a look at the values.
+itself. Integers, booleans and bytes must be equal, but for the numbers in bytes that are JSON. A differing shape or
+datatype fails without a look at the values.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 
 from builder.errors import ParityError
 from builder.model.golden import Array, GoldenCase, Tolerance
+from builder.model.json_text import says_the_same
 from builder.model.manifest import Tolerances
 from builder.model.protocol import as_bytes_array, datatype_of
 
@@ -154,7 +156,7 @@ def compare(name: str, expected: Array, actual: Array, tolerance: Tolerance) -> 
         return _mismatch(name, expected, f"its shape is {list(actual.shape)} instead of {list(expected.shape)}")
     if expected.dtype.kind == "f":
         return _compare_floats(name, expected, actual, tolerance)
-    return _compare_exactly(name, _plain(expected), _plain(actual))
+    return _compare_exactly(name, _plain(expected), _plain(actual), tolerance)
 
 
 def compare_case(expected: GoldenCase, actual: Mapping[str, Array], tolerances: Tolerances) -> CaseReport:
@@ -211,8 +213,12 @@ def _plain(array: Array) -> Array:
     return as_bytes_array(array).astype(np.object_) if array.dtype.kind in "SUO" else array
 
 
-def _compare_exactly(name: str, expected: Array, actual: Array) -> TensorComparison:
+def _compare_exactly(name: str, expected: Array, actual: Array, tolerance: Tolerance) -> TensorComparison:
+    """But for numbers in texts that are JSON, which are held against the tolerance."""
     wrong = np.asarray(expected != actual, dtype=np.bool_)
+    if expected.dtype.kind == "O":
+        for index in zip(*np.nonzero(wrong), strict=True):
+            wrong[index] = not says_the_same(expected[index], actual[index], tolerance)
     distance = 0.0
     if wrong.any() and expected.dtype.kind in "iu":
         # As Python integers: the difference of two int64 may not fit into an int64.

@@ -7,6 +7,7 @@ import ast
 import json
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,10 @@ from builder.convert.converters import CONVERTERS
 from builder.convert.envs import ensure_environment
 from builder.formats.code import ModelRunsCode
 from builder.host import Host
+from builder.model.parity import ConversionDiffers
 from builder.oci.platform import Platform
 from builder.pipeline.model import LoadedModel, find_model, load_model
-from builder.pipeline.verify import answer
+from builder.pipeline.verify import answer, answer_plain
 from builder.plan.spec import ConvertOptions
 from builder.resources import worker_source
 from builder.targets import find_target
@@ -163,6 +165,18 @@ def test_a_build_answers_the_converters_own_cases(load: Load, host: Host) -> Non
     masks = [case.inputs["attention_mask"] for case in cases]
     assert any((mask == 0).any() for mask in masks)
     assert all((mask[:, 0] == 1).all() for mask in masks)
+
+
+def test_from_an_image_file_to_its_label_as_transformers_does_it(load: Load, host: Host) -> None:
+    """Resized by its shorter edge and cropped; with other colours the gate stops it."""
+    model = load("resnet")
+    cases, _ = answer_plain(model, host)
+    assert [len(case.outputs["label"]) for case in cases] == [2, 1, 7]
+    assert model.plain is not None
+    before = {**model.plain.interface.before, "channels": "BGR"}
+    wrong = replace(model.plain, interface=replace(model.plain.interface, before=before))
+    with pytest.raises(ConversionDiffers, match=r"Transformers computes: case generated-., output 'scores'"):
+        answer_plain(replace(model, plain=wrong), host)
 
 
 @pytest.mark.parametrize(("name", "told"), [("pickle", r"posix\.system"), ("code", r"modeling_own\.Own")])

@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import tritonclient.http as triton
 from builder.convert.plain_reference import PlainCaseNotAnswered, StepsNotUsable
 from builder.host import Host
 from builder.model.golden import GoldenCase, read_case, write_case
-from builder.model.parity import GoldenMismatch
+from builder.model.parity import ConversionDiffers, GoldenMismatch
 from builder.oci.platform import Platform
 from builder.pipeline.model import LoadedModel, find_model, load_model
 from builder.pipeline.verify import answer_plain
@@ -115,6 +116,7 @@ def test_the_real_minilm_takes_text_over_http(mbuild: Mbuild, host: Host, tmp_pa
     mbuild.json(directory, "--no-test", "--no-load", "-o", tmp_path / "layout")
     case = read_case(directory / "golden" / "sentences.npz")
     texts, wanted = [text.decode() for text in case.inputs["text"]], case.outputs["embedding"]
+    require_the_gate(loaded(directory, host), host)
     with served_layout(tmp_path / "layout", host) as address:
         alone = [ask(address, "POST", "/v2/models/minilm/infer", text.encode(), PLAIN) for text in texts if text]
         entry = {"name": "text", "datatype": "BYTES", "shape": [len(texts)], "data": texts}
@@ -129,6 +131,15 @@ def test_the_real_minilm_takes_text_over_http(mbuild: Mbuild, host: Host, tmp_pa
     assert cosines(in_binary, wanted).min() > 0.9999
     found = np.array([each.json()["outputs"][0]["data"] for each in alone])
     assert cosines(found, wanted[[number for number, text in enumerate(texts) if text]]).min() > 0.9999
+
+
+def require_the_gate(model: LoadedModel, host: Host) -> None:
+    """A step that does otherwise than the model's own tokenizer is stopped, though the graph is right."""
+    assert model.plain is not None
+    before = {**model.plain.interface.before, "max_length": 250}
+    plain = replace(model.plain, interface=replace(model.plain.interface, before=before))
+    with pytest.raises(ConversionDiffers, match="case sentences, output 'embedding'"):
+        answer_plain(replace(model, plain=plain), host)
 
 
 def cosines(one: Any, other: Any) -> Any:

@@ -56,7 +56,13 @@ class Tokens:
         best, scores = probabilities.argmax(axis=-1).tolist(), probabilities.max(axis=-1).tolist()
         tokens = zip(encoding.special_tokens_mask, encoding.offsets, best, scores, strict=True)
         return [
-            {"start": start, "end": end, "text": text[start:end], "label": self._labels[label], "score": score}
+            {
+                "start": start,
+                "end": end,
+                "text": text[start:end],
+                "label": self._labels[label],
+                "score": round(score, 6),
+            }
             for special, (start, end), label, score in tokens
-            if not special and self._labels[label] != "O"
+            if not special and start < end and self._labels[label] != "O"
         ]
