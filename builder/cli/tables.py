@@ -18,9 +18,11 @@ from rich.table import Table
 from rich.text import Text
 
 from builder.cli.sinks import amount
+from builder.host.clock import rfc3339
 
 if TYPE_CHECKING:
     from builder.assemble.image import AssembledLayer
+    from builder.host.housekeeping import Collected, Item
     from builder.host.store import Store
     from builder.model.parity_report import Verification
     from builder.pipeline.fleet import Outcome
@@ -233,3 +235,24 @@ def print_cache(store: Store) -> None:
     all_of_it = amount(sum(line.size for line in lines), "bytes")
     print_rows([("cache", str(store.root)), ("size", all_of_it), ("", "")])
     print_table(("kind", "items", "size"), rows, right=("items", "size"))
+
+
+def print_items(items: Sequence[Item]) -> None:
+    """Each thing in the cache with the day of its last use; uv's own cache counts as one."""
+    rows = [
+        (rfc3339(int(item.used))[:10], amount(item.size, "bytes"), item.kind, item.path.name[:40]) for item in items
+    ]
+    print_table(("used", "size", "kind", "what"), rows, right=("size",))
+
+
+def print_collected(done: Collected, most: int, *, dry_run: bool) -> None:
+    would = "would remove" if dry_run else "removed"
+    kinds: dict[str, list[int]] = {}
+    for item in done.items:
+        kinds.setdefault(item.kind, []).append(item.size)
+    rows = [(would, f"{amount(len(done.items), 'items')}, {amount(done.freed, 'bytes')} freed")]
+    rows += [("", f"{kind}: {len(sizes)}, {amount(sum(sizes), 'bytes')}") for kind, sizes in sorted(kinds.items())]
+    rows.append(("left", f"{amount(done.size, 'bytes')} of {amount(most, 'bytes')} that may stay"))
+    if done.size > most:
+        rows.append(("", f"{amount(done.held, 'bytes')} may be in use by a run that goes on; try again after it"))
+    print_rows(rows)

@@ -20,13 +20,16 @@ class DiskFull(AssemblyError):
     hint = "free some space, or put the cache elsewhere with MBUILD_CACHE; nothing half-written was kept"
 
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """Turns ENOSPC and EDQUOT into DiskFull for writes below ``path``."""
+    """Turns ENOSPC, EDQUOT and EFBIG (a limit on the size of files) into DiskFull for writes below ``path``."""
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in _FULL:
             raise DiskFull(path=path) from error
         raise
 
@@ -100,6 +103,6 @@ def link_or_copy(source: Path, destination: Path) -> None:
         try:
             os.link(source, destination)
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            if error.errno in _FULL:
                 raise
             shutil.copyfile(source, destination)

@@ -63,8 +63,8 @@ class Seal:
 
 
 def seal_blob(path: Path) -> None:
-    """Mark a blob as whole, before it is put in its place."""
-    os.utime(path, ns=(_SEALED_BLOB_NS, _SEALED_BLOB_NS))
+    """Mark a blob as whole, before it is put in its place. Its time of access stays: it says when it was last used."""
+    os.utime(path, ns=(path.stat().st_atime_ns, _SEALED_BLOB_NS))
 
 
 def is_sealed(path: Path) -> bool:

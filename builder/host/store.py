@@ -24,8 +24,10 @@ from filelock import FileLock
 
 from builder.canonical import content_key, readable_json
 from builder.errors import IntegrityError
+from builder.host.clock import SystemClock
 from builder.host.fs import DiskFull, atomic_write, disk_errors, remove_tree
 from builder.host.seal import Seal, file_hash, is_sealed, seal_blob
+from builder.host.sessions import Session, looking
 from builder.oci.descriptor import Descriptor
 from builder.oci.digest import Digest
 
@@ -42,8 +44,19 @@ class DamagedBlob(IntegrityError):
     hint = "run `mbuild cache verify`, which removes what is damaged; the next build makes it again"
 
 
-_FAMILIES = ("blobs", "directories", "records", "images", "uv", "locks", "partial", "probe", "scratch", "tmp")
-_ABANDONED_SECONDS = 24 * 3600
+_FAMILIES = (
+    "blobs",
+    "directories",
+    "records",
+    "images",
+    "uv",
+    "locks",
+    "partial",
+    "probe",
+    "scratch",
+    "sessions",
+    "tmp",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +114,40 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._session: Session | None = None
+        self.repaired: list[Path] = []
+        """What this process found damaged, and what is therefore made again."""
         self.written = 0
         """How many things this process has put into the store: a step that puts nothing was cached."""
+
+    @property
+    def token(self) -> str:
+        """This process's own, in the names of all that it has not finished. With the first use its session begins."""
+        if self._session is None:
+            self._session = Session(self.root)
+        return self._session.token
+
+    def _claim(self, mark: Path) -> bool:
+        """Whether something is there by its mark; if so it counts as used now, and is not removed while we live."""
+        if not mark.exists():
+            return False
+        with suppress(PermissionError):  # a cache of somebody else
+            _ = self.token
+            with looking(self.root):
+                try:
+                    os.utime(mark, ns=(int(SystemClock().now() * 1e9), mark.stat().st_mtime_ns))
+                except FileNotFoundError:
+                    return False
+        return True
+
+    @contextmanager
+    def aside(self, path: Path) -> Iterator[Path]:
+        """A name beside ``path`` to which it can be renamed; what has that name is gone afterwards."""
+        away = path.with_name(f".part-{self.token}-{path.name}")
+        try:
+            yield away
+        finally:
+            remove_tree(away)
 
     # blobs
 
@@ -112,11 +157,14 @@ class Store:
     def has_blob(self, digest: Digest) -> bool:
         """Whether it is there and whole: one that was written to since is read, and removed where it is damaged."""
         path = self.blob_path(digest)
+        if not self._claim(path):
+            return False
         try:
             if is_sealed(path):
                 return True
             if file_hash(path) != digest.hex:
                 path.unlink()
+                self.repaired.append(path)
                 return False
             with suppress(PermissionError):  # a cache of somebody else
                 seal_blob(path)
@@ -139,7 +187,7 @@ class Store:
         directory = self.root / "blobs" / "sha256"
         with disk_errors(directory):
             directory.mkdir(parents=True, exist_ok=True)
-            descriptor, name = tempfile.mkstemp(prefix=".part-", dir=directory)
+            descriptor, name = tempfile.mkstemp(prefix=f".part-{self.token}-", dir=directory)
             try:
                 with os.fdopen(descriptor, "wb", buffering=1 << 20) as out:
                     yield BlobWriter(out, Path(name))
@@ -205,9 +253,16 @@ class Store:
 
     def record(self, kind: str, key: str) -> dict[str, Any] | None:
         """What a step with this key said it made, or None; a damaged record is none."""
-        return _read_record(self.root / "records" / kind / f"{key}.json")
+        path = self.root / "records" / kind / f"{key}.json"
+        if not self._claim(path):
+            return None
+        found = read_record(path)
+        if found is None:
+            self.repaired.append(path)
+        return found
 
     def put_record(self, kind: str, key: str, value: Mapping[str, object]) -> None:
+        _ = self.token
         content = readable_json({"value": value, "digest": content_key(value)})
         atomic_write(self.root / "records" / kind / f"{key}.json", content)
         self.written += 1
@@ -223,12 +278,14 @@ class Store:
         with FileLock(path.with_name(f"{key}.lock")):
             if self.has_directory(kind, key):
                 return path
+            if path.is_dir():
+                self.repaired.append(path)
             with disk_errors(path):
-                part = Path(tempfile.mkdtemp(prefix=".part-", dir=path.parent))
+                part = Path(tempfile.mkdtemp(prefix=f".part-{self.token}-", dir=path.parent))
                 try:
                     make(part)
                     part.chmod(0o755)
-                    atomic_write(_seal_path(path), Seal.of(part).to_bytes())
+                    atomic_write(seal_path(path), Seal.of(part).to_bytes())
                     remove_tree(path)
                     part.rename(path)
                     self.written += 1
@@ -240,7 +297,7 @@ class Store:
     def has_directory(self, kind: str, key: str) -> bool:
         """Whether it is there, with every file as it was made."""
         path = self.root / "directories" / kind / key
-        seal = Seal.read(_seal_path(path)) if path.is_dir() else None
+        seal = Seal.read(seal_path(path)) if path.is_dir() and self._claim(seal_path(path)) else None
         return seal is not None and seal.holds(path)
 
     @contextmanager
@@ -264,32 +321,6 @@ class Store:
                 lines.append(Usage(kind=f"{family}/{kind.name}", items=items, size=size))
         return tuple(sorted(lines, key=lambda line: -line.size))
 
-    def remove_damaged(self) -> tuple[Path, ...]:
-        """Read everything, and remove what is not as it was made: blobs, directories, records; their paths."""
-        return tuple(path for path in self._damaged() if _removed(path))
-
-    def _damaged(self) -> Iterator[Path]:
-        for place in ("blobs/sha256", "images/*/*/blobs/sha256"):
-            for path in sorted(self.root.glob(f"{place}/[0-9a-f]*")):
-                if file_hash(path) != path.name:
-                    yield path
-        for path in sorted(self.root.glob("directories/*/[!.]*")):
-            if path.is_dir():
-                seal = Seal.read(_seal_path(path))
-                if seal is None or not seal.verified(path):
-                    yield path
-        for path in sorted(self.root.glob("records/*/[!.]*.json")):
-            if _read_record(path) is None:
-                yield path
-
-    def sweep(self, now: float) -> None:
-        """Remove what builds left that were killed at least a day before ``now`` (seconds since 1970)."""
-        for pattern in ("blobs/sha256/.part-*", "directories/*/.part-*", "partial/*", "tmp/*", "scratch/*"):
-            for path in self.root.glob(pattern):
-                with suppress(OSError):
-                    if now - path.lstat().st_mtime > _ABANDONED_SECONDS:
-                        remove_tree(path)
-
     def clear(self) -> int:
         """Remove everything; the bytes that were freed."""
         freed = sum(line.size for line in self.usage())
@@ -298,19 +329,14 @@ class Store:
         return freed
 
 
-def _seal_path(directory: Path) -> Path:
+def seal_path(directory: Path) -> Path:
     return directory.with_name(f"{directory.name}.seal")
 
 
-def _read_record(path: Path) -> dict[str, Any] | None:
+def read_record(path: Path) -> dict[str, Any] | None:
     try:
         record = json.loads(path.read_bytes())
         value: dict[str, Any] = record["value"]
         return value if content_key(value) == record["digest"] else None
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
-
-
-def _removed(path: Path) -> bool:
-    remove_tree(path)
-    return True

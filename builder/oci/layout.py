@@ -167,6 +167,7 @@ class Layout:
         Replaces what has the same reference name and platform, and removes the blobs that only that one used.
         """
         (self.path / "blobs" / "sha256").mkdir(parents=True, exist_ok=True)
+        self._remove_parts_of_the_dead()
         for blob in blobs:
             self._link_blob(source(blob.digest), blob)
         for document in documents:
@@ -176,6 +177,16 @@ class Layout:
             self._write(self.path / "oci-layout", _MARKER)
         self._enter(entry)
         return entry
+
+    def _remove_parts_of_the_dead(self) -> None:
+        """What processes left here that were killed: their number is in the name."""
+        for part in (*self.path.glob(".part-*"), *self.path.glob("blobs/sha256/.part-*")):
+            try:
+                os.kill(int(part.name.split("-")[1]), 0)
+            except ProcessLookupError:
+                part.unlink(missing_ok=True)
+            except (OSError, ValueError, IndexError):  # somebody else's process or file
+                continue
 
     def _enter(self, entry: Descriptor) -> None:
         before = self.index.manifests if (self.path / "index.json").exists() else ()

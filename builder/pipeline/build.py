@@ -21,6 +21,7 @@ from builder.oci.digest import Digest
 from builder.oci.graph import Graph, layout_graph
 from builder.oci.reference import Reference
 from builder.pipeline.base import resolve_base
+from builder.pipeline.cache import sweep_cache
 from builder.pipeline.checks import check_build, check_plan
 from builder.pipeline.image import creation_time, plan_image
 from builder.pipeline.model import LoadedModel, find_model, load_model
@@ -55,7 +56,7 @@ class Planned:
 def build(spec: BuildSpec, delivery: Delivery, host: Host) -> BuildResult:
     """Build, test, load and push one image. Nothing is pushed that was not tested, unless the test is turned off."""
     check_build(spec, delivery, host)
-    host.store.sweep(host.clock.now())
+    sweep_cache(host)
     steps = Steps(host)
     daemon = _daemon(delivery, host)
     if _leaves_nothing_here(delivery, daemon):

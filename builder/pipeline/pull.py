@@ -17,6 +17,7 @@ from builder.oci.manifest import Manifest
 from builder.oci.platform import Platform
 from builder.oci.reference import PinnedReference, Reference
 from builder.oci.unpack import unpack_layers
+from builder.pipeline.cache import sweep_cache
 from builder.pipeline.checks import check_cache, check_output
 from builder.pipeline.steps import Steps
 from builder.plan.image import LayerRole
@@ -76,6 +77,7 @@ def pull_image(
     """
     check_cache(host)
     check_output(output)
+    sweep_cache(host)
     with Steps(host).effect(_STEP) as note:
         image = find_image(reference, platform, acting_for(reference.registry, host))
         moved = fetch_blobs(image, image.graph.blobs, host)
@@ -93,6 +95,7 @@ def pull_model(reference: Reference, platform: Platform, output: Path, host: Hos
     """
     check_cache(host)
     _require_empty(output)
+    sweep_cache(host)
     with Steps(host).effect(_STEP) as note:
         image = find_image(reference, platform, acting_for(reference.registry, host))
         layers = [blob for blob in image.graph.blobs if blob.role in _MODEL]
