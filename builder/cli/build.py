@@ -49,6 +49,8 @@ def build_command(
     lock: options.LockOption = None,
     locked: options.LockedOption = False,
     allow_code: options.AllowCodeOption = False,
+    quantize: options.QuantizeOption = None,
+    measure_again: options.MeasureOption = False,
     test: Annotated[bool, typer.Option("--test/--no-test", help="Run the image and replay the golden cases.")] = True,
     template_dir: options.TemplateOption = None,
     output_format: options.FormatOption = options.OutputFormat.HUMAN,
@@ -57,7 +59,7 @@ def build_command(
     """Build, test and (with --push) publish the image of a model directory."""
     from builder.pipeline.build import build
 
-    convert = ConvertOptions(allow_code=allow_code)
+    convert = ConvertOptions(allow_code=allow_code, quantize=quantize, measure_again=measure_again)
     spec = options.build_spec(model, target, server, platform, base, lock, locked, convert)
     delivery = Delivery(
         tag=Reference.parse(tag) if tag else None,
@@ -85,13 +87,15 @@ def plan_command(
     lock: options.LockOption = None,
     locked: options.LockedOption = False,
     allow_code: options.AllowCodeOption = False,
+    quantize: options.QuantizeOption = None,
+    measure_again: options.MeasureOption = False,
     output_format: options.FormatOption = options.OutputFormat.HUMAN,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Also list every file.")] = False,
 ) -> None:
     """Show what the image would be, layer by layer, without making it."""
     from builder.pipeline.build import plan_model
 
-    convert = ConvertOptions(allow_code=allow_code)
+    convert = ConvertOptions(allow_code=allow_code, quantize=quantize, measure_again=measure_again)
     spec = options.build_spec(model, target, server, platform, base, lock, locked, convert)
     with host_session() as host:
         planned = plan_model(spec, host)
@@ -99,6 +103,8 @@ def plan_command(
         sys.stdout.write(readable_json(planned.plan.to_json()).decode())
     else:
         tables.print_plan(planned.plan, verbose=verbose)
+        if planned.quantization:
+            tables.print_variants(planned.quantization)
 
 
 def render_command(
@@ -111,12 +117,14 @@ def render_command(
     lock: options.LockOption = None,
     locked: options.LockedOption = False,
     allow_code: options.AllowCodeOption = False,
+    quantize: options.QuantizeOption = None,
+    measure_again: options.MeasureOption = False,
     template_dir: options.TemplateOption = None,
 ) -> None:
     """Write a Dockerfile and everything it copies; plain `docker build` makes the image from it."""
     from builder.pipeline.build import render_model
 
-    convert = ConvertOptions(allow_code=allow_code)
+    convert = ConvertOptions(allow_code=allow_code, quantize=quantize, measure_again=measure_again)
     spec = options.build_spec(model, target, server, platform, base, lock, locked, convert)
     with host_session() as host:
         render_model(spec, output, template_dir, host)

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from builder.errors import UsageError
+from builder.model.bounds import Quantize
 from builder.oci.platform import Platform
 from builder.oci.reference import Reference
 from builder.plan.spec import BuildSpec, ConvertOptions
@@ -49,6 +50,13 @@ LockedOption = Annotated[
 ]
 AllowCodeOption = Annotated[
     bool, typer.Option("--allow-code", help="Load a model that brings code of its own, in the sandbox only.")
+]
+QuantizeOption = Annotated[
+    Quantize | None,
+    typer.Option("--quantize", help="Make the model smaller, if it then still is the model; auto: the fastest."),
+]
+MeasureOption = Annotated[
+    bool, typer.Option("--measure-again", help="With --quantize auto: choose anew, whatever the lock has.")
 ]
 TemplateOption = Annotated[
     Path | None, typer.Option("--template-dir", metavar="DIR", help="Your own Dockerfile.j2 instead of ours.")

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from builder.model.parity_report import Verification
     from builder.pipeline.fleet import Outcome
     from builder.pipeline.pull import PullResult
+    from builder.pipeline.quantize import Quantization
     from builder.pipeline.result import BuildResult
     from builder.plan.image import ImagePlan
     from builder.probe.report import ProbeReport
@@ -79,9 +80,33 @@ def print_result(result: BuildResult, *, verbose: bool) -> None:
         rows += _choices(result)
     if result.layout:
         rows.append(("layout", str(result.layout)))
+    if result.quantization:
+        rows.append(("variant", result.quantization.summary))
     if result.loaded_as:
         rows.append(("run", f"docker run --rm -p 8000:8000 --read-only --tmpfs /tmp {result.loaded_as}"))
     print_rows(rows)
+    if result.quantization:
+        print_variants(result.quantization)
+
+
+def print_variants(quantization: Quantization) -> None:
+    """Every variant that was looked at: size, speed on this machine, error against the model as it was, metric."""
+    first, rows = quantization.variants[0], []
+    for one in quantization.variants:
+        worst, label = one.worst, one.name + (" *" if one.name == quantization.choice.chosen else "")
+        ratio = f"{first.seconds / one.seconds:.2f} x" if first.seconds and one.seconds else ""
+        time = f"{one.seconds * 1e3:.2f} ms" if one.seconds else ""
+        figures = ["", "", "", ""]
+        if worst:
+            shares = [worst.cosine, worst.agreement]
+            figures = [f"{worst.error:.2g}", f"{worst.max_absolute:.2g}"]
+            figures += ["" if share is None else f"{share:.4f}" for share in shares]
+        metric = "" if one.metric is None else f"{one.metric:.4f}"
+        size = amount(one.size, "bytes") if one.size else ""
+        rows.append((label, size, time, ratio, *figures, metric, one.problem))
+    numbers = ("size", "time", "speed", "error", "largest", "cosine", "agree", quantization.metric or "metric")
+    print_rows([("", "")])
+    print_table(("variant", *numbers, ""), rows, right=numbers)
 
 
 def _prose(label: str, text: str) -> Iterator[Row]:

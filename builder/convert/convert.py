@@ -134,7 +134,7 @@ def _digest(source: ModelSource) -> Digest:
     lines = []
     for file in source.files:
         if (
-            file.path.parts[0] == "golden"
+            file.path.parts[0] in ("golden", "calibration", "labelled")
             or file.path.suffix in (".md", ".yaml", ".yml")
             or file.path.name == "LICENSE"
         ):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -99,6 +99,34 @@ def misfits(case: GoldenCase, signature: Signature, manifest: ModelManifest) -> 
     return tuple(_check(case, signature, {bounds.name: bounds for bounds in manifest.dims}))
 
 
+def read_labelled(
+    source: ModelSource, manifest: ModelManifest, signature: Signature, label: str
+) -> tuple[tuple[GoldenCase, Array], ...]:
+    """The cases of ``metric.cases`` in model.yaml, each with its array ``label``. Raises GoldenCasesInvalid."""
+    patterns = manifest.metric.cases if manifest.metric else ()
+    problems: list[Problem] = []
+    found: list[tuple[GoldenCase, Array]] = []
+    for path in sorted({file.path for file in source.files for one in patterns if _matches(file.path, one)}):
+        try:
+            raw = _read_npz(source, path)
+            labels = {**raw.outputs, **raw.unsorted}.get(label)
+            if labels is None:
+                raise TensorProblem(f"there is no array {label!r}")
+            unsorted = {name: array for name, array in raw.unsorted.items() if name != label}
+            case = _sort_out(replace(raw, outputs={}, unsorted=unsorted), signature)
+        except TensorProblem as error:
+            problems.append(Problem(str(path), str(error)))
+            continue
+        problems += _check(case, signature, {bounds.name: bounds for bounds in manifest.dims})
+        found.append((replace(case, name=str(path)), labels))
+    if not found and not problems:
+        problems.append(Problem("model.yaml: metric.cases", f"no file of the directory matches {', '.join(patterns)}"))
+    if problems:
+        names = [", ".join(tensor.name for tensor in side) for side in (signature.inputs, signature.outputs)]
+        raise GoldenCasesInvalid(problems=listing(problems), inputs=names[0], outputs=names[1])
+    return tuple(found)
+
+
 def require_portable(cases: tuple[GoldenCase, ...]) -> None:
     """Raise OversizedCase for an answered case that is too large to travel in an image."""
     for case in cases:
@@ -111,7 +139,7 @@ def _case_files(source: ModelSource, manifest: ModelManifest, problems: list[Pro
     """The files that hold inputs; a pattern of the user that matches nothing and a lone response are problems."""
     matched: dict[PurePosixPath, None] = {}
     for pattern in manifest.golden.paths or _DEFAULT_PATHS:
-        found = [file.path for file in source.files if file.path.match(pattern) and _below(file.path, pattern)]
+        found = [file.path for file in source.files if _matches(file.path, pattern)]
         if not found and manifest.golden.paths:
             problems.append(Problem(f"model.yaml: golden.paths: {pattern}", "no file of the directory matches"))
         matched |= dict.fromkeys(found)
@@ -122,9 +150,9 @@ def _case_files(source: ModelSource, manifest: ModelManifest, problems: list[Pro
             problems.append(Problem(str(path), f"there is no {_sibling(path, _RESPONSE, _REQUEST)} that it answers"))
 
 
-def _below(path: PurePosixPath, pattern: str) -> bool:
+def _matches(path: PurePosixPath, pattern: str) -> bool:
     """PurePath.match matches from the right; the pattern is meant from the model directory."""
-    return len(path.parts) == len(PurePosixPath(pattern).parts)
+    return path.match(pattern) and len(path.parts) == len(PurePosixPath(pattern).parts)
 
 
 def _sibling(path: PurePosixPath, old: str, new: str) -> PurePosixPath:

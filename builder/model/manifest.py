@@ -17,8 +17,10 @@ from typing import Any
 from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
 
 from builder.errors import SpecError
+from builder.model.bounds import NO_BOUNDS, Bounds, Quantize
 from builder.model.golden import Tolerance
 from builder.model.handler import HandlerSpec
+from builder.model.metric import USUAL_CASES, MetricSettings
 from builder.model.problems import Problem, listing
 from builder.model.schema_check import check_schema, is_nan_free
 from builder.model.signature import Datatype, Signature, TensorSpec
@@ -156,6 +158,14 @@ class ServerSettings:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class QuantizeSettings:
+    """What model.yaml asks for, and what is enough."""
+
+    mode: Quantize = Quantize.NONE
+    bounds: Bounds = NO_BOUNDS
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ModelManifest:
     """model.yaml with its defaults. ``inputs`` are for sources that do not say what they take (a TorchScript file), in
     the order of the call. ``path`` is the file it came from, None where there is none; ``format`` and
@@ -174,6 +184,8 @@ class ModelManifest:
     dims: tuple[DimRange, ...] = ()
     tolerance: Tolerances = Tolerances()
     golden: GoldenSettings = GoldenSettings()
+    quantize: QuantizeSettings = QuantizeSettings()
+    metric: MetricSettings | None = None
     server: ServerSettings = ServerSettings()
     labels: Pairs = ()
     path: PurePosixPath | None = None
@@ -243,6 +255,8 @@ def _manifest(value: Mapping[str, Any], path: PurePosixPath, default_name: str) 
         dims=tuple(_dim_range(name, bounds) for name, bounds in sorted(value.get("dims", {}).items())),
         tolerance=_tolerances(value.get("tolerance", {})),
         golden=_golden(value.get("golden", {})),
+        quantize=_quantize(value.get("quantize", {})),
+        metric=_metric(value["metric"]) if "metric" in value else None,
         server=ServerSettings(**value.get("server", {})),
         labels=_pairs(value.get("labels", {})),
         path=path,
@@ -278,6 +292,15 @@ def _golden(given: Mapping[str, Any]) -> GoldenSettings:
 def _module(given: Mapping[str, Any]) -> ModuleSpec:
     file = PurePosixPath(given["file"])
     return ModuleSpec(file=file, name=given["class"], arguments=given.get("arguments", {}))
+
+
+def _quantize(given: Mapping[str, Any]) -> QuantizeSettings:
+    bounds = {key: float(value) for key, value in given.items() if key != "mode"}
+    return QuantizeSettings(mode=Quantize(given.get("mode", Quantize.NONE)), bounds=Bounds(**bounds))
+
+
+def _metric(given: Mapping[str, Any]) -> MetricSettings:
+    return MetricSettings(**{**given, "cases": tuple(given.get("cases", USUAL_CASES))})
 
 
 def _pairs(names: Mapping[str, str]) -> Pairs:

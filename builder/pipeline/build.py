@@ -16,6 +16,7 @@ from builder.canonical import content_key
 from builder.host import Host
 from builder.host.docker import DockerEngine, connect, require
 from builder.host.trees import StagedTree
+from builder.model.bounds import Quantize
 from builder.model.parity_report import Verification
 from builder.oci.digest import Digest
 from builder.oci.graph import Graph, layout_graph
@@ -24,8 +25,9 @@ from builder.pipeline.base import resolve_base
 from builder.pipeline.cache import sweep_cache
 from builder.pipeline.checks import check_build, check_plan
 from builder.pipeline.image import creation_time, plan_image
-from builder.pipeline.model import LoadedModel, find_model, load_model
+from builder.pipeline.model import FoundModel, LoadedModel, find_model, load_model
 from builder.pipeline.prove import prove
+from builder.pipeline.quantize import Quantization, asked_mode, quantize_model
 from builder.pipeline.resolve import resolve
 from builder.pipeline.result import BuildResult
 from builder.pipeline.stage import AnsweredCases, stage_layers, stage_model, stage_server
@@ -44,13 +46,15 @@ from builder.targets.lock import LockedTarget
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Planned:
-    """A plan, the bytes that it names, the model that it packs, and the choices behind it."""
+    """A plan, the bytes that it names, the model that it packs, and the choices behind it; ``quantization`` is None
+    where nothing of that kind was asked for."""
 
     plan: ImagePlan
     tree: StagedTree
     model: LoadedModel
     locked: LockedTarget
     parity: Verification
+    quantization: Quantization | None
 
 
 def build(spec: BuildSpec, delivery: Delivery, host: Host) -> BuildResult:
@@ -98,6 +102,7 @@ def _result(
         lock=spec.lock,
         engine=delivery.engine.value,
         parity=planned.parity,
+        quantization=planned.quantization,
         steps=tuple(steps.records),
     )
 
@@ -131,8 +136,11 @@ def _plan(spec: BuildSpec, keep: Keep, steps: Steps, host: Host) -> Planned:
             f"{found.manifest.name} {found.manifest.version}: {found.detection.entry} ({found.detection.format})"
         )
     with steps("convert") as note:
-        model = load_model(found, target, host)
-        note.detail = f"ONNX opset {model.artifact.opset}" + (f" from {model.format}" if model.origin else ", as it is")
+        loaded = load_model(found, target, host)
+        origin = f" from {loaded.format}" if loaded.origin else ", as it is"
+        note.detail = f"ONNX opset {loaded.artifact.opset}{origin}"
+    smaller = _quantize(spec, found, loaded, steps, host)
+    model = smaller.model if smaller else loaded
     with steps("resolve") as note:
         base = resolve_base(spec, target, host)
         code = stage_server(server, host)
@@ -141,14 +149,15 @@ def _plan(spec: BuildSpec, keep: Keep, steps: Steps, host: Host) -> Planned:
             [f"{base.name} (Python {base.python})", *(f"{w.name} {w.version}" for w in locked.wheels)]
         )
     with steps("verify") as note:
-        cases, parity = answer(model, host)
-        plain, more = answer_plain(model, host)
+        cases, parity = answer(loaded, host)
+        plain, more = answer_plain(loaded, host)
         note.detail = (
             f"golden cases: {len(cases) + len(plain)} answered by the source model, "
             f"{len(parity.cases) + len(more.cases)} agree"
         )
         if parity.edges:
             note.detail += f"; edges: {parity.agreeing_edges} of {len(parity.edges)} answered, all agree"
+        cases, plain = (smaller.cases, smaller.plain) if smaller and smaller.cases else (cases, plain)
     with steps("stage") as note:
         answered = AnsweredCases(tensors=cases, plain=plain, parity=parity)
         staged = stage_layers(spec, locked, base, code, stage_model(server, model, answered, keep, host), host)
@@ -156,7 +165,18 @@ def _plan(spec: BuildSpec, keep: Keep, steps: Steps, host: Host) -> Planned:
     with steps("plan") as note:
         plan = plan_image(spec, server, model, base, staged, creation_time(host.environ, base))
         note.detail = ", ".join(dict.fromkeys(layer.role.value for layer in plan.layers))
-    return Planned(plan=plan, tree=staged.tree, model=model, locked=locked, parity=parity)
+    return Planned(plan=plan, tree=staged.tree, model=model, locked=locked, parity=parity, quantization=smaller)
+
+
+def _quantize(spec: BuildSpec, found: FoundModel, loaded: LoadedModel, steps: Steps, host: Host) -> Quantization | None:
+    """The model in fewer bits, where somebody asks for it."""
+    if asked_mode(spec, loaded) is Quantize.NONE:
+        return None
+    with steps("quantize") as note:
+        target = find_target(spec.target, spec.platform)
+        smaller = quantize_model(spec, found.source, loaded, target, host)
+        note.detail = smaller.summary
+    return smaller
 
 
 def _daemon(delivery: Delivery, host: Host) -> DockerEngine | None:

@@ -18,6 +18,8 @@ from builder.model.renames import to_served_names
 from builder.model.source import Detection, ModelSource, list_model
 from builder.targets import Target
 
+ONNX_ENTRY = PurePosixPath("model.onnx")
+"""Where converters and the passes after them write the graph."""
 _SAMPLES, _RANGES = PurePosixPath("samples.json"), PurePosixPath("ranges.json")
 
 
@@ -59,7 +61,7 @@ def onnx_of(source: ModelSource, found: Detection, origin: SourceModel | None, t
         return OnnxModel(source=source, entry=found.entry, is_converted=False)
     versions = OnnxVersions(opset=target.opsets[1], ml_opset=target.ml_opset, ir=target.ir_version)
     made = optimize(convert(origin, host), versions, host)
-    return OnnxModel(source=list_model(made), entry=PurePosixPath("model.onnx"), is_converted=True)
+    return OnnxModel(source=list_model(made), entry=ONNX_ENTRY, is_converted=True)
 
 
 def limits_of(target: Target) -> OnnxLimits:

@@ -72,6 +72,7 @@ def _labels(model: LoadedModel, spec: BuildSpec, server: str) -> dict[str, str]:
         "org.opencontainers.image.licenses": manifest.licence,
         "dev.mbuild.model.digest": str(model.digest),
         "dev.mbuild.model.format": model.format,
+        "dev.mbuild.model.quantized": model.quantize.chosen if model.quantize and model.quantize.is_smaller else "",
         "dev.mbuild.server": server,
         "dev.mbuild.target": spec.target,
     }

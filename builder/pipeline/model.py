@@ -21,7 +21,7 @@ from builder.model.edges import edge_cases, with_ranges
 from builder.model.example import Example, describe, example_case, read_example
 from builder.model.generate import generate_cases
 from builder.model.golden import GoldenCase, write_case
-from builder.model.manifest import ModelManifest, read_manifest
+from builder.model.manifest import ModelManifest, Tolerances, read_manifest
 from builder.model.renames import serve_inputs, serve_signature, with_declared_outputs
 from builder.model.signature import Signature
 from builder.model.source import Detection, ModelArtifact, ModelSource, list_model
@@ -30,6 +30,7 @@ from builder.pipeline.converted import limits_of, onnx_of
 from builder.pipeline.plain import PlainModel, find_around, plain_model
 from builder.plan.spec import NO_OPTIONS, ConvertOptions
 from builder.targets import Target
+from builder.targets.lock import QuantizeChoice
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,7 +49,7 @@ class FoundModel:
 class LoadedModel:
     """A model that was read and checked; ``cases`` are asked, not yet answered, and ``edges`` beside them where the
     model was converted; ``digest`` covers all that goes in; ``plain`` is what stands around it so that people can call
-    it."""
+    it; ``quantize`` is what was chosen to make the graph smaller, None where nothing was asked for."""
 
     format: str
     origin: SourceModel | None
@@ -59,6 +60,7 @@ class LoadedModel:
     digest: Digest
     plain: PlainModel | None = None
     edges: tuple[GoldenCase, ...] = ()
+    quantize: QuantizeChoice | None = None
 
 
 def find_model(directory: Path, options: ConvertOptions = NO_OPTIONS) -> FoundModel:
@@ -131,6 +133,16 @@ def load_model(found: FoundModel, target: Target, host: Host) -> LoadedModel:
 def _with_plain(model: LoadedModel, plain: PlainModel) -> LoadedModel:
     whole = content_key({"tensors": str(model.digest), "plain": plain.to_json()})
     return replace(model, plain=plain, digest=Digest.from_hex(whole))
+
+
+def with_artifact(
+    model: LoadedModel, artifact: ModelArtifact, tolerance: Tolerances, choice: QuantizeChoice
+) -> LoadedModel:
+    """The model with another graph that stands for it."""
+    manifest = replace(model.manifest, tolerance=tolerance)
+    digest = _digest(manifest, model.signature, artifact, model.cases)
+    made = replace(model, artifact=artifact, manifest=manifest, digest=digest, quantize=choice)
+    return _with_plain(made, model.plain) if model.plain else made
 
 
 def _example(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from builder.canonical import content_key
-from builder.convert import optimize, reference
+from builder.convert import optimize, quantize, reference
 from builder.host import Host
 from builder.host.trees import StagedTree
 from builder.oci.digest import Digest
@@ -17,9 +17,15 @@ from builder.pipeline.model import LoadedModel
 from builder.plan.image import REVISION as PLAN_REVISION
 from builder.plan.spec import BuildSpec
 from builder.targets import Target
-from builder.targets.lock import LockDrift, LockedTarget, LockMissing, drift, read_lock, write_lock
+from builder.targets.lock import LockDrift, LockedTarget, LockMissing, QuantizeChoice, drift, read_lock, write_lock
 from builder.targets.steps import answers_all, close_requirements
 from builder.targets.wheels import LockedWheel, resolve_wheels, uv_platform
+
+
+def locked_quantize(spec: BuildSpec, target: Target) -> QuantizeChoice | None:
+    """What an earlier build chose."""
+    old = read_lock(spec.lock).get(target.identifier(spec.server, spec.platform))
+    return old.quantize if old else None
 
 
 def resolve(
@@ -43,6 +49,7 @@ def resolve(
         server=tree_digest(server),
         tools=tuple(sorted({**reference.TOOLS, **_compiler(base), **_converting(model)}.items())),
         writer=(("gzip", Compression.GZIP.writer), ("plan", str(PLAN_REVISION)), ("tar", Compression.NONE.writer)),
+        quantize=model.quantize,
     )
     if spec.locked and old is not None and (changes := drift(old, locked)):
         raise LockDrift(path=spec.lock, drift="\n".join(changes))
@@ -78,7 +85,8 @@ def _enter(path: Path, locked: LockedTarget, host: Host) -> None:
 
 def _converting(model: LoadedModel) -> Mapping[str, str]:
     """What made the ONNX, where it is not the user's own."""
-    return {**model.origin.tools, **optimize.TOOLS} if model.origin else {}
+    converted = {**model.origin.tools, **optimize.TOOLS} if model.origin else {}
+    return {**converted, **quantize.TOOLS} if model.quantize and model.quantize.is_smaller else converted
 
 
 def _compiler(base: ResolvedBase) -> dict[str, str]:

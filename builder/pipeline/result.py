@@ -11,6 +11,7 @@ from builder.assemble.streamed import StreamedImage
 from builder.model.parity_report import Verification
 from builder.oci.digest import Digest
 from builder.oci.reference import PinnedReference
+from builder.pipeline.quantize import Quantization
 from builder.pipeline.steps import StepRecord
 from builder.probe.report import ProbeReport
 from builder.registry.push import PushResult
@@ -24,7 +25,7 @@ class BuildResult:
     """``unpacked`` has the bytes of the files of each layer that mbuild made, by its diff_id; ``layout`` is the OCI
     layout with the image, None where it went to a registry alone; ``loaded_as`` the name in the local Docker engine or
     empty; ``parity`` is what the gate found; ``report`` is None when the image was not tested, ``pushed`` when it was
-    not pushed."""
+    not pushed, ``quantization`` when nothing of that kind was asked for."""
 
     name: str
     version: str
@@ -39,6 +40,7 @@ class BuildResult:
     loaded_as: str = ""
     report: ProbeReport | None = None
     pushed: PushResult | None = None
+    quantization: Quantization | None = None
 
     @property
     def size(self) -> int:
@@ -77,6 +79,7 @@ class BuildResult:
                 for layer in image.layers
             ],
             "files": {"layout": str(self.layout) if self.layout else None, "lock": str(self.lock)},
+            "quantize": self.quantization.to_json() if self.quantization else None,
             "steps": [step.to_json() for step in self.steps],
             "parity": self.parity.to_json(),
             "test": self.report.to_json() if self.report else None,

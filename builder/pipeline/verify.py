@@ -63,10 +63,7 @@ def answer_plain(model: LoadedModel, host: Host) -> tuple[Cases, ParityReport]:
     plain = model.plain
     if plain is None:
         return (), ParityReport(cases=())
-    source = PlainSource(
-        artifact=model.artifact, interface=plain.interface, files=plain.files, pins=_reference_pins(plain, host)
-    )
-    reference = Answers(cases=answer_plain_cases(source, (*plain.cases, *plain.cases[:1]), host))
+    reference = Answers(cases=run_plain(model, (*plain.cases, *plain.cases[:1]), host))
     own = None
     if model.origin is not None and plain.is_converted:
         own = answer_by_source(model.origin, Questions(cases=plain.cases, interface="plain"), host)
@@ -77,6 +74,17 @@ def answer_plain(model: LoadedModel, host: Host) -> tuple[Cases, ParityReport]:
 def _served(model: LoadedModel, answers: Answers) -> Answers:
     """With the names that clients see."""
     return replace(answers, cases=tuple(to_served_names(case, model.manifest.renames) for case in answers.cases))
+
+
+def run_plain(model: LoadedModel, cases: Cases, host: Host) -> Cases:
+    """The cases as the plain model's steps around onnxruntime answer them."""
+    plain = model.plain
+    if plain is None:
+        return ()
+    source = PlainSource(
+        artifact=model.artifact, interface=plain.interface, files=plain.files, pins=_reference_pins(plain, host)
+    )
+    return answer_plain_cases(source, cases, host)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

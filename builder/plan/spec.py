@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from builder.model.bounds import Quantize
 from builder.oci.platform import Platform
 from builder.oci.reference import Reference
 
@@ -13,9 +14,12 @@ from builder.oci.reference import Reference
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ConvertOptions:
     """How a model becomes the ONNX that is packed. ``allow_code`` lets a model that brings code of its own run it, in
-    the worker's sandbox."""
+    the worker's sandbox. ``quantize`` None: as model.yaml says; ``measure_again``: ``auto`` chooses anew, whatever the
+    lock has."""
 
     allow_code: bool = False
+    quantize: Quantize | None = None
+    measure_again: bool = False
 
 
 NO_OPTIONS = ConvertOptions()

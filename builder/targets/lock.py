@@ -16,6 +16,7 @@ from typing import Any
 from builder.canonical import readable_json
 from builder.errors import ResolutionError, SpecError, UsageError
 from builder.host.fs import atomic_write
+from builder.model.bounds import AS_IT_WAS
 from builder.oci.digest import Digest, MalformedDigest
 from builder.targets.wheels import LockedWheel
 
@@ -47,13 +48,29 @@ class LockNotWritable(UsageError):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class QuantizeChoice:
+    """What was asked for to make the model smaller, and what was chosen: one machine measures, all build the same."""
+
+    asked: str
+    chosen: str
+
+    @property
+    def is_smaller(self) -> bool:
+        """Whether the model is another one than it was."""
+        return self.chosen != AS_IT_WAS
+
+    def to_json(self) -> dict[str, object]:
+        return {"asked": self.asked, "chosen": self.chosen}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class LockedTarget:
     """What was chosen for one identifier.
 
     ``base`` identifies the base (the digest of our own base's lock and rules, or of an upstream manifest) and
     ``base_name`` says which it is; ``python`` is the exact version in it; ``server`` is the digest of the server's
     files; ``tools`` are (name, version) of what makes bytes or reference answers; ``writer`` the revisions of our own
-    writers.
+    writers; ``quantize`` is None where nothing of that kind was asked for.
     """
 
     identifier: str
@@ -66,6 +83,7 @@ class LockedTarget:
     server: Digest
     tools: tuple[tuple[str, str], ...]
     writer: tuple[tuple[str, str], ...]
+    quantize: QuantizeChoice | None = None
 
     def to_json(self) -> dict[str, object]:
         return {
@@ -76,6 +94,7 @@ class LockedTarget:
             "server": str(self.server),
             "tools": dict(self.tools),
             "writer": dict(self.writer),
+            **({"quantize": self.quantize.to_json()} if self.quantize else {}),
         }
 
     @classmethod
@@ -92,6 +111,7 @@ class LockedTarget:
             server=Digest(value["server"]),
             tools=tuple(sorted(value["tools"].items())),
             writer=tuple(sorted(value["writer"].items())),
+            quantize=QuantizeChoice(**value["quantize"]) if "quantize" in value else None,
         )
 
 

@@ -4,6 +4,7 @@ Stands beside the workers and is imported by them; needs onnx and nothing of mbu
 place, keeps what the model computes and the names of its inputs and outputs, and gives the same result on any machine.
 """
 
+import heapq
 from collections.abc import Iterator
 from typing import Any
 
@@ -64,7 +65,7 @@ def drop_default_inputs(graph: Any) -> None:
     """Weights that are listed as inputs, too, which keeps a runtime from treating them as constants."""
     weights = {tensor.name for tensor in graph.initializer}
     kept = [value for value in graph.input if value.name not in weights]
-    _replace(graph.input, kept)
+    replace(graph.input, kept)
 
 
 def merge_initializers(graph: Any) -> None:
@@ -92,19 +93,37 @@ def drop_unused(model: Any) -> None:
         if wanted.intersection(node.output):
             kept.append(node)
             wanted.update(_reads(node))
-    _replace(graph.node, kept[::-1])
+    replace(graph.node, kept[::-1])
     order: dict[str, int] = {}
     for node in graph.node:
         for name in _reads(node):
             order.setdefault(name, len(order))
     weights = [tensor for tensor in graph.initializer if tensor.name in wanted]
-    _replace(graph.initializer, sorted(weights, key=lambda tensor: order.get(tensor.name, len(order))))
+    replace(graph.initializer, sorted(weights, key=lambda tensor: order.get(tensor.name, len(order))))
     domains = {node.domain for inner in _graphs(graph) for node in inner.node} | {""}
     opsets = {"" if known.domain == "ai.onnx" else known.domain: known.version for known in model.opset_import}
     del model.opset_import[:]
     model.opset_import.extend(
         onnx.helper.make_opsetid(domain, version) for domain, version in sorted(opsets.items()) if domain in domains
     )
+
+
+def sort_nodes(graph: Any) -> None:
+    """Every node after those whose outputs it reads, otherwise in the order that they have."""
+    maker = {name: number for number, node in enumerate(graph.node) for name in node.output if name}
+    waits = [{maker[name] for name in _reads(node) if name in maker} for node in graph.node]
+    readers: dict[int, list[int]] = {}
+    for number, makers in enumerate(waits):
+        for one in makers:
+            readers.setdefault(one, []).append(number)
+    ready, order = [number for number, makers in enumerate(waits) if not makers], []
+    while ready:
+        order.append(heapq.heappop(ready))
+        for reader in readers.get(order[-1], ()):
+            waits[reader].discard(order[-1])
+            if not waits[reader]:
+                heapq.heappush(ready, reader)
+    replace(graph.node, [graph.node[number] for number in order])
 
 
 def infer_shapes(model: Any) -> None:
@@ -121,7 +140,7 @@ def infer_shapes(model: Any) -> None:
         inferred = model.graph
     made = {name for node in model.graph.node for name in node.output} - {value.name for value in model.graph.output}
     known = [value for value in inferred.value_info if value.name in made]
-    _replace(model.graph.value_info, sorted(known, key=lambda value: value.name))
+    replace(model.graph.value_info, sorted(known, key=lambda value: value.name))
     for value, found in zip(model.graph.output, inferred.output, strict=True):
         if value.type.WhichOneof("value") == "tensor_type" and not value.type.tensor_type.HasField("shape"):
             value.CopyFrom(found)
@@ -156,7 +175,7 @@ def _inner(node: Any) -> Iterator[Any]:
         yield from attribute.graphs
 
 
-def _replace(field: Any, items: list[Any]) -> None:
+def replace(field: Any, items: list[Any]) -> None:
     """``items`` may be parts of ``field`` itself, so they are copied first."""
     copies = [type(item).FromString(item.SerializeToString(deterministic=True)) for item in items]
     del field[:]

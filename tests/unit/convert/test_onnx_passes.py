@@ -150,3 +150,17 @@ def test_shapes_that_the_exporter_gave_stay(passes: ModuleType) -> None:
     made = passes.optimize(given, *LIMITS)
     assert made.graph.value_info[0].type.tensor_type.shape.dim[0].dim_param == "own_name"
     assert len(made.graph.output[0].type.tensor_type.shape.dim) == 2
+
+
+def test_nodes_follow_what_they_read(passes: ModuleType) -> None:
+    """What quantisers append stands at the end; what need not move stays in its order."""
+    nodes = [
+        helper.make_node("Add", ["late", "x"], ["y"]),
+        helper.make_node("Exp", ["x"], ["a"]),
+        helper.make_node("Neg", ["a"], ["late"]),
+    ]
+    graph = helper.make_graph(nodes, "g", [value("x", 2)], [value("y", 2)])
+    passes.sort_nodes(graph)
+    assert [node.op_type for node in graph.node] == ["Exp", "Neg", "Add"]
+    passes.sort_nodes(graph)
+    assert [node.op_type for node in graph.node] == ["Exp", "Neg", "Add"]
