@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import PurePosixPath
 from typing import Any
@@ -122,6 +122,21 @@ def example_case(example: Example, signature: Signature, manifest: ModelManifest
     if problems:
         raise ExampleDisagrees(path=example.path, problems=listing(problems), inputs=_listed(signature.inputs))
     return case
+
+
+def plain_example_case(example: Example, plain: Signature, manifest: ModelManifest) -> GoldenCase | None:
+    """The example as a case of the plain model: a text or an image file where it takes such, or arrays by its names.
+    None where it is an example of tensors. Raises ExampleDisagrees."""
+    lone = plain.inputs[0]
+    if len(plain.inputs) == 1 and lone.datatype is Datatype.BYTES:
+        if example.kind is Kind.IMAGE:
+            file = np.empty(1, np.object_)
+            file[0] = example.content
+            example = replace(example, kind=Kind.EXACT, inputs={lone.name: file})
+        elif example.kind is Kind.TEXT:
+            return example_case(example, plain, manifest)
+    known = {spec.name for spec in plain.inputs}
+    return example_case(example, plain, manifest) if known <= example.inputs.keys() else None
 
 
 def _read(source: ModelSource, path: PurePosixPath) -> Example:

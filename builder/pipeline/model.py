@@ -18,7 +18,7 @@ from builder.host import Host
 from builder.host.remembered import remembered_digest
 from builder.model.cases import read_both_cases
 from builder.model.edges import edge_cases, with_ranges
-from builder.model.example import Example, describe, example_case, read_example
+from builder.model.example import Example, describe, example_case, plain_example_case, read_example
 from builder.model.generate import generate_cases
 from builder.model.golden import GoldenCase, write_case
 from builder.model.manifest import ModelManifest, Tolerances, read_manifest
@@ -115,8 +115,12 @@ def load_model(found: FoundModel, target: Target, host: Host) -> LoadedModel:
         *input_example(found.source, found.detection, signature),
         *(onnx.cases(manifest.renames) or generate_cases(signature, manifest, samples)),
     )
-    if found.example is not None:
-        cases = (*cases, _example(found.example, signature, found.manifest, cases))
+    plain = plain_model(around, interface, manifest, given[1]) if interface else None
+    shown = plain_example_case(found.example, plain.interface.signature, manifest) if found.example and plain else None
+    if plain and shown:
+        plain = replace(plain, cases=(*plain.cases, _unique(shown, plain.cases)))
+    elif found.example is not None:
+        cases = (*cases, _unique(example_case(found.example, signature, found.manifest), cases))
     model = LoadedModel(
         format=found.detection.format,
         origin=found.origin,
@@ -127,7 +131,7 @@ def load_model(found: FoundModel, target: Target, host: Host) -> LoadedModel:
         edges=edge_cases(signature, manifest, cases, samples) if found.origin else (),
         digest=_digest(manifest, signature, artifact, cases),
     )
-    return model if interface is None else _with_plain(model, plain_model(around, interface, manifest, given[1]))
+    return model if plain is None else _with_plain(model, plain)
 
 
 def _with_plain(model: LoadedModel, plain: PlainModel) -> LoadedModel:
@@ -145,11 +149,8 @@ def with_artifact(
     return _with_plain(made, model.plain) if model.plain else made
 
 
-def _example(
-    example: Example, signature: Signature, manifest: ModelManifest, cases: tuple[GoldenCase, ...]
-) -> GoldenCase:
+def _unique(case: GoldenCase, cases: tuple[GoldenCase, ...]) -> GoldenCase:
     """The example's case, under a name that no golden case has."""
-    case = example_case(example, signature, manifest)
     return replace(case, name="example-input") if any(other.name == case.name for other in cases) else case
 
 

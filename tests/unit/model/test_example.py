@@ -19,6 +19,7 @@ from builder.model.example import (
     SeveralExamples,
     describe,
     example_case,
+    plain_example_case,
     read_example,
 )
 from builder.model.golden import GoldenCase
@@ -253,3 +254,39 @@ def test_a_type_that_no_request_has(tmp_path: Path) -> None:
     np.savez(tmp_path / "example.npz", x=np.zeros(2, np.complex64))
     with pytest.raises(ExampleUnreadable, match="'x' has the type complex64"):
         described(tmp_path)
+
+
+def tensor(name: str, datatype: Datatype, *shape: Dim) -> TensorSpec:
+    return TensorSpec(name=name, datatype=datatype, shape=shape)
+
+
+PLAIN = Signature(
+    inputs=(tensor("content", Datatype.BYTES, "batch"),), outputs=(tensor("label", Datatype.BYTES, "batch"),)
+)
+
+
+def plain_case(directory: Path, signature: Signature = PLAIN) -> GoldenCase | None:
+    example = read_example(list_model(directory))
+    assert example is not None
+    return plain_example_case(example, signature, ModelManifest(name="m"))
+
+
+def test_an_image_file_is_what_a_plain_model_takes_as_it_is(tmp_path: Path) -> None:
+    save_image(tmp_path)
+    found = plain_case(tmp_path)
+    assert found is not None
+    assert found.inputs["content"].tolist() == [(tmp_path / "example.png").read_bytes()]
+
+
+def test_lines_of_text_are_a_batch_for_a_plain_model(tmp_path: Path) -> None:
+    (tmp_path / "example.txt").write_text("one\nGrüße\n")
+    found = plain_case(tmp_path)
+    assert found is not None
+    assert found.inputs["content"].tolist() == [b"one", "Grüße".encode()]
+
+
+def test_tensors_are_no_example_of_a_plain_model(tmp_path: Path) -> None:
+    np.savez(tmp_path / "example.npz", input_ids=np.ones((1, 3), np.int64))
+    assert plain_case(tmp_path) is None
+    np.savez(tmp_path / "example.npz", content=np.array([b"text"]))
+    assert plain_case(tmp_path) is not None
