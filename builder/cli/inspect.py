@@ -14,7 +14,7 @@ from builder.cli import options
 from builder.cli.session import host_session
 
 if TYPE_CHECKING:
-    from builder.model.signature import TensorSpec
+    from builder.model.signature import Signature, TensorSpec
     from builder.pipeline.inspect import Inspection
 
 
@@ -53,9 +53,10 @@ def print_inspection(seen: Inspection) -> None:
     if seen.origin:
         rows += _converter(seen)
     rows += _rows("golden", list(seen.golden) or ["none; cases are generated"])
+    if seen.plain:
+        rows += _signature(seen.plain, "plain in", "plain out")
     if seen.signature:
-        rows += _rows("inputs", [_tensor(tensor) for tensor in seen.signature.inputs])
-        rows += _rows("outputs", [_tensor(tensor) for tensor in seen.signature.outputs])
+        rows += _signature(seen.signature, "inputs", "outputs")
     elif seen.origin:
         rows += [("signature", "known after the conversion")]
     if seen.error:
@@ -83,10 +84,15 @@ def _converter(seen: Inspection) -> list[tuple[str, str]]:
     return [
         (
             "converter",
-            f"from {framework_version(seen.origin.converter)}, in the environment {environment.name} ({state})",
+            f"from {framework_version(seen.origin.converter)}, in the environment {environment.name} "
+            f"({len(environment.requirements)} pinned packages, {state}; --format json lists them)",
         ),
-        ("pins", ", ".join(environment.requirements)),
     ]
+
+
+def _signature(signature: Signature, inputs: str, outputs: str) -> list[tuple[str, str]]:
+    sides = ((inputs, signature.inputs), (outputs, signature.outputs))
+    return [row for name, side in sides for row in _rows(name, [_tensor(tensor) for tensor in side])]
 
 
 def _tensor(tensor: TensorSpec) -> str:

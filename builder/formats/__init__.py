@@ -60,13 +60,13 @@ _READ = {format_.kind for format_ in FORMATS if isinstance(format_, RecognizedFo
 class NoModelFound(UnsupportedModel):
     code = "no-model-found"
     message = "no model was found in {path}; it holds {files}"
-    hint = "mbuild reads {formats}"
+    hint = "mbuild reads\n{formats}"
 
 
 class FormatNotRead(UnsupportedModel):
     code = "format-not-read"
     message = "{path} holds no model that this version of mbuild reads, but:\n{sightings}"
-    hint = "it reads {formats}; export the model to ONNX first ({export})"
+    hint = "export the model to ONNX first ({export}); it reads\n{formats}"
 
 
 class SeveralFormats(UnsupportedModel):
@@ -90,7 +90,7 @@ class UnknownFormat(SpecError):
 class ModelFileMissing(SpecError):
     code = "model-file-missing"
     message = "model.yaml: file: {file!r} is not a model of the directory{suggestion}"
-    hint = "name a model file relative to the directory; mbuild reads {formats}"
+    hint = "name a model file relative to the directory: {models}"
 
 
 def detect(source: ModelSource, manifest: ModelManifest) -> Detection:
@@ -104,7 +104,7 @@ def detect(source: ModelSource, manifest: ModelManifest) -> Detection:
 
 def _choose(source: ModelSource, manifest: ModelManifest) -> Detection:
     if manifest.format and manifest.format not in _names():
-        raise UnknownFormat(format=manifest.format, formats=_summaries())
+        raise UnknownFormat(format=manifest.format, formats=", ".join(sorted(_names())))
     # Who names a module means the weights that it computes with; without one, weights are no model.
     said = manifest.format or (_TORCH_STATE.name if manifest.module else "")
     if said == _TORCH_STATE.name:
@@ -151,8 +151,9 @@ def _uncovered(models: tuple[Detection, ...]) -> tuple[Detection, ...]:
 def _named(models: tuple[Detection, ...], file: str) -> Detection:
     chosen = next((model for model in models if model.entry == PurePosixPath(file)), None)
     if chosen is None:
-        near = suggestion(file, [str(model.entry) for model in models])
-        raise ModelFileMissing(file=file, suggestion=near, formats=_summaries())
+        names = [str(model.entry) for model in models]
+        there = ", ".join(names) or "there is none here"
+        raise ModelFileMissing(file=file, suggestion=suggestion(file, names), models=there)
     return chosen
 
 
@@ -183,4 +184,4 @@ def _names() -> set[str]:
 
 def _summaries() -> str:
     summaries = [format_.summary for format_ in FORMATS] + [wrapper.summary for wrapper in WRAPPERS]
-    return "; ".join(summaries)
+    return "\n".join(f"  {summary}" for summary in summaries)

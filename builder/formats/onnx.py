@@ -98,7 +98,7 @@ class OnnxFormat:
 
     def detect(self, source: ModelSource, sightings: tuple[Sighting, ...]) -> tuple[Detection, ...]:
         return tuple(
-            Detection(format=self.name, entry=file.path, evidence=(f"{file.path} is named *.onnx",))
+            Detection(format=self.name, entry=file.path, evidence=("named *.onnx",))
             for file in source.files
             if file.path.suffix.lower() == ".onnx"
         )

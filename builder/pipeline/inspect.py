@@ -4,30 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from builder.convert.convert import SourceModel
 from builder.convert.envs import find_environment
 from builder.errors import MbuildError
 from builder.formats import FORMATS
 from builder.formats.known import recognize
-from builder.formats.onnx import read_model
 from builder.host import Host
-from builder.model.cases import read_cases
-from builder.model.renames import serve_signature
 from builder.model.signature import Signature
 from builder.model.source import Detection, ModelSource, list_model
 from builder.oci.platform import Platform
-from builder.pipeline.converted import limits_of
 from builder.pipeline.converters import framework_version
-from builder.pipeline.model import FoundModel, find_model
+from builder.pipeline.model import find_model, load_model
 from builder.targets import find_target
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Inspection:
-    """``seen`` are pairs of a file and what in it says what it is; ``golden`` are files. What could not be found out is
-    None or empty; ``error`` is what a build would stop with."""
+    """``seen`` are pairs of a file and what in it says what it is; ``golden`` are files; ``plain`` is the signature of
+    what is served beside the tensors. What could not be found out is None or empty; ``error`` is what a build would
+    stop with."""
 
     directory: Path
     files: int = 0
@@ -38,6 +35,7 @@ class Inspection:
     installed: bool = False
     golden: tuple[str, ...] = ()
     signature: Signature | None = None
+    plain: Signature | None = None
     error: MbuildError | None = None
 
     def to_json(self) -> dict[str, object]:
@@ -54,6 +52,7 @@ class Inspection:
             "converter": _converter_json(origin, self.installed) if origin else None,
             "golden": list(self.golden),
             "signature": self.signature.to_json() if self.signature else None,
+            "plain": self.plain.to_json() if self.plain else None,
             "error": {"code": error.code, "exit_code": error.exit_code, "message": str(error), "hint": error.advice}
             if error
             else None,
@@ -78,13 +77,15 @@ def inspect_model(directory: Path, target: str, host: Host) -> Inspection:
         source = list_model(directory)
         result = replace(result, files=len(source.files), seen=_seen(source), golden=_golden(source))
         found = find_model(directory)
-        seen = tuple(dict.fromkeys((*result.seen, *_evidence((found.detection,)))))
+        seen = tuple(dict.fromkeys((*result.seen, *_evidence((found.detection,), source))))
         result = replace(result, manifest=str(found.manifest.path or ""), seen=seen)
         result = replace(result, model=found.detection, origin=found.origin)
         if found.origin is not None:
             installed = find_environment(found.origin.converter.environment, host) is not None
             return replace(result, installed=installed)
-        return replace(result, signature=_signature(found, target))
+        model = load_model(found, find_target(target, Platform.of_this_machine()), host)
+        plain = model.plain.interface.signature if model.plain else None
+        return replace(result, signature=model.signature, plain=plain)
     except MbuildError as error:
         return replace(result, error=error)
 
@@ -93,24 +94,21 @@ def _seen(source: ModelSource) -> tuple[tuple[str, str], ...]:
     """Every file that a format claims or that is of a known kind, once for each piece of evidence."""
     sightings = recognize(source)
     models = (model for format_ in FORMATS for model in format_.detect(source, sightings))
-    seen = _evidence(models)
+    seen = _evidence(models, source)
     named = ((str(sighting.path), str(sighting).removeprefix(f"{sighting.path}: ")) for sighting in sightings)
     return tuple(dict.fromkeys((*seen, *named)))
 
 
-def _evidence(models: Iterable[Detection]) -> tuple[tuple[str, str], ...]:
-    pairs = ((str(model.entry), text) for model in models for text in model.evidence)
-    return tuple((file, text.removeprefix(f"{file}: ")) for file, text in pairs)
+def _evidence(models: Iterable[Detection], source: ModelSource) -> tuple[tuple[str, str], ...]:
+    """Each piece with the file that it is about: one that it begins with, or the model itself."""
+    pairs = []
+    for model in models:
+        for text in model.evidence:
+            file, colon, rest = text.partition(": ")
+            about_a_file = colon and source.find(PurePosixPath(file))
+            pairs.append((file, rest) if about_a_file else (str(model.entry), text))
+    return tuple(pairs)
 
 
 def _golden(source: ModelSource) -> tuple[str, ...]:
     return tuple(str(file.path) for file in source.files if file.path.parts[0] == "golden" and len(file.path.parts) > 1)
-
-
-def _signature(found: FoundModel, target: str) -> Signature:
-    """Of an ONNX model; its golden cases are held against it, too."""
-    chosen = find_target(target, Platform.of_this_machine())
-    graph = read_model(found.source, found.detection.entry, limits_of(chosen))
-    signature = serve_signature(graph.signature, found.manifest)
-    read_cases(found.source, found.manifest, signature)
-    return signature
