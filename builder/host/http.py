@@ -236,6 +236,9 @@ _EXPIRED = (9, 10)
 _NOT_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST", "UNKNOWN_PROTOCOL")
 """What OpenSSL calls an answer that is no TLS record."""
 
+_CUT = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ConnectionError)
+"""A connection that ended in mid-word, under TLS or not."""
+
 
 def _mapped(error: requests.RequestException, verb: str, url: str) -> NetworkError:
     causes = tuple(_causes(error))
@@ -249,9 +252,9 @@ def _mapped(error: requests.RequestException, verb: str, url: str) -> NetworkErr
             return TlsExpected(**where, reason=cause.reason.lower().replace("_", " "))
         if type(cause).__name__ == "gaierror":
             return HostNotFound(**where, reason=getattr(cause, "strerror", None) or reason)
-    temporary = isinstance(
-        error, requests.ConnectionError | requests.Timeout | requests.exceptions.ChunkedEncodingError
-    ) and not isinstance(error, requests.exceptions.SSLError)
+    passing = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
+    cut = any(isinstance(cause, _CUT) for cause in causes)
+    temporary = cut or (isinstance(error, passing) and not isinstance(error, requests.exceptions.SSLError))
     return NetworkError(**where, reason=reason, temporary=temporary)
 
 

@@ -29,7 +29,7 @@ from builder.registry.push import push
 from tests.support.certificates import ServerCertificate, make_certificate
 from tests.support.hosts import ImpatientClock
 from tests.support.proxies import forward_proxy
-from tests.support.scripted_registry import BearerAuth, ScriptedRegistry, Status
+from tests.support.scripted_registry import BearerAuth, Cut, Hangup, ScriptedRegistry, Status, Swallow
 from tests.support.tiny_image import AMD64, tiny_layout
 
 MakeHost = Callable[..., Host]
@@ -133,6 +133,19 @@ def test_a_client_certificate_is_shown_to_its_server_only(
             push(layout, registry.reference(), make_host(environ=environ))
         (place / "client.key").write_bytes(ours.key.read_bytes())
         there_and_back(registry.name, make_host(environ=environ), layout, tmp_path)
+
+
+def test_a_cut_under_tls_is_a_cut_like_any(
+    make_host: MakeHost, layout: Layout, tmp_path: Path, certificate: ServerCertificate
+) -> None:
+    environ = {"SSL_CERT_FILE": str(certificate.certificate), "HOME": str(tmp_path)}
+    with ScriptedRegistry(tls=server_context(certificate)) as registry:
+        registry.next("GET", "/v2/", Hangup())
+        registry.next("PUT", "/blobs/uploads/", Swallow(100_000))
+        registry.next("GET", "/blobs/sha256", Cut(100))
+        host = replace(make_host(environ=environ), clock=ImpatientClock())
+        there_and_back(registry.name, host, layout, tmp_path)
+        assert not registry.missing()
 
 
 @pytest.mark.parametrize("place", ["DOCKER_CONFIG", "HOME"])
