@@ -3,7 +3,7 @@
 Pure. An output of a quantised model is held against the same output of the model as it was, over all golden cases:
 ``error`` is the norm of the difference by the norm of what was expected (of all finite elements of all cases as one
 vector; error e means a cosine of at least sqrt(1 - e * e)), ``agreement`` the share of equal elements of an output that
-is no float, or of rows with the same largest column.
+is no float (of texts that are JSON without their fractions, which are scores), or of rows with the same largest column.
 """
 
 from __future__ import annotations
@@ -74,6 +74,9 @@ class OutputError:
         }
 
 
+_ANY_SCORE = Tolerance(absolute=math.inf)
+
+
 def measure_errors(expected: Sequence[GoldenCase], actual: Sequence[GoldenCase]) -> tuple[OutputError, ...]:
     """The errors of every output of the same cases, answered by the model as it was and by the quantised one."""
     pairs: dict[str, list[tuple[Array, Array]]] = {}
@@ -84,9 +87,10 @@ def measure_errors(expected: Sequence[GoldenCase], actual: Sequence[GoldenCase])
 
 
 def _error(name: str, pairs: list[tuple[Array, Array]]) -> OutputError:
-    compared = [(compare(name, one, other, Tolerance()), one) for one, other in pairs]
-    mismatch = next((found.mismatch for found, _ in compared if found.mismatch), "")
     is_float = pairs[0][0].dtype.kind == "f"
+    tolerance = Tolerance() if is_float else _ANY_SCORE
+    compared = [(compare(name, one, other, tolerance), one) for one, other in pairs]
+    mismatch = next((found.mismatch for found, _ in compared if found.mismatch), "")
     if is_float:
         rows = [(found.top1, one.shape[0]) for found, one in compared if found.top1 is not None]
     else:
@@ -159,7 +163,10 @@ def replay_tolerances(mode: Quantize, cases: Sequence[GoldenCase], stated: Toler
     largest: dict[str, float] = {}
     for case in cases:
         for name, array in case.outputs.items():
-            if np.asarray(array).dtype.kind == "f":
+            kind = np.asarray(array).dtype.kind
+            if kind in "SUO":
+                largest[name] = 1.0  # a score, in a text that is JSON
+            elif kind == "f":
                 sizes = np.abs(np.asarray(array, np.float64))
                 found = float(sizes[np.isfinite(sizes)].max(initial=0.0))
                 largest[name] = max(largest.get(name, 0.0), found)

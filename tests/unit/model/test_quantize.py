@@ -67,6 +67,18 @@ def test_another_shape_is_a_mismatch_in_words() -> None:
     assert found.problem(Bounds(), Bounds()) == "its shape is [1] instead of [1, 1]"
 
 
+def test_findings_must_agree_and_their_scores_need_not() -> None:
+    expected = cases([b'[{"label": "city", "start": 3, "score": 0.91}]'], dtype=object)
+    near, far = (cases([text], dtype=object) for text in (expected_with(b"0.84", b"3"), expected_with(b"0.91", b"4")))
+    assert measure_errors(expected, near)[0].agreement == 1
+    assert measure_errors(expected, far)[0].agreement == 0
+    assert replay_tolerances(Quantize.INT8_DYNAMIC, expected, Tolerances()).of("y").absolute == 2**-3
+
+
+def expected_with(score: bytes, start: bytes) -> bytes:
+    return b'[{"label": "city", "start": ' + start + b', "score": ' + score + b"}]"
+
+
 def test_bounds_of_the_user_stand_before_the_usual_ones() -> None:
     bounds = Bounds(error=0.01, cosine=0.999).over(USUAL[Quantize.INT8_STATIC])
     assert (bounds.error, bounds.cosine, bounds.agreement, bounds.absolute) == (0.01, 0.999, 0.9, None)
