@@ -77,6 +77,12 @@ class ModuleNotUsable(SpecError):
     hint = "`module` has a file, a class (or function) of it, and the arguments it is called with"
 
 
+class SignatureMissing(SpecError):
+    code = "signature-missing"
+    message = "{path} does not say which of its functions is to be served: {reason}"
+    hint = "name one in model.yaml, for example `signature: serving_default`"
+
+
 class CodeInWeights(UnsupportedModel):
     code = "code-in-weights"
     message = "{path} would run code of its own when {framework} loads it: {reason}"
@@ -85,9 +91,9 @@ class CodeInWeights(UnsupportedModel):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SourceModel:
-    """A model of another framework as it lies in its directory, and the converter that reads it. ``inputs``, ``dims``
-    and ``module`` are what model.yaml says; ``declared`` where the inputs are what the directory itself says instead
-    (a signature of MLflow); ``digest`` covers every file that the converter may read."""
+    """A model of another framework as it lies in its directory, and the converter that reads it. ``inputs``, ``dims``,
+    ``signature`` and ``module`` are what model.yaml says; ``declared`` where the inputs are what the directory itself
+    says instead (a signature of MLflow); ``digest`` covers every file that the converter may read."""
 
     directory: Path
     entry: PurePosixPath
@@ -95,6 +101,7 @@ class SourceModel:
     converter: Converter
     digest: Digest
     dims: tuple[DimRange, ...] = ()
+    signature: str = ""
     module: ModuleSpec | None = None
     declared: bool = False
     options: ConvertOptions = NO_OPTIONS
@@ -124,6 +131,7 @@ def source_model(
         options=options,
         digest=_digest(source),
         dims=manifest.dims,
+        signature=manifest.signature,
         module=manifest.module,
         declared=bool(found.wrapper and found.inputs and not manifest.inputs),
     )
@@ -192,6 +200,7 @@ def _said(model: SourceModel) -> dict[str, object]:
         "inputs": [tensor.to_json() for tensor in model.inputs],
         "declared": model.declared,
         "dims": {dim.name: {"min": dim.min, "opt": dim.opt, "max": dim.max} for dim in model.dims},
+        "signature": model.signature,
         "module": model.module.to_json() if model.module else None,
         "allow_code": model.options.allow_code,
     }
@@ -237,6 +246,8 @@ def _told(model: SourceModel, action: str, error: WorkerFailed) -> MbuildError:
         return CodeInWeights(path=model.entry, framework=framework, reason=reason)
     if error.facts["kind"] == "wrong-module":
         return ModuleNotUsable(path=model.entry, reason=reason)
+    if error.facts["kind"] == "no-signature":
+        return SignatureMissing(path=model.entry, reason=reason)
     if error.facts["kind"] == "wrong-inputs" and action == "convert":
         return InputsNotTaken(path=model.entry, reason=reason)
     if error.facts["kind"] == "bad-model":

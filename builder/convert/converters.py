@@ -79,6 +79,41 @@ _TRANSFORMERS = (
 )
 """onnxruntime tells which exporter's graph answers as the model does; sentencepiece reads older tokenizers."""
 
+_TENSORFLOW = (
+    *_ONNX,
+    "absl-py==2.5.1",
+    "astunparse==1.6.3",
+    "certifi==2026.10.18",
+    "charset-normalizer==3.5.2",
+    "flatbuffers==25.12.19",
+    "gast==0.7.0",
+    "google-pasta==0.2.0",
+    "grpcio==1.85.1",
+    "h5py==3.14.0",
+    "idna==3.20",
+    "keras==3.15.1",
+    "markdown-it-py==4.3.0",
+    "mdurl==0.1.2",
+    "namex==0.1.0",
+    "onnxruntime==1.31.1",
+    "opt-einsum==3.4.0",
+    "optree==0.20.0",
+    "pygments==2.21.0",
+    "requests==2.34.2",
+    "rich==15.0.0",
+    "setuptools==84.2.1",
+    "six==1.17.0",
+    "tensorflow-cpu==2.21.0",
+    "termcolor==3.3.0",
+    "tf-keras==2.21.0",
+    "tf2onnx==1.17.0",
+    "urllib3==2.8.0",
+    "wheel==0.48.0",
+    "wrapt==2.5.2",
+)
+"""With both Keras 3 and tf-keras, which is Keras 2: a file goes to the one that wrote it."""
+
+_TENSORFLOW_ENVIRONMENT = EnvironmentSpec(name="tensorflow", requirements=_TENSORFLOW)
 _TORCH_ENVIRONMENT = EnvironmentSpec(name="torch", requirements=_TORCH)
 _PANDAS = ("pandas==3.1.1", "python-dateutil==4.0.0", "six==1.17.0", "tzdata==2026.6")
 
@@ -146,6 +181,13 @@ CONVERTERS: dict[str, Converter] = {
     ),
     "torch-state": Converter(
         framework="PyTorch", worker="torch_state_worker", environment=_TORCH_ENVIRONMENT, needs_inputs=True
+    ),
+    "keras": Converter(framework="Keras", worker="keras_worker", revision=2, environment=_TENSORFLOW_ENVIRONMENT),
+    "tensorflow": Converter(
+        framework="TensorFlow", worker="tensorflow_worker", revision=2, environment=_TENSORFLOW_ENVIRONMENT
+    ),
+    "tflite": Converter(
+        framework="TensorFlow Lite", worker="tflite_worker", revision=2, environment=_TENSORFLOW_ENVIRONMENT
     ),
 }
 """By the name of the format (builder/formats)."""

@@ -11,10 +11,22 @@ from typing import Protocol
 
 from builder.errors import SpecError, UnsupportedModel
 from builder.formats.huggingface import HuggingFaceFormat, require_whole
-from builder.formats.known import CATBOOST, LIGHTGBM, SKOPS, TORCH_EXPORT, TORCHSCRIPT, XGBOOST, Sighting, recognize
+from builder.formats.keras import KerasFormat, KerasWeightsAlone
+from builder.formats.known import (
+    CATBOOST,
+    LIGHTGBM,
+    SKOPS,
+    TFLITE,
+    TORCH_EXPORT,
+    TORCHSCRIPT,
+    XGBOOST,
+    Sighting,
+    recognize,
+)
 from builder.formats.mlflow import MlflowWrapper
 from builder.formats.onnx import OnnxFormat
 from builder.formats.recognized import RecognizedFormat
+from builder.formats.saved_model import SavedModelFormat
 from builder.formats.sklearn import SklearnFormat
 from builder.formats.torch_state import TorchStateFormat, WeightsWithoutModule, require_module
 from builder.formats.triton import TritonWrapper
@@ -42,6 +54,8 @@ class Format(Protocol):
 _TORCH_STATE = TorchStateFormat()
 _SKLEARN = SklearnFormat()
 _HUGGING_FACE = HuggingFaceFormat()
+_KERAS = KerasFormat()
+_SAVED_MODEL = SavedModelFormat()
 FORMATS: tuple[Format, ...] = (
     OnnxFormat(),
     RecognizedFormat(name="xgboost", summary="XGBoost: a .json or .ubj file of Booster.save_model", kind=XGBOOST),
@@ -52,9 +66,13 @@ FORMATS: tuple[Format, ...] = (
     _TORCH_STATE,
     _SKLEARN,
     _HUGGING_FACE,
+    _KERAS,
+    _SAVED_MODEL,
+    RecognizedFormat(name="tflite", summary="TensorFlow Lite: a .tflite file", kind=TFLITE),
 )
 WRAPPERS: tuple[Wrapper, ...] = (MlflowWrapper(), TritonWrapper())
 _READ = {format_.kind for format_ in FORMATS if isinstance(format_, RecognizedFormat)} | {SKOPS}
+_READ |= {*_KERAS.kinds, *_SAVED_MODEL.kinds}
 
 
 class NoModelFound(UnsupportedModel):
@@ -168,6 +186,8 @@ def _require_one_format(source: ModelSource, models: tuple[Detection, ...], othe
 def _nothing(source: ModelSource, sightings: tuple[Sighting, ...]) -> UnsupportedModel:
     if sightings and sightings[0].kind in _TORCH_STATE.kinds:
         return WeightsWithoutModule(path=sightings[0].path)
+    if sightings and sightings[0].kind in _KERAS.kinds:
+        return KerasWeightsAlone(path=sightings[0].path)
     if sightings:
         lines = "\n".join(f"  {sighting}" for sighting in sightings[:10])
         export = sightings[0].kind.export

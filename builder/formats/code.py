@@ -9,7 +9,10 @@ from collections.abc import Callable
 
 from builder.errors import UnsupportedModel
 from builder.formats.huggingface import code_of
+from builder.formats.keras import code_in_config
+from builder.formats.saved_model import outward_operations
 from builder.formats.sklearn import uncommon_callables
+from builder.formats.tflite import outward_operators
 from builder.model.source import Detection, ModelSource
 
 _SHOWN = 8
@@ -27,8 +30,12 @@ class ModelRunsCode(UnsupportedModel):
 _READERS: dict[str, Callable[[ModelSource, Detection], tuple[str, ...]]] = {
     "sklearn": uncommon_callables,
     "huggingface": code_of,
+    "keras": code_in_config,
+    "tensorflow": outward_operations,
+    "tflite": outward_operators,
 }
-"""By the name of the format: the callables in a model that are not on the published list of harmless ones."""
+"""By the name of the format: what a model would run that is not on the published list of harmless callables, or is no
+operation on numbers."""
 
 
 def require_harmless(source: ModelSource, found: Detection) -> None:

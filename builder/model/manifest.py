@@ -168,8 +168,8 @@ class QuantizeSettings:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelManifest:
     """model.yaml with its defaults. ``inputs`` are for sources that do not say what they take (a TorchScript file), in
-    the order of the call. ``path`` is the file it came from, None where there is none; ``format`` and
-    ``file`` are empty where the directory decides."""
+    the order of the call. ``path`` is the file it came from, None where there is none; ``format``,
+    ``file`` and ``signature`` are empty where the directory decides."""
 
     name: str
     version: str = DEFAULT_VERSION
@@ -178,6 +178,7 @@ class ModelManifest:
     format: str = ""
     file: str = ""
     inputs: tuple[TensorSpec, ...] = ()
+    signature: str = ""
     module: ModuleSpec | None = None
     handler: HandlerSpec | None = None
     renames: Renames = Renames()
@@ -249,6 +250,7 @@ def _manifest(value: Mapping[str, Any], path: PurePosixPath, default_name: str) 
         format=value.get("format", ""),
         file=value.get("file", ""),
         inputs=_tensors(value.get("inputs", {})),
+        signature=value.get("signature", ""),
         module=_module(value["module"]) if "module" in value else None,
         handler=_handler(value["handler"]) if "handler" in value else None,
         renames=Renames(inputs=_pairs(renames.get("inputs", {})), outputs=_pairs(renames.get("outputs", {}))),

@@ -51,11 +51,13 @@ def respond(act: Callable[[dict[str, Any]], dict[str, Any]], packages: Sequence[
 
 
 def _answer_all(request: dict[str, Any], answer: Answer) -> dict[str, Any]:
-    """Answer every case; one that is ``optional`` may fail, and the reason is told by its number."""
+    """Answer every case; one that is ``optional`` (which the worker is told) may fail, and the reason is told by its
+    number."""
     unanswered: dict[str, str] = {}
     for number, case in enumerate(request["cases"]):
         try:
-            _write(case["outputs"], answer(request, _read(case["inputs"])))
+            own = {**request, "optional": bool(case.get("optional"))}
+            _write(case["outputs"], answer(own, _read(case["inputs"])))
         except Exception as error:
             if not case.get("optional"):
                 raise
