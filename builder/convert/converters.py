@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from builder.convert.envs import EnvironmentSpec
+from builder.convert.jax_pins import PINS as JAX_PINS
 from builder.convert.sklearn_versions import sklearn_environment
 
 _ONNX = (
@@ -178,6 +179,12 @@ CONVERTERS: dict[str, Converter] = {
     ),
     "torch-export": Converter(
         framework="PyTorch", worker="torch_export_worker", environment=_TORCH_ENVIRONMENT, revision=2
+    ),
+    "jax": Converter(
+        framework="JAX",
+        worker="jax_worker",
+        environment=EnvironmentSpec(name="jax", requirements=(*_ONNX, *JAX_PINS)),
+        needs_inputs=True,
     ),
     "torch-state": Converter(
         framework="PyTorch", worker="torch_state_worker", environment=_TORCH_ENVIRONMENT, needs_inputs=True

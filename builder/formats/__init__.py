@@ -11,6 +11,7 @@ from typing import Protocol
 
 from builder.errors import SpecError, UnsupportedModel
 from builder.formats.huggingface import HuggingFaceFormat, require_whole
+from builder.formats.jax import JaxFormat
 from builder.formats.keras import KerasFormat, KerasWeightsAlone
 from builder.formats.known import (
     CATBOOST,
@@ -52,6 +53,8 @@ class Format(Protocol):
 
 
 _TORCH_STATE = TorchStateFormat()
+_JAX = JaxFormat()
+_WITH_MODULE = (_TORCH_STATE, _JAX)
 _SKLEARN = SklearnFormat()
 _HUGGING_FACE = HuggingFaceFormat()
 _KERAS = KerasFormat()
@@ -64,6 +67,7 @@ FORMATS: tuple[Format, ...] = (
     RecognizedFormat(name="torchscript", summary="PyTorch: a TorchScript file of torch.jit.save", kind=TORCHSCRIPT),
     RecognizedFormat(name="torch-export", summary="PyTorch: a .pt2 file of torch.export.save", kind=TORCH_EXPORT),
     _TORCH_STATE,
+    _JAX,
     _SKLEARN,
     _HUGGING_FACE,
     _KERAS,
@@ -124,11 +128,12 @@ def _choose(source: ModelSource, manifest: ModelManifest) -> Detection:
     if manifest.format and manifest.format not in _names():
         raise UnknownFormat(format=manifest.format, formats=", ".join(sorted(_names())))
     # Who names a module means the weights that it computes with; without one, weights are no model.
-    said = manifest.format or (_TORCH_STATE.name if manifest.module else "")
-    if said == _TORCH_STATE.name:
-        require_module(source, manifest)
-    usable = [format_ for format_ in FORMATS if format_ is not _TORCH_STATE or said == _TORCH_STATE.name]
     sightings = recognize(source)
+    with_module = _JAX if _JAX.is_meant(manifest, sightings) else _TORCH_STATE
+    said = manifest.format or (with_module.name if manifest.module else "")
+    if said in (format_.name for format_ in _WITH_MODULE):
+        require_module(source, manifest)
+    usable = [format_ for format_ in FORMATS if format_ not in _WITH_MODULE or said == format_.name]
     found = tuple(model for format_ in usable for model in format_.detect(source, sightings))
     found = (*_wrapped(source, found, sightings, manifest), *found)
     matching = tuple(model for model in found if said in ("", model.format, model.wrapper))
@@ -188,6 +193,9 @@ def _nothing(source: ModelSource, sightings: tuple[Sighting, ...]) -> Unsupporte
         return WeightsWithoutModule(path=sightings[0].path)
     if sightings and sightings[0].kind in _KERAS.kinds:
         return KerasWeightsAlone(path=sightings[0].path)
+    of_jax = _JAX.refusal(sightings)
+    if of_jax is not None:
+        return of_jax
     if sightings:
         lines = "\n".join(f"  {sighting}" for sighting in sightings[:10])
         export = sightings[0].kind.export

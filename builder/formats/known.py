@@ -44,11 +44,14 @@ _KERAS = "model.export('model.onnx', format='onnx')"
 _TENSORFLOW = "python -m tf2onnx.convert"
 _SKLEARN = "skl2onnx.to_onnx(model, sample)"
 _TREES = "onnxmltools"
+_JAX = "jax2onnx.to_onnx(model, inputs)"
 
 TORCHSCRIPT = Kind(title="a PyTorch TorchScript file", export=_TORCH)
 TORCH_EXPORT = Kind(title="a PyTorch torch.export file", export=_TORCH)
 TORCH_PICKLE = Kind(title="a PyTorch file of torch.save, a state_dict or a whole module", export=_TORCH)
 SAFETENSORS = Kind(title="a safetensors file, weights without a graph", export=_TORCH)
+FLAX_MSGPACK = Kind(title="parameters of flax", export=_JAX, certain=False)
+STABLEHLO = Kind(title="a program of jax.export, or other StableHLO", export=_JAX)
 KERAS = Kind(title="a Keras 3 file", export=_KERAS)
 KERAS_HDF5 = Kind(title="a Keras HDF5 file", export=_KERAS)
 HDF5 = Kind(title="an HDF5 file", export=_KERAS, certain=False)
@@ -110,6 +113,16 @@ def _safetensors(file: ModelFile, head: bytes) -> Found:
     return None
 
 
+def _jax(file: ModelFile, head: bytes) -> Found:
+    # The bytecode of MLIR (mlir.llvm.org, MLIR Bytecode Format), alone or in the envelope of jax.export.
+    if b"ML\xefR\rStableHLO" in head or (file.path.suffix == ".mlir" and b"stablehlo." in head):
+        return STABLEHLO, "MLIR of StableHLO"
+    # flax.serialization writes a map by name (msgpack, spec: fixmap, map 16).
+    if file.path.suffix == ".msgpack" and re.match(rb"[\x81-\x8f\xde]", head):
+        return FLAX_MSGPACK, "a map in msgpack"
+    return None
+
+
 def _hdf5(file: ModelFile, head: bytes) -> Found:
     if not head.startswith(b"\x89HDF\r\n\x1a\n"):
         return None
@@ -154,6 +167,7 @@ def _lightgbm(file: ModelFile, head: bytes) -> Found:
 _TESTS: tuple[Callable[[ModelFile, bytes], Found], ...] = (
     _by_magic,
     _safetensors,
+    _jax,
     _hdf5,
     _saved_model,
     _pickle,

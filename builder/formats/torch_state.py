@@ -31,7 +31,7 @@ class WeightsWithoutModule(UnsupportedModel):
 
 class ModuleMissing(SpecError):
     code = "module-missing"
-    message = "model.yaml: the format torch-state needs a `module`, the code that computes with the weights"
+    message = "model.yaml: the format {format} needs a `module`, the code that computes with the weights"
     hint = f"for example\n{_EXAMPLE}"
 
 
@@ -59,7 +59,7 @@ class TorchStateFormat:
 def require_module(source: ModelSource, manifest: ModelManifest) -> None:
     """Raises ModuleMissing or ModuleFileMissing."""
     if manifest.module is None:
-        raise ModuleMissing()
+        raise ModuleMissing(format=manifest.format)
     if source.find(manifest.module.file) is None:
         names = [str(file.path) for file in source.files if file.path.suffix == ".py"]
         raise ModuleFileMissing(file=str(manifest.module.file), suggestion=suggestion(str(manifest.module.file), names))

@@ -5,10 +5,8 @@ The module is the user's code; it is imported here, in the worker, and nowhere e
 """
 
 import functools
-import importlib.util
 import json
 import re
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from typing import Any
 import safetensors.torch
 import torch
 import torch_common
+import user_module
 from worker_io import Arrays, Failure, main
 
 
@@ -58,20 +57,10 @@ def is_weights(value: Any) -> bool:
 
 def build(request: dict[str, Any]) -> torch.nn.Module:
     """Import the user's file and call what model.yaml names."""
-    spec, path = request["module"], Path(request["directory"]) / request["module"]["file"]
-    sys.path.append(str(path.parent))
-    found = importlib.util.spec_from_file_location("mbuild_user_module", path)
-    assert found is not None and found.loader is not None
-    code = importlib.util.module_from_spec(found)
-    sys.modules[found.name] = code
+    spec = request["module"]
+    member = user_module.member(spec, request["directory"], "torch, numpy, safetensors")
     try:
-        found.loader.exec_module(code)
-        made = getattr(code, spec["class"])(**spec["arguments"])
-    except ModuleNotFoundError as error:
-        told = (
-            f"{spec['file']} imports {error.name}, which the converter does not have; it has torch, numpy, safetensors"
-        )
-        raise Failure("wrong-module", told) from error
+        made = member(**spec["arguments"])
     except Exception as error:
         told = f"{spec['file']}: {type(error).__name__}: {torch_common.words(error)}"
         raise Failure("wrong-module", told) from error
