@@ -22,7 +22,7 @@ from builder.oci.digest import Digest
 from builder.oci.graph import Graph, layout_graph
 from builder.oci.reference import Reference
 from builder.pipeline.base import resolve_base
-from builder.pipeline.cache import sweep_cache
+from builder.pipeline.cache import sweep_cache, tell_repairs
 from builder.pipeline.checks import check_build, check_plan
 from builder.pipeline.image import creation_time, plan_image
 from builder.pipeline.model import FoundModel, LoadedModel, find_model, load_model
@@ -64,7 +64,15 @@ def build(spec: BuildSpec, delivery: Delivery, host: Host) -> BuildResult:
     steps = Steps(host)
     daemon = _daemon(delivery, host)
     if _leaves_nothing_here(delivery, daemon):
-        return _stream(spec, delivery, steps, host)
+        result = _stream(spec, delivery, steps, host)
+    else:
+        result = _keep(spec, delivery, daemon, steps, host)
+    tell_repairs(host)
+    return result
+
+
+def _keep(spec: BuildSpec, delivery: Delivery, daemon: DockerEngine | None, steps: Steps, host: Host) -> BuildResult:
+    """With the image in a layout, to be tested, loaded and looked at."""
     planned = _plan(spec, Keep.BLOB, steps, host)
     image = _assemble(planned, delivery, daemon, steps, host)
     report = _test(image, delivery, daemon, steps, host)

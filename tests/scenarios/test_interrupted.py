@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -60,7 +61,15 @@ def test_killed_again_and_again(host: Host, mbuild: Mbuild, digits: Path, tmp_pa
     assert f'"digest": "{expected}"' in done.stdout
     assert not list(again.cache.rglob(".part-*"))
     assert again("cache", "verify").stdout == "everything is as it was made\n"
-    assert "left unfinished" in said, "what was repaired is told"
+    assert "left unfinished" in said, "what was removed is told"
+
+    layer = json.loads(done.stdout)["layers"][-1]["digest"].removeprefix("sha256:")
+    damaged = again.cache / "blobs" / "sha256" / layer
+    damaged.unlink()
+    damaged.write_bytes(b"something else")
+    mended = again(digits, *QUIET, "--locked", "--format", "json")
+    assert f'"digest": "{expected}"' in mended.stdout
+    assert f"made again in the cache what was damaged: blobs/sha256/{layer}" in mended.stderr
 
 
 @pytest.mark.network

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from builder.cli.sinks import GithubSink, PlainSink, RichSink
-from builder.events import Event, Progress, StepFinished, StepStarted, Warned
+from builder.events import Event, PartProgress, Progress, StepFinished, StepStarted, Warned
 
 NESTED: tuple[Event, ...] = (
     StepStarted(step="verify"),
@@ -74,3 +74,36 @@ def test_brackets_reach_a_terminal_as_they_are(text: str) -> None:
     sink.close()
     said = out.getvalue()
     assert f"! {text}" in said and f"  {text}" in said and f"✓ stage         1.0 s  {text}" in said
+
+
+def part(done: int, outcome: str = "") -> PartProgress:
+    return PartProgress(step="push", part="weights 0123456789ab", done=done, total=64_000_000, outcome=outcome)
+
+
+def test_a_log_says_of_each_large_layer_what_became_of_it() -> None:
+    out = io.StringIO()
+    sink = PlainSink(out)
+    for event in (part(1_000_000), part(64_000_000), part(64_000_000, "uploaded")):
+        sink.emit(event)
+    sink.emit(PartProgress(step="push", part="config 0123456789ab", done=900, total=900, outcome="reused"))
+    assert out.getvalue() == "  weights 0123456789ab: 64.0 MB uploaded\n"
+
+
+def test_a_terminal_shows_each_layer_while_it_moves() -> None:
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=120)
+    sink = RichSink(console)
+    sink.emit(StepStarted(step="push"))
+    sink.emit(part(32_000_000))
+    assert "weights 0123456789ab  32.0 MB of 64.0 MB" in rendered(sink, console)
+    sink.emit(part(64_000_000, "uploaded"))
+    assert "weights" not in rendered(sink, console)
+    sink.emit(part(64_000_000, "reused"))
+    sink.emit(StepFinished(step="push", seconds=1.0, cached=False))
+    sink.close()
+
+
+def rendered(sink: RichSink, console: Console) -> str:
+    with console.capture() as drawn:
+        console.print(sink._bars.get_renderable())
+    return drawn.get()
