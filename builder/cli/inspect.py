@@ -53,6 +53,8 @@ def print_inspection(seen: Inspection) -> None:
     if seen.origin:
         rows += _converter(seen)
     rows += _rows("golden", list(seen.golden) or ["none; cases are generated"])
+    if seen.handler:
+        rows += [("handler", ", ".join(seen.handler))]
     if seen.plain:
         rows += _signature(seen.plain, "plain in", "plain out")
     if seen.signature:

@@ -129,7 +129,7 @@ def source_model(
         inputs=inputs,
         converter=converter.fitted(dict(found.versions)),
         options=options,
-        digest=_digest(source),
+        digest=_digest(source, manifest.handler.file if manifest.handler else None),
         dims=manifest.dims,
         signature=manifest.signature,
         module=manifest.module,
@@ -137,14 +137,15 @@ def source_model(
     )
 
 
-def _digest(source: ModelSource) -> Digest:
-    """Of all files but those that only mbuild or a person reads."""
+def _digest(source: ModelSource, handler: PurePosixPath | None) -> Digest:
+    """Of all files but those that only mbuild or a person reads, and the user's own code around the model."""
     lines = []
     for file in source.files:
         if (
             file.path.parts[0] in ("golden", "calibration", "labelled")
             or file.path.suffix in (".md", ".yaml", ".yml")
             or file.path.name == "LICENSE"
+            or file.path == handler
         ):
             continue
         with source.locate(file.path).open("rb") as stream:

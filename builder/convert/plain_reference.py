@@ -74,7 +74,7 @@ def _key(source: PlainSource, asked: Questions) -> str:
             "interface": source.interface.to_json(),
             "files": {name: str(digest) for name, _, digest in source.files},
             "steps": {path.name: str(Digest.of(path.read_bytes())) for path in sorted(_steps().glob("*.py"))},
-            **asked.key,
+            "asked": asked.key,
             "pins": sorted(source.environment.requirements),
             "revision": REVISION,
         }

@@ -12,6 +12,7 @@ from builder.errors import MbuildError
 from builder.formats import FORMATS
 from builder.formats.known import recognize
 from builder.host import Host
+from builder.model.handler import read_handler
 from builder.model.signature import Signature
 from builder.model.source import Detection, ModelSource, list_model
 from builder.oci.platform import Platform
@@ -22,9 +23,9 @@ from builder.targets import find_target
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Inspection:
-    """``seen`` are pairs of a file and what in it says what it is; ``golden`` are files; ``plain`` is the signature of
-    what is served beside the tensors. What could not be found out is None or empty; ``error`` is what a build would
-    stop with."""
+    """``seen`` are pairs of a file and what in it says what it is; ``golden`` are files; ``handler`` are the
+    functions of the user's own handler.py, ``plain`` is the signature of what is served beside the tensors. What could
+    not be found out is None or empty; ``error`` is what a build would stop with."""
 
     directory: Path
     files: int = 0
@@ -34,6 +35,7 @@ class Inspection:
     origin: SourceModel | None = None
     installed: bool = False
     golden: tuple[str, ...] = ()
+    handler: tuple[str, ...] = ()
     signature: Signature | None = None
     plain: Signature | None = None
     error: MbuildError | None = None
@@ -51,6 +53,7 @@ class Inspection:
             "evidence": list(model.evidence) if model else [],
             "converter": _converter_json(origin, self.installed) if origin else None,
             "golden": list(self.golden),
+            "handler": list(self.handler),
             "signature": self.signature.to_json() if self.signature else None,
             "plain": self.plain.to_json() if self.plain else None,
             "error": {"code": error.code, "exit_code": error.exit_code, "message": str(error), "hint": error.advice}
@@ -79,7 +82,9 @@ def inspect_model(directory: Path, target: str, host: Host) -> Inspection:
         found = find_model(directory)
         seen = tuple(dict.fromkeys((*result.seen, *_evidence((found.detection,), source))))
         result = replace(result, manifest=str(found.manifest.path or ""), seen=seen)
-        result = replace(result, model=found.detection, origin=found.origin)
+        handler = read_handler(source, found.manifest.handler)
+        functions = tuple(sorted(handler.functions, reverse=True)) if handler else ()
+        result = replace(result, model=found.detection, origin=found.origin, handler=functions)
         if found.origin is not None:
             installed = find_environment(found.origin.converter.environment, host) is not None
             return replace(result, installed=installed)

@@ -84,3 +84,11 @@ def test_an_environment_is_installed_and_removed(empty_cache: Mbuild) -> None:
     assert freed.returncode == 0, freed.stderr
     assert freed.stdout.startswith("freed ")
     assert not any(one["installed"] for one in empty_cache.json("converters", "list")["environments"])
+
+
+def test_a_handler_is_shown_with_what_clients_send_and_get(mbuild: Mbuild) -> None:
+    seen = mbuild.json("inspect", ROOT / "examples" / "handler")
+    assert seen["handler"] == ["preprocess", "postprocess"]
+    assert [tensor["name"] for tensor in seen["plain"]["inputs"]] == ["flower"]
+    assert [tensor["name"] for tensor in seen["plain"]["outputs"]] == ["species", "probability"]
+    assert seen["error"] is None

@@ -145,6 +145,17 @@ def test_a_batch_of_none_and_a_text_longer_than_the_model_reads(address: str) ->
     np.testing.assert_allclose(long, expected("fox " * 14), atol=1e-6)
 
 
+def test_a_text_that_is_too_long_is_refused_where_the_model_wants_it_whole(server_source: Path, tmp_path: Path) -> None:
+    interface = plain_models.embedding_interface()
+    interface["before"]["truncate"] = False
+    place_plain(tmp_path, "whole", plain_models.embedder(), interface)
+    with running(server_source, tmp_path) as server:
+        address = server.ready().address
+        assert infer(address, "whole", "text", ["fox " * 14]).status == 200
+        answer = infer(address, "whole", "text", ["the dog", "fox " * 15])
+        assert (answer.status, answer.error) == (400, "input 'text': element 1 has 17 tokens, the model takes 16")
+
+
 def test_a_text_as_the_whole_body(address: str) -> None:
     answer = ask(address, "POST", "/v2/models/embed/infer", b"the lazy dog", {"Content-Type": "text/plain"})
     np.testing.assert_allclose(outputs(answer)["embedding"], expected("the lazy dog"), atol=1e-6)
