@@ -161,3 +161,13 @@ def test_a_pickle_with_code_is_refused_whatever_mlmodel_says(tmp_path: Path) -> 
     source = list_model(directory)
     with pytest.raises(ModelRunsCode, match=r"posix\.system"):
         require_harmless(source, detect(source, read_manifest(source)))
+
+
+def test_a_flavour_of_keras_is_what_lies_in_its_directory(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    shutil.copyfile(SAVED.parent / "known" / "network.keras", tmp_path / "data" / "model.keras")
+    (tmp_path / "data" / "keras_module.txt").write_text("keras")
+    (tmp_path / "MLmodel").write_text("flavors: {keras: {data: data, keras_version: 3.15.1}}\n")
+    model = found(tmp_path)
+    assert (model.format, str(model.entry), model.wrapper) == ("keras", "data/model.keras", "mlflow")
+    assert model.inputs == ()
