@@ -172,6 +172,7 @@ CONVERTERS: dict[str, Converter] = {
     "huggingface": Converter(
         framework="Transformers",
         worker="huggingface_worker",
+        revision=2,
         environment=EnvironmentSpec(name="hf", requirements=_TRANSFORMERS),
     ),
     "torchscript": Converter(

@@ -113,6 +113,11 @@ def tokenizer_of(source: hf_source.Source) -> Any:
     return found if found.pad_token is not None else None
 
 
+def pads_left(source: hf_source.Source) -> bool:
+    tokenizer = tokenizer_of(source)
+    return tokenizer is not None and tokenizer.padding_side == "left"
+
+
 def _sentence_settings(source: hf_source.Source) -> dict[str, Any]:
     """sentence_bert_config.json, or what older versions named after their model; nothing for transformers alone."""
     paths = sorted(source.directory.glob("sentence_*_config.json")) if hf_sentence.parts(source.root) else []

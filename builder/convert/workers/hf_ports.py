@@ -23,6 +23,7 @@ PROBES: tuple[Sizes, ...] = (
 )
 """Two sizes for every dim, no two of them alike in both, so that an output's shape says which dims it has."""
 
+_JUDGES = ("ForSequenceClassification", "ForQuestionAnswering", "ForTokenClassification")
 _WIDEST = 1 << 21
 """Numbers in the outputs of a case: 8 MB of FP32 that travel in the image."""
 
@@ -63,12 +64,15 @@ def inputs_of(model: Any) -> tuple[Port, ...]:
 
 
 def _text(model: Any) -> tuple[Port, ...]:
-    taken = inspect.signature(model.forward).parameters
-    names = ["input_ids", "attention_mask"]
+    taken, kind = inspect.signature(model.forward).parameters, type(model).__name__
+    if "pixel_values" in taken:
+        raise Failure("unsupported", f"{kind} takes text and images at once; mbuild converts models of one of them")
+    names = [name for name in ("input_ids", "attention_mask") if name in taken]
     if "token_type_ids" in taken and (getattr(model.config, "type_vocab_size", 0) or 0) > 1:
         names.append("token_type_ids")
     ports = [Port(name, "INT64", ("batch", "sequence")) for name in names]
-    if model.config.is_encoder_decoder and "decoder_input_ids" in taken:
+    # Who judges a text has its decoder read the text itself.
+    if model.config.is_encoder_decoder and "decoder_input_ids" in taken and not kind.endswith(_JUDGES):
         ports.append(Port("decoder_input_ids", "INT64", ("batch", "decoder_sequence")))
     return tuple(ports)
 
@@ -100,42 +104,45 @@ def longest(model: Any) -> int | None:
         if isinstance(table, torch.nn.Embedding) and table.padding_idx is not None:
             return int(table.num_embeddings - table.padding_idx - 1)
     limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    return limit or None
+    return limit if limit and limit > 0 else None
 
 
-def example(model: Any, ports: tuple[Port, ...], sizes: Sizes, seed: int, pixels: Any = None) -> Arrays:
-    """An input of these sizes; the same for the same seed. ``pixels`` are the lowest and highest of each channel."""
-    numbers = np.random.default_rng(seed)
-    if ports[0].name == "input_ids":
-        return _tokens(words_of(model), ports, sizes, numbers)
-    if ports[0].name == "pixel_values":
-        low, high = pixels if pixels is not None else (-1.0, 1.0)
-        drawn = numbers.random(ports[0].sized(sizes)) * (high - low) + low
-        return {"pixel_values": drawn.astype(np.float32)}
-    return {"input_values": numbers.standard_normal(ports[0].sized(sizes)).astype(np.float32)}
+@dataclass(frozen=True)
+class Examples:
+    """Inputs for a model. ``pixels`` are the lowest and highest of each channel; ``left`` is where texts are padded."""
 
+    model: Any
+    ports: tuple[Port, ...]
+    pixels: Any = None
+    left: bool = False
 
-def _tokens(words: Words, ports: tuple[Port, ...], sizes: Sizes, numbers: Any) -> Arrays:
-    common = np.setdiff1d(np.arange(words.size), words.special)
-    made: Arrays = {}
-    for port in ports:
-        batch, length = port.sized(sizes)
-        if port.name == "decoder_input_ids":
-            made[port.name] = numbers.choice(common, (batch, length))
-            continue
-        if port.name == "input_ids":
-            # Of three rows one is three quarters full, one full and one half full.
-            filled = [max(1, (length * (3, 4, 2)[row % 3]) // 4) for row in range(batch)]
-            mask = np.arange(length) < np.array(filled)[:, None]
-            ids = np.where(mask, numbers.choice(common, (batch, length)), words.pad)
-            if words.end is not None:
-                ids[np.arange(batch), np.array(filled) - 1] = words.end
-            made[port.name] = ids
-        elif port.name == "attention_mask":
-            made[port.name] = mask
-        else:  # the second half of the text as a second sentence
-            made[port.name] = mask & (np.arange(length) >= length // 2)
-    return {name: value.astype(np.int64) for name, value in made.items()}
+    def of(self, sizes: Sizes, seed: int) -> Arrays:
+        """An input of these sizes; the same for the same seed."""
+        numbers, first = np.random.default_rng(seed), self.ports[0]
+        if first.name == "input_ids":
+            return self._tokens(sizes, numbers)
+        if first.name == "pixel_values":
+            low, high = self.pixels if self.pixels is not None else (-1.0, 1.0)
+            return {first.name: (numbers.random(first.sized(sizes)) * (high - low) + low).astype(np.float32)}
+        return {first.name: numbers.standard_normal(first.sized(sizes)).astype(np.float32)}
+
+    def _tokens(self, sizes: Sizes, numbers: Any) -> Arrays:
+        """Of three rows one is full, one three quarters and one half. (What a model makes of padding is mostly noise, so
+        the longest text has none.)"""
+        words, (batch, length) = words_of(self.model), self.ports[0].sized(sizes)
+        common = np.setdiff1d(np.arange(words.size), words.special)
+        filled = np.array([max(1, (length * (4, 3, 2)[row % 3]) // 4) for row in range(batch)])[:, None]
+        places = np.arange(length)[::-1] if self.left else np.arange(length)
+        mask = places < filled
+        ids = np.where(mask, numbers.choice(common, (batch, length)), words.pad)
+        if words.end is not None:
+            ids[places == (0 if self.left else filled - 1)] = words.end
+        second = mask & (np.arange(length) >= length // 2)  # half of the text as a second sentence
+        made = {"input_ids": ids, "attention_mask": mask, "token_type_ids": second}
+        for port in self.ports:
+            if port.name == "decoder_input_ids":
+                made[port.name] = numbers.choice(common, port.sized(sizes))
+        return {port.name: made[port.name].astype(np.int64) for port in self.ports}
 
 
 def case_sizes(model: Any, ports: tuple[Port, ...], per_token: int, bounds: Mapping[str, Any]) -> dict[str, Sizes]:

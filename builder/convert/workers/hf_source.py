@@ -10,15 +10,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import hf_sentence
 import torch
 import torch_common
 import transformers
+from transformers.models.auto import modeling_auto
 from worker_io import Failure
 
 transformers.logging.set_verbosity_error()
 transformers.utils.logging.disable_progress_bar()
 
 SHOWN = 4
+_HALVES = ("t5", "mt5", "umt5")
+"""Of these sentence-transformers takes the encoder alone."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,8 @@ def _config(source: Source) -> Any:
 
 def _class(source: Source, config: Any) -> Any:
     name = (config.architectures or [""])[0]
+    if hf_sentence.parts(source.root):
+        name = _encoder(config, name)
     found = getattr(transformers, name, None)
     if isinstance(found, type) and issubclass(found, transformers.PreTrainedModel):
         return found
@@ -87,6 +93,13 @@ def _class(source: Source, config: Any) -> Any:
         return getattr(transformers, own[0])
     told = f"the architecture {name!r} of config.json is no model of transformers {transformers.__version__}"
     raise Failure("unsupported", told)
+
+
+def _encoder(config: Any, name: str) -> str:
+    """The class that sentence-transformers takes, whatever head the weights were saved with: the bare model."""
+    bare = modeling_auto.MODEL_MAPPING_NAMES.get(config.model_type, name)
+    first = bare if isinstance(bare, str) else bare[0]
+    return first.replace("Model", "EncoderModel") if config.model_type in _HALVES else first
 
 
 def _arguments(kind: Any) -> tuple[str, ...]:

@@ -33,11 +33,13 @@ def load(source: hf_source.Source) -> hf_export.Named:
 def convert(request: dict[str, Any]) -> dict[str, Any]:
     source, output = hf_source.source_of(request), Path(request["output"])
     named = load(source)
-    ports, pixels = hf_ports.inputs_of(named.model), hf_interface.pixel_range(source)
-    probes = [hf_ports.example(named.model, ports, sizes, 0, pixels) for sizes in hf_ports.PROBES]
+    ports = hf_ports.inputs_of(named.model)
+    left = ports[0].name == "input_ids" and hf_interface.pads_left(source)
+    examples = hf_ports.Examples(named.model, ports, hf_interface.pixel_range(source), left)
+    probes = [examples.of(sizes, 0) for sizes in hf_ports.PROBES]
     answers = tuple(hf_export.answered(named, probe) for probe in probes)
     outputs = hf_ports.output_dims(tuple({n: a.shape for n, a in answer.items()} for answer in answers), ports)
-    cases = _cases(named, ports, pixels, answers[0], request["dims"])
+    cases = _cases(examples, answers[0], request["dims"])
 
     def write(proto: Any) -> Path:
         for old in output.glob("model.onnx*"):
@@ -55,16 +57,11 @@ def convert(request: dict[str, Any]) -> dict[str, Any]:
     return {"architecture": type(named.model).__name__, "exporter": exporter, "outputs": list(outputs)}
 
 
-def _cases(
-    named: hf_export.Named, ports: tuple[hf_ports.Port, ...], pixels: Any, answer: Arrays, bounds: dict[str, Any]
-) -> dict[str, Arrays]:
+def _cases(examples: hf_ports.Examples, answer: Arrays, bounds: dict[str, Any]) -> dict[str, Arrays]:
     tokens = hf_ports.PROBES[0]["batch"] * hf_ports.PROBES[0]["sequence"]
     per_token = max(1, sum(array.size for array in answer.values()) // tokens)
-    sizes = hf_ports.case_sizes(named.model, ports, per_token, bounds)
-    return {
-        name: hf_ports.example(named.model, ports, own, number + 1, pixels)
-        for number, (name, own) in enumerate(sizes.items())
-    }
+    sizes = hf_ports.case_sizes(examples.model, examples.ports, per_token, bounds)
+    return {name: examples.of(own, number + 1) for number, (name, own) in enumerate(sizes.items())}
 
 
 def _keep(cases: dict[str, Arrays], directory: Path) -> None:

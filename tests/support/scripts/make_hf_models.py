@@ -63,9 +63,10 @@ def bpe_tokenizer(name):
 
 
 def sentences():
-    """In a subdirectory, cut off at 24 tokens, with a layer behind the mean, and its pooler untrained."""
+    """In a subdirectory, cut off at 24 tokens, with a layer behind the mean, saved with the head that it was trained
+    with and without a pooler."""
     root, inner = PLACE / "sentences", PLACE / "sentences" / "0_Transformer"
-    save("sentences/0_Transformer", transformers.BertModel(transformers.BertConfig(**TEXT), add_pooling_layer=False))
+    save("sentences/0_Transformer", transformers.BertForMaskedLM(transformers.BertConfig(**TEXT)))
     bert_tokenizer("sentences/0_Transformer")
     (inner / "sentence_bert_config.json").write_text('{"max_seq_length": 24, "do_lower_case": false}')
     kinds = ("Transformer", "Pooling", "Dense", "Normalize")
