@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from builder.convert.envs import EnvironmentSpec
 from builder.convert.jax_pins import PINS as JAX_PINS
 from builder.convert.sklearn_versions import sklearn_environment
+from builder.model.golden import Tolerance
 
 _ONNX = (
     "ml-dtypes==0.6.0",
@@ -119,6 +120,7 @@ _TORCH_ENVIRONMENT = EnvironmentSpec(name="torch", requirements=_TORCH)
 _PANDAS = ("pandas==3.1.1", "python-dateutil==4.0.0", "six==1.17.0", "tzdata==2026.6")
 
 
+_TOLERANCE = Tolerance()
 EnvironmentFor = Callable[[Mapping[str, str]], EnvironmentSpec]
 
 
@@ -126,7 +128,7 @@ EnvironmentFor = Callable[[Mapping[str, str]], EnvironmentSpec]
 class Converter:
     """``framework`` names it for people; ``worker`` is a file of builder/convert/workers; ``revision`` is bumped by
     hand when the worker would write other bytes; ``needs_inputs`` where the files do not say what the model takes, so
-    that model.yaml must."""
+    that model.yaml must; ``tolerance`` is what its models hold where model.yaml says nothing."""
 
     framework: str
     worker: str
@@ -134,6 +136,7 @@ class Converter:
     revision: int = 1
     environment_for: EnvironmentFor | None = None
     needs_inputs: bool = False
+    tolerance: Tolerance = _TOLERANCE
 
     def fitted(self, versions: Mapping[str, str]) -> Converter:
         """The same converter in the environment that a model written by ``versions`` needs."""
@@ -174,6 +177,8 @@ CONVERTERS: dict[str, Converter] = {
         worker="huggingface_worker",
         revision=2,
         environment=EnvironmentSpec(name="hf", requirements=_TRANSFORMERS),
+        # A dozen layers of sums in another order: logits that are near zero while others are near a hundred.
+        tolerance=Tolerance(absolute=1e-4),
     ),
     "torchscript": Converter(
         framework="PyTorch", worker="torchscript_worker", environment=_TORCH_ENVIRONMENT, needs_inputs=True

@@ -109,6 +109,10 @@ class Tolerances:
     def of(self, output: str) -> Tolerance:
         return dict(self.outputs).get(output, self.default)
 
+    def usual(self, default: Tolerance) -> Tolerances:
+        """The same with another default, where model.yaml gives none."""
+        return self if self.is_stated else replace(self, default=default)
+
     def fitted(self, signature: Signature) -> Tolerances:
         """The same with the usual tolerance of its datatype for each output that model.yaml says nothing of."""
         named = dict(self.outputs)

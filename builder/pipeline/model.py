@@ -110,7 +110,8 @@ def load_model(found: FoundModel, target: Target, host: Host) -> LoadedModel:
     artifact = stage_artifact(onnx.source, graph, lambda path: remembered_digest(path, host.store, host.clock.now()))
     samples = onnx.samples(manifest.renames)
     manifest = with_ranges(manifest, signature, onnx.ranges())
-    manifest = replace(manifest, tolerance=manifest.tolerance.fitted(signature))
+    tolerance = manifest.tolerance.usual(found.origin.converter.tolerance) if found.origin else manifest.tolerance
+    manifest = replace(manifest, tolerance=tolerance.fitted(signature))
     cases = given[0] or (
         *input_example(found.source, found.detection, signature),
         *(onnx.cases(manifest.renames) or generate_cases(signature, manifest, samples)),

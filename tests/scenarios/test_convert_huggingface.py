@@ -168,12 +168,12 @@ def test_a_build_answers_the_converters_own_cases(load: Load, host: Host) -> Non
 
 
 def test_from_an_image_file_to_its_label_as_transformers_does_it(load: Load, host: Host) -> None:
-    """Resized by its shorter edge and cropped; with other colours the gate stops it."""
+    """Resized by its shorter edge and cropped; with pixels of another scale the gate stops it."""
     model = load("resnet")
     cases, _ = answer_plain(model, host)
     assert [len(case.outputs["label"]) for case in cases] == [2, 1, 7]
     assert model.plain is not None
-    before = {**model.plain.interface.before, "channels": "BGR"}
+    before = {**model.plain.interface.before, "rescale": 1.0}
     wrong = replace(model.plain, interface=replace(model.plain.interface, before=before))
     with pytest.raises(ConversionDiffers, match=r"Transformers computes: case generated-., output 'scores'"):
         answer_plain(replace(model, plain=wrong), host)

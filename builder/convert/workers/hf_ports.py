@@ -127,8 +127,8 @@ class Examples:
         return {first.name: numbers.standard_normal(first.sized(sizes)).astype(np.float32)}
 
     def _tokens(self, sizes: Sizes, numbers: Any) -> Arrays:
-        """Of three rows one is full, one three quarters and one half. (What a model makes of padding is mostly noise, so
-        the longest text has none.)"""
+        """Of three rows one is full, one three quarters and one half. What a model makes of padding is mostly noise, so
+        a row alone has none."""
         words, (batch, length) = words_of(self.model), self.ports[0].sized(sizes)
         common = np.setdiff1d(np.arange(words.size), words.special)
         filled = np.array([max(1, (length * (4, 3, 2)[row % 3]) // 4) for row in range(batch)])[:, None]

@@ -50,6 +50,8 @@ def convert(request: dict[str, Any]) -> dict[str, Any]:
     form = hf_export.Form(ports, outputs, probes[0])
     exporter = hf_export.export(named, form, write, list(cases.values()))
     _keep(cases, output / "cases")
+    if ports[0].datatype == "INT64":
+        _keep_values(cases["batch-2"], output)
     interface = hf_interface.describe(source, named.model, ports, outputs, output)
     if interface:
         text = json.dumps(interface, indent=2, ensure_ascii=False, sort_keys=True)
@@ -73,6 +75,12 @@ def _keep(cases: dict[str, Arrays], directory: Path) -> None:
                 content = io.BytesIO()
                 np.lib.format.write_array(content, np.ascontiguousarray(value), allow_pickle=False)
                 archive.writestr(zipfile.ZipInfo(f"input:{tensor}.npy"), content.getvalue())
+
+
+def _keep_values(inputs: Arrays, output: Path) -> None:
+    """Ids and masks have their own values: nobody is to make zeros or large numbers of them."""
+    values = {name: sorted(set(array.ravel().tolist())) for name, array in inputs.items()}
+    (output / "samples.json").write_text(json.dumps(values, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def answer(request: dict[str, Any], inputs: Arrays) -> Arrays:

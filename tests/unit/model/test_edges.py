@@ -9,7 +9,7 @@ import pytest
 
 from builder.model.edges import LONGEST, edge_cases, with_ranges
 from builder.model.generate import Samples, generate_cases
-from builder.model.golden import Array, GoldenCase
+from builder.model.golden import Array, GoldenCase, Tolerance
 from builder.model.manifest import EDGES, USUAL_TOLERANCES, DimRange, GoldenSettings, ModelManifest, Tolerances
 from builder.model.parity import ParityReport, TensorComparison
 from builder.model.parity_report import Edge, EdgeDiffers, EdgeReport, Verification, compare_edge
@@ -125,7 +125,10 @@ def test_tolerances_follow_the_datatype() -> None:
         USUAL_TOLERANCES[Datatype.FP64],
     ]
     assert fitted.of("FP32") == Tolerances().default
+    loose = Tolerance(absolute=1e-2)
+    assert Tolerances().usual(loose).fitted(Signature(inputs=(), outputs=outputs)).of("FP32") == loose
     stated = replace(Tolerances(), is_stated=True)
+    assert stated.usual(loose) == stated
     assert stated.fitted(Signature(inputs=(), outputs=outputs)) == stated
 
 
