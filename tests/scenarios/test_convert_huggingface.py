@@ -175,7 +175,7 @@ def test_from_an_image_file_to_its_label_as_transformers_does_it(load: Load, hos
     assert model.plain is not None
     before = {**model.plain.interface.before, "rescale": 1.0}
     wrong = replace(model.plain, interface=replace(model.plain.interface, before=before))
-    with pytest.raises(ConversionDiffers, match=r"Transformers computes: case generated-., output 'scores'"):
+    with pytest.raises(ConversionDiffers, match=r"Transformers computes: case generated-., output 'label'"):
         answer_plain(replace(model, plain=wrong), host)
 
 
