@@ -49,6 +49,7 @@ def build_command(
     lock: options.LockOption = None,
     locked: options.LockedOption = False,
     allow_code: options.AllowCodeOption = False,
+    bisect: options.BisectOption = False,
     quantize: options.QuantizeOption = None,
     measure_again: options.MeasureOption = False,
     test: Annotated[bool, typer.Option("--test/--no-test", help="Run the image and replay the golden cases.")] = True,
@@ -59,7 +60,7 @@ def build_command(
     """Build, test and (with --push) publish the image of a model directory."""
     from builder.pipeline.build import build
 
-    convert = ConvertOptions(allow_code=allow_code, quantize=quantize, measure_again=measure_again)
+    convert = ConvertOptions(allow_code=allow_code, bisect=bisect, quantize=quantize, measure_again=measure_again)
     spec = options.build_spec(model, target, server, platform, base, lock, locked, convert)
     delivery = Delivery(
         tag=Reference.parse(tag) if tag else None,
@@ -87,6 +88,7 @@ def plan_command(
     lock: options.LockOption = None,
     locked: options.LockedOption = False,
     allow_code: options.AllowCodeOption = False,
+    bisect: options.BisectOption = False,
     quantize: options.QuantizeOption = None,
     measure_again: options.MeasureOption = False,
     output_format: options.FormatOption = options.OutputFormat.HUMAN,
@@ -95,7 +97,7 @@ def plan_command(
     """Show what the image would be, layer by layer, without making it."""
     from builder.pipeline.build import plan_model
 
-    convert = ConvertOptions(allow_code=allow_code, quantize=quantize, measure_again=measure_again)
+    convert = ConvertOptions(allow_code=allow_code, bisect=bisect, quantize=quantize, measure_again=measure_again)
     spec = options.build_spec(model, target, server, platform, base, lock, locked, convert)
     with host_session() as host:
         planned = plan_model(spec, host)
@@ -117,6 +119,7 @@ def render_command(
     lock: options.LockOption = None,
     locked: options.LockedOption = False,
     allow_code: options.AllowCodeOption = False,
+    bisect: options.BisectOption = False,
     quantize: options.QuantizeOption = None,
     measure_again: options.MeasureOption = False,
     template_dir: options.TemplateOption = None,
@@ -124,7 +127,7 @@ def render_command(
     """Write a Dockerfile and everything it copies; plain `docker build` makes the image from it."""
     from builder.pipeline.build import render_model
 
-    convert = ConvertOptions(allow_code=allow_code, quantize=quantize, measure_again=measure_again)
+    convert = ConvertOptions(allow_code=allow_code, bisect=bisect, quantize=quantize, measure_again=measure_again)
     spec = options.build_spec(model, target, server, platform, base, lock, locked, convert)
     with host_session() as host:
         render_model(spec, output, template_dir, host)

@@ -51,6 +51,9 @@ LockedOption = Annotated[
 AllowCodeOption = Annotated[
     bool, typer.Option("--allow-code", help="Load a model that brings code of its own, in the sandbox only.")
 ]
+BisectOption = Annotated[
+    bool, typer.Option("--bisect", help="Where a conversion computes something else, name the node that departs.")
+]
 QuantizeOption = Annotated[
     Quantize | None,
     typer.Option("--quantize", help="Make the model smaller, if it then still is the model; auto: the fastest."),

@@ -11,12 +11,15 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 
+import numpy as np
+
 from builder.canonical import content_key
 from builder.convert.answers import NOTHING, Answers, Questions, keep
 from builder.convert.converters import CONVERTERS, Converter
 from builder.convert.envs import ensure_environment
 from builder.convert.sandbox import Guard
 from builder.convert.worker import (
+    WorkerAnswer,
     WorkerCrashed,
     WorkerFailed,
     WorkerJob,
@@ -28,6 +31,7 @@ from builder.convert.worker import (
 from builder.errors import ConversionError, MbuildError, SpecError, UnsupportedModel
 from builder.host import Host
 from builder.host.fs import temporary_directory
+from builder.model.golden import Array, GoldenCase
 from builder.model.manifest import DimRange, ModelManifest, ModuleSpec
 from builder.model.signature import TensorSpec
 from builder.model.source import Detection, ModelSource
@@ -184,6 +188,27 @@ def _answers(model: SourceModel, asked: Questions, host: Host) -> Answers:
     return asked.read(host.store.directory("source-answers", key, make))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Watched:
+    """The floats that a source computed for a case, among them inputs and outputs, and its weights where it shows them;
+    ``sees_between``: not inputs and outputs alone."""
+
+    values: tuple[Array, ...]
+    weights: tuple[Array, ...]
+    sees_between: bool
+
+
+def watch_source(model: SourceModel, case: GoldenCase, host: Host) -> Watched:
+    """What the framework computes on its way to the outputs. Raises what ``answer_by_source`` raises."""
+    with temporary_directory(prefix="mbuild-watch-") as directory:
+        answer = _ask(model, "watch", Questions(cases=(case,)), directory, host)
+        with np.load(directory / "watched.npz", allow_pickle=False) as members:
+            kept = {name: members[name] for name in members.files}
+    sides = (tuple(array for name, array in kept.items() if name.startswith(side)) for side in ("value:", "weight:"))
+    values, weights = sides
+    return Watched(values=values, weights=weights, sees_between=bool(answer.value.get("sees_between")))
+
+
 def _key(model: SourceModel, more: Mapping[str, object]) -> str:
     converter = model.converter
     decides: dict[str, object] = {
@@ -207,7 +232,7 @@ def _said(model: SourceModel) -> dict[str, object]:
     }
 
 
-def _ask(model: SourceModel, action: str, asked: Questions, directory: Path, host: Host) -> None:
+def _ask(model: SourceModel, action: str, asked: Questions, directory: Path, host: Host) -> WorkerAnswer:
     """Run the worker in a scratch directory; what it wrote as its output becomes the content of ``directory``."""
     python = ensure_environment(model.converter.environment, host)
     with temporary_directory(prefix="mbuild-convert-") as scratch:
@@ -238,6 +263,7 @@ def _ask(model: SourceModel, action: str, asked: Questions, directory: Path, hos
         take_output(job, output, directory)
         if asked.all:
             keep(answer, directory)
+        return answer
 
 
 def _told(model: SourceModel, action: str, error: WorkerFailed) -> MbuildError:

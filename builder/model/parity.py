@@ -44,6 +44,12 @@ class ConversionDiffers(ParityError):
     hint = "nothing was built; the exporter made another model. Harmless? Then set `tolerance` in model.yaml"
 
 
+class ConversionDiffersAt(ConversionDiffers):
+    code = "conversion-differs-at"
+    message = "{complaint}\n{where}"
+    hint = "{advice}"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TensorComparison:
     """How far ``actual`` is from ``expected``.

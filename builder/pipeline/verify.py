@@ -16,9 +16,18 @@ from builder.convert.reference import REFERENCE, answer_questions
 from builder.host import Host
 from builder.model.cases import require_portable
 from builder.model.golden import GoldenCase
-from builder.model.parity import ParityReport, compare_cases, require_equal, require_golden, require_repeatable
+from builder.model.parity import (
+    ConversionDiffers,
+    ConversionDiffersAt,
+    ParityReport,
+    compare_cases,
+    require_equal,
+    require_golden,
+    require_repeatable,
+)
 from builder.model.parity_report import Edge, EdgeReport, Verification, compare_edge
 from builder.model.renames import to_graph_names, to_served_names
+from builder.pipeline.bisect import located
 from builder.pipeline.model import LoadedModel
 from builder.pipeline.plain import PlainModel
 from builder.targets.steps import close_requirements
@@ -41,14 +50,22 @@ def answer(model: LoadedModel, host: Host) -> tuple[Cases, Verification]:
     own = None
     if model.origin is not None:
         own = _served(model, answer_by_source(model.origin, Questions(cases=cases, optional=edges), host))
-    agreed = _agreed(model, model.cases, reference, own)
+    try:
+        agreed = _agreed(model, model.cases, reference, own)
+        edges_found = _edges(model, own, reference) if own else ()
+    except ConversionDiffers as error:
+        if model.origin is None or not model.origin.options.bisect:
+            raise
+        case = next(case for case in (*cases, *edges) if case.name == error.facts["case"])
+        where = located(model.origin, model.artifact, case, host)
+        raise ConversionDiffersAt(**error.facts, complaint=error, advice=error.advice, where=where) from error
     verification = Verification(
         framework=model.origin.converter.framework if model.origin else "",
         runtime=reference.versions.get("onnxruntime", ""),
         tolerance=model.manifest.tolerance,
         golden=agreed.golden,
         conversion=agreed.conversion,
-        edges=_edges(model, own, reference) if own else (),
+        edges=edges_found,
         versions=own.versions if own else {},
         guard=own.guard if own else "",
     )

@@ -14,10 +14,11 @@ from builder.oci.reference import Reference
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ConvertOptions:
     """How a model becomes the ONNX that is packed. ``allow_code`` lets a model that brings code of its own run it, in
-    the worker's sandbox. ``quantize`` None: as model.yaml says; ``measure_again``: ``auto`` chooses anew, whatever the
-    lock has."""
+    the worker's sandbox. ``bisect``: where the result is wrong, look for the node at which it departs. ``quantize``
+    None: as model.yaml says; ``measure_again``: ``auto`` chooses anew, whatever the lock has."""
 
     allow_code: bool = False
+    bisect: bool = False
     quantize: Quantize | None = None
     measure_again: bool = False
 

@@ -25,12 +25,13 @@ from builder.convert.convert import (
 from builder.convert.converters import CONVERTERS
 from builder.convert.envs import ensure_environment
 from builder.host import Host
-from builder.model.parity import ConversionDiffers
+from builder.model.parity import ConversionDiffersAt
 from builder.model.source import ModelArtifact
 from builder.oci.digest import Digest
 from builder.oci.platform import Platform
 from builder.pipeline.model import LoadedModel, find_model, load_model
 from builder.pipeline.verify import answer
+from builder.plan.spec import ConvertOptions
 from builder.targets import find_target
 
 pytestmark = pytest.mark.network
@@ -120,8 +121,14 @@ def test_the_bytes_depend_on_the_model_alone(
         assert path.encode() not in made[0]
 
 
-def test_one_broken_weight_is_seen(written: Path, load: Load, host: Host, tmp_path: Path) -> None:
-    model = load(written / "program")
+@pytest.mark.parametrize(
+    ("name", "tensors", "node"), [("program", ("scores", "features"), "Conv"), ("traced", ("output",), "Gemm")]
+)
+def test_one_broken_weight_is_seen_and_its_node_named(
+    written: Path, host: Host, tmp_path: Path, name: str, tensors: tuple[str, ...], node: str
+) -> None:
+    found = find_model(written / name, ConvertOptions(bisect=True))
+    model = load_model(found, find_target("cpu", Platform.parse("linux/amd64")), host)
     proto = onnx.load(model.artifact.graph)
     weight = max(proto.graph.initializer, key=lambda tensor: len(tensor.raw_data))
     values = numpy_helper.to_array(weight).copy()
@@ -131,11 +138,14 @@ def test_one_broken_weight_is_seen(written: Path, load: Load, host: Host, tmp_pa
     digest = Digest.of((tmp_path / "model.onnx").read_bytes())
     files = ((PurePosixPath("model.onnx"), tmp_path / "model.onnx", digest),)
     broken = replace(model, artifact=ModelArtifact(files=files, opset=model.artifact.opset))
-    with pytest.raises(ConversionDiffers) as caught:
+    owner = next(each for each in proto.graph.node if weight.name in each.input)
+    with pytest.raises(ConversionDiffersAt) as caught:
         answer(broken, host)
     assert caught.value.exit_code == 6
     assert str(caught.value.facts["case"]).startswith("generated-")
-    assert caught.value.facts["tensor"] in ("scores", "features")
+    assert caught.value.facts["tensor"] in tensors
+    assert owner.op_type == node
+    assert f"the first node that departs is {node} {owner.name!r}" in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -219,5 +219,27 @@ def _column(array: Any) -> Any:
     return array.astype(np.float64) if array.dtype.kind == "f" else array
 
 
+def watch(request: dict[str, Any], inputs: Arrays) -> list[Any]:
+    """Every array that a part of the model gives to the next."""
+    seen: list[Any] = []
+    model = load(request["model"])
+    for part in sklearn_model.parts(model):
+        for method in ("transform", "decision_function", "predict_proba", "predict"):
+            if hasattr(part, method):
+                setattr(part, method, _noting(getattr(part, method), seen))
+    sklearn_model.answers(model, table(model, inputs))
+    return seen
+
+
+def _noting(method: Any, seen: list[Any]) -> Any:
+    def noted(*given: Any, **named: Any) -> Any:
+        result = method(*given, **named)
+        if isinstance(result, np.ndarray):
+            seen.append(result.copy())
+        return result
+
+    return noted
+
+
 if __name__ == "__main__":
-    main(convert, answer, ("scikit-learn", "skl2onnx", "onnx"))
+    main(convert, answer, ("scikit-learn", "skl2onnx", "onnx"), watch)

@@ -29,13 +29,20 @@ class Failure(Exception):
 Arrays = dict[str, Any]
 Convert = Callable[[dict[str, Any]], dict[str, Any]]
 Answer = Callable[[dict[str, Any], Arrays], Arrays]
+Watch = Callable[[dict[str, Any], Arrays], list[Any]]
+"""As ``answer``, and gives every array that was computed between the inputs and the outputs."""
 
 
-def main(convert: Convert, answer: Answer, packages: Sequence[str]) -> None:
-    """What a converting worker is run for, by the request's ``action``."""
-    respond(
-        lambda request: convert(request) if request["action"] == "convert" else _answer_all(request, answer), packages
-    )
+def main(convert: Convert, answer: Answer, packages: Sequence[str], watch: Watch | None = None) -> None:
+    """What a converting worker is run for, by the request's ``action``: convert, answer or watch. What PyTorch computes
+    is seen without a ``watch`` of the worker's own."""
+
+    def act(request: dict[str, Any]) -> dict[str, Any]:
+        if request["action"] == "convert":
+            return convert(request)
+        return _watch(request, answer, watch) if request["action"] == "watch" else _answer_all(request, answer)
+
+    respond(act, packages)
 
 
 def respond(act: Callable[[dict[str, Any]], dict[str, Any]], packages: Sequence[str]) -> None:
@@ -64,6 +71,26 @@ def _answer_all(request: dict[str, Any], answer: Answer) -> dict[str, Any]:
             lines = str(error).strip().splitlines() or [type(error).__name__]
             unanswered[str(number)] = lines[0][:300]
     return {"answered": len(request["cases"]) - len(unanswered), "unanswered": unanswered}
+
+
+def _watch(request: dict[str, Any], answer: Answer, watch: Watch | None) -> dict[str, Any]:
+    """Answer the one case and write ``watched.npz``: the floats among inputs, outputs and what lies between."""
+    inputs = _read(request["cases"][0]["inputs"])
+    outputs = answer(request, inputs)  # also loads what is loaded once, unwatched
+    values, weights = [*inputs.values(), *outputs.values()], []
+    if "torch" in sys.modules:
+        import torch_watch
+
+        with torch_watch.Watch() as seen:
+            answer(request, inputs)
+        values, weights = values + seen.values, seen.weights
+    elif watch is not None:
+        values += watch(request, inputs)
+    kept = {f"value:{number}": np.asarray(value) for number, value in enumerate(values)}
+    kept |= {f"weight:{number}": np.asarray(weight) for number, weight in enumerate(weights)}
+    floats: dict[str, Any] = {name: array for name, array in kept.items() if array.dtype.kind == "f"}
+    np.savez(Path(request["output"]) / "watched.npz", **floats)
+    return {"sees_between": "torch" in sys.modules or watch is not None}
 
 
 def _read(path: str) -> Arrays:
