@@ -16,6 +16,7 @@ from builder.formats.keras import KerasFormat, KerasWeightsAlone
 from builder.formats.known import (
     CATBOOST,
     LIGHTGBM,
+    PICKLE,
     SKOPS,
     TFLITE,
     TORCH_EXPORT,
@@ -28,7 +29,7 @@ from builder.formats.mlflow import MlflowWrapper
 from builder.formats.onnx import OnnxFormat
 from builder.formats.recognized import RecognizedFormat
 from builder.formats.saved_model import SavedModelFormat
-from builder.formats.sklearn import SklearnFormat
+from builder.formats.sklearn import SklearnFormat, uncommon_callables
 from builder.formats.torch_state import TorchStateFormat, WeightsWithoutModule, require_module
 from builder.formats.triton import TritonWrapper
 from builder.formats.wrapper import WrappedModelNotRead, Wrapper
@@ -89,6 +90,12 @@ class FormatNotRead(UnsupportedModel):
     code = "format-not-read"
     message = "{path} holds no model that this version of mbuild reads, but:\n{sightings}"
     hint = "export the model to ONNX first ({export}); it reads\n{formats}"
+
+
+class PickleOfNoModel(UnsupportedModel):
+    code = "pickle-of-no-model"
+    message = "{path} is a pickle, but of no model that mbuild reads; loading it would call {callables}"
+    hint = "nothing of it was run; mbuild reads {formats}"
 
 
 class SeveralFormats(UnsupportedModel):
@@ -196,6 +203,8 @@ def _nothing(source: ModelSource, sightings: tuple[Sighting, ...]) -> Unsupporte
     of_jax = _JAX.refusal(sightings)
     if of_jax is not None:
         return of_jax
+    if sightings and sightings[0].kind is PICKLE and (calls := _uncommon(source, sightings[0])):
+        return PickleOfNoModel(path=sightings[0].path, callables=", ".join(calls[:8]), formats=_summaries())
     if sightings:
         lines = "\n".join(f"  {sighting}" for sighting in sightings[:10])
         export = sightings[0].kind.export
@@ -208,6 +217,15 @@ def _nothing(source: ModelSource, sightings: tuple[Sighting, ...]) -> Unsupporte
 def _names() -> set[str]:
     """What ``format`` of model.yaml may say."""
     return {format_.name for format_ in FORMATS} | {wrapper.name for wrapper in WRAPPERS}
+
+
+def _uncommon(source: ModelSource, sighting: Sighting) -> tuple[str, ...]:
+    """What a pickle names beyond harmless things; nothing where it cannot be read."""
+    found = Detection(format=_SKLEARN.name, entry=sighting.path, evidence=())
+    try:
+        return uncommon_callables(source, found)
+    except UnsupportedModel:
+        return ()
 
 
 def _summaries() -> str:

@@ -13,6 +13,7 @@ from builder.formats.keras import code_in_config
 from builder.formats.saved_model import outward_operations
 from builder.formats.sklearn import uncommon_callables
 from builder.formats.tflite import outward_operators
+from builder.formats.torch_code import code_in_program, code_in_script, code_in_weights
 from builder.model.source import Detection, ModelSource
 
 _SHOWN = 8
@@ -33,6 +34,9 @@ _READERS: dict[str, Callable[[ModelSource, Detection], tuple[str, ...]]] = {
     "keras": code_in_config,
     "tensorflow": outward_operations,
     "tflite": outward_operators,
+    "torch-state": code_in_weights,
+    "torchscript": code_in_script,
+    "torch-export": code_in_program,
 }
 """By the name of the format: what a model would run that is not on the published list of harmless callables, or is no
 operation on numbers."""

@@ -32,13 +32,20 @@ def uncommon_names(source: ModelSource, path: PurePosixPath) -> tuple[str, ...]:
     """The callables that it names beyond those of plain tensors. Raises WeightsUnreadable."""
     try:
         with source.locate(path).open("rb") as file:
-            names = _zipped(file) if zipfile.is_zipfile(file) else _in_a_row(file)
+            # By its first bytes, as torch.load decides: a zip may also hang at the end of other pickles.
+            names = names_in_zip(file) if file.read(4) == b"PK\x03\x04" else _in_a_row(file)
     except (UnreadablePickle, zipfile.BadZipFile, OSError) as error:
         raise WeightsUnreadable(path=path, reason=error) from error
+    return plain_names_removed(tuple(names))
+
+
+def plain_names_removed(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Those that plain tensors have no need of, each once."""
     return tuple(dict.fromkeys(name for name in names if not _PLAIN.fullmatch(name)))
 
 
-def _zipped(file: BinaryIO) -> list[str]:
+def names_in_zip(file: BinaryIO) -> list[str]:
+    """What the pickles in a zip of torch.save name. Raises UnreadablePickle or BadZipFile."""
     with zipfile.ZipFile(file) as archive:
         found = [name for name in archive.namelist() if name.endswith(".pkl")]
         if not found:

@@ -18,7 +18,7 @@ import user_module
 from worker_io import Arrays, Failure, main
 
 
-def weights(path: str) -> dict[str, torch.Tensor]:
+def weights(path: str, is_allowed: bool = False) -> dict[str, torch.Tensor]:
     """The tensors by name; of a checkpoint, the mapping of tensors in it."""
     with Path(path).open("rb") as file:
         head = file.read(9)
@@ -28,10 +28,12 @@ def weights(path: str) -> dict[str, torch.Tensor]:
         except Exception as error:
             raise Failure("bad-model", torch_common.words(error)) from error
     try:
-        value = torch.load(path, map_location="cpu", weights_only=True)
+        value = torch.load(path, map_location="cpu", weights_only=not is_allowed)
     except Exception as error:
         kind = "unsafe" if re.search(r"GLOBAL|Unsupported|can only build", str(error)) else "bad-model"
         raise Failure(kind, refused(error)) from error
+    if isinstance(value, torch.nn.Module):
+        value = value.state_dict()
     found = [inner for inner in (value, *values_of(value)) if is_weights(inner)]
     if len(found) != 1:
         keys = ", ".join(map(str, value)) if isinstance(value, Mapping) else type(value).__name__
@@ -73,7 +75,7 @@ def build(request: dict[str, Any]) -> torch.nn.Module:
 def loaded(key: str) -> torch.nn.Module:
     """Built once for all cases; ``key`` is the request as text."""
     request = json.loads(key)
-    model, given = build(request), weights(request["model"])
+    model, given = build(request), weights(request["model"], request["allow_code"])
     if all(name.startswith("module.") for name in given):  # torch.nn.DataParallel saved it
         given = {name.removeprefix("module."): tensor for name, tensor in given.items()}
     try:
@@ -84,7 +86,7 @@ def loaded(key: str) -> torch.nn.Module:
 
 
 def load(request: dict[str, Any]) -> torch.nn.Module:
-    return loaded(json.dumps({key: request[key] for key in ("directory", "model", "module")}))
+    return loaded(json.dumps({key: request[key] for key in ("directory", "model", "module", "allow_code")}))
 
 
 def convert(request: dict[str, Any]) -> dict[str, Any]:

@@ -48,6 +48,8 @@ def main(convert: Convert, answer: Answer, packages: Sequence[str], watch: Watch
 def respond(act: Callable[[dict[str, Any]], dict[str, Any]], packages: Sequence[str]) -> None:
     """``python WORKER.py REQUEST ANSWER``; ``packages`` are those whose versions the answer names."""
     request = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    if request.get("allow_code"):
+        sys.path.append(request["directory"])  # where the classes are that a pickle names
     versions = {name: importlib.metadata.version(name) for name in (*packages, "numpy")}
     versions["python"] = ".".join(map(str, sys.version_info[:3]))
     try:
