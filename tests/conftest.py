@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from builder.host import Host
@@ -15,6 +16,10 @@ from tests.support.golden import Golden
 from tests.support.hosts import real_host
 from tests.support.purity import only_this_process
 from tests.support.registries import RealRegistry
+
+# A busy machine is no reason to fail.
+hypothesis.settings.register_profile("mbuild", deadline=None)
+hypothesis.settings.load_profile("mbuild")
 
 CI = os.environ.get("CI") == "true"
 UNIT = Path(__file__).parent / "unit"
