@@ -191,7 +191,7 @@ def test_a_program_in_training_mode_is_refused(written: Path, load: Load) -> Non
 @pytest.mark.parametrize("name", ["pickle", "samples"])
 def test_code_in_weights_is_refused_and_not_run(written: Path, load: Load, name: str) -> None:
     """``samples`` is a .pt2 whose sample inputs torch.export.load would unpickle."""
-    with pytest.raises(ModelRunsCode, match=r"it names pathlib\.") as caught:
+    with pytest.raises(ModelRunsCode, match=r"it names .*pathlib\.Path") as caught:
         load(written / name)
     assert caught.value.exit_code == 4
     assert not (written / "canary").exists()
