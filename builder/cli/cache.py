@@ -24,13 +24,13 @@ def list_command(
     each: Annotated[bool, typer.Option("-v", "--verbose", help="Each thing, the least recently used first.")] = False,
 ) -> None:
     """What it holds, by kind, with sizes."""
-    from builder.host.housekeeping import items
+    from builder.host.housekeeping import items, usage
 
     with host_session(quiet=True) as host:
         if each:
             tables.print_items(items(host.store))
         else:
-            tables.print_cache(host.store)
+            tables.print_cache(host.store.root, usage(host.store))
 
 
 @app.command("verify")
@@ -75,6 +75,9 @@ def collect_command(
 @app.command("clear")
 def clear_command() -> None:
     """Remove everything in it; the next build fetches and makes it again."""
+    from builder.host.housekeeping import usage
+
     with host_session(quiet=True) as host:
-        freed = host.store.clear()
+        freed = sum(line.size for line in usage(host.store))
+        host.store.clear()
     typer.echo(f"freed {amount(freed, 'bytes')}")

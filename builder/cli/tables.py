@@ -21,9 +21,10 @@ from builder.cli.sinks import amount
 from builder.host.clock import rfc3339
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from builder.assemble.image import AssembledLayer
-    from builder.host.housekeeping import Collected, Item
-    from builder.host.store import Store
+    from builder.host.housekeeping import Collected, Item, Usage
     from builder.model.parity_report import Verification
     from builder.pipeline.fleet import Outcome
     from builder.pipeline.pull import PullResult
@@ -254,24 +255,26 @@ def print_fleet(outcomes: Sequence[Outcome]) -> None:
             print_rows([("", ""), *_prose(outcome.name[:_LABEL], f"{outcome.error}. {outcome.error.advice}")])
 
 
-def print_cache(store: Store) -> None:
-    lines = store.usage()
+def print_cache(root: Path, lines: Sequence[Usage]) -> None:
     rows = [(line.kind, str(line.items), amount(line.size, "bytes")) for line in lines]
     all_of_it = amount(sum(line.size for line in lines), "bytes")
-    print_rows([("cache", str(store.root)), ("size", all_of_it), ("", "")])
+    print_rows([("cache", str(root)), ("size", all_of_it), ("", "")])
     print_table(("kind", "items", "size"), rows, right=("items", "size"))
 
 
 def print_items(items: Sequence[Item]) -> None:
     """Each thing in the cache with the day of its last use; uv's own cache counts as one."""
-    rows = [
-        (rfc3339(int(item.used))[:10], amount(item.size, "bytes"), item.kind, item.path.name[:40]) for item in items
-    ]
+    rows = [(rfc3339(int(item.used))[:10], amount(item.size, "bytes"), item.kind, _called(item)) for item in items]
     print_table(("used", "size", "kind", "what"), rows, right=("size",))
 
 
+def _called(item: Item) -> str:
+    """A key is known by its beginning; an image by its model and what it is for."""
+    return f"{item.path.parent.name}/{item.path.name}" if item.kind == "images" else item.path.stem[:12]
+
+
 def print_collected(done: Collected, most: int, *, dry_run: bool) -> None:
-    would = "would remove" if dry_run else "removed"
+    would = "to go" if dry_run else "removed"
     kinds: dict[str, list[int]] = {}
     for item in done.items:
         kinds.setdefault(item.kind, []).append(item.size)

@@ -56,6 +56,15 @@ class Item:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Usage:
+    """How much of the store one kind of thing takes: ``items``, and ``size`` in bytes."""
+
+    kind: str
+    items: int
+    size: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Collected:
     """What a clean-up did: ``items`` removed and the bytes ``freed``, the ``size`` that is left, and what of it was not
     removed because a process at work may hold it (``held``, bytes)."""
@@ -80,6 +89,19 @@ def items(store: Store) -> tuple[Item, ...]:
     return tuple(sorted(_items(store.root), key=lambda item: (item.used, str(item.path))))
 
 
+def usage(store: Store) -> tuple[Usage, ...]:
+    """What the store holds, one line a kind, the largest first. A file with several names is counted with one."""
+    lines: dict[str, tuple[int, int]] = {}
+    counted: set[int] = set()
+    for item in sorted(items(store), key=lambda item: item.kind):
+        number, size = lines.get(item.kind, (0, 0))
+        own = sum({inode: bytes_ for inode, bytes_ in item.files if inode not in counted}.values())
+        counted.update(inode for inode, _ in item.files)
+        lines[item.kind] = number + 1, size + own
+    found = (Usage(kind=kind, items=number, size=size) for kind, (number, size) in lines.items())
+    return tuple(sorted(found, key=lambda line: -line.size))
+
+
 def plan_collection(store: Store, most: int) -> Collected:
     """What ``collect`` would do."""
     return _collected(store, most, lambda item: True)
@@ -95,17 +117,17 @@ def _collected(store: Store, most: int, remove: Callable[[Item], bool]) -> Colle
     horizon = min(others, default=float("inf"))
     found = items(store)
     links, size = _links(found), _size(found)
-    removed, held, freed = [], 0, 0
+    removed, held, freed = [], [], 0
     for item in found:
         if size - freed <= most:
             break
         in_use = item.used >= horizon or (item.kind == "uv" and bool(others))
         if in_use or not remove(item):
-            held += item.size
+            held.append(item)
             continue
         removed.append(item)
         freed += _unlinked(item, links)
-    return Collected(items=tuple(removed), freed=freed, size=size - freed, held=held)
+    return Collected(items=tuple(removed), freed=freed, size=size - freed, held=_size(held))
 
 
 def sweep(store: Store, clock: Clock) -> Swept:
@@ -186,7 +208,7 @@ def _items(root: Path) -> Iterator[Item]:
     for path in (root / "records").glob("*/[!.]*.json"):
         yield from _item(f"records/{path.parent.name}", path, (path,))
     for path in (root / "images").glob("*/*"):
-        yield from _item(f"images/{path.parent.name}", path, (path / "index.json", path))
+        yield from _item("images", path, (path / "index.json", path))
     for path in (root / "partial").glob("[0-9a-f]*"):
         yield from _item("partial", path, (path,))
     if (root / "uv").is_dir():

@@ -68,15 +68,6 @@ class Stored:
     path: Path
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Usage:
-    """How much of the store one kind of thing takes: ``items``, and ``size`` in bytes."""
-
-    kind: str
-    items: int
-    size: int
-
-
 class BlobWriter:
     """Takes bytes, counts and hashes them on the way to a temporary file; ``Store.commit`` puts it in its place."""
 
@@ -209,6 +200,7 @@ class Store:
         """Have a blob that ``read`` gives from an offset on. What a broken try left is kept and gone on with, by one
         process at a time. Raises WrongDigest, and then keeps nothing, DiskFull, and what ``read`` raises."""
         part = self.root / "partial" / blob.digest.hex
+        _ = self.token
         with self.exclusive(f"blob-{blob.digest.hex}"):
             if self.has_blob(blob.digest):
                 return
@@ -227,6 +219,7 @@ class Store:
         for directory in (part.parent, self.blob_path(blob.digest).parent):
             directory.mkdir(parents=True, exist_ok=True)
         with part.open("ab+", buffering=1 << 20) as out:
+            self._claim(part)
             writer = BlobWriter(out, part)
             kept = writer.take_up()
             for chunk in read(kept) if kept <= blob.size else ():
@@ -310,23 +303,10 @@ class Store:
 
     # housekeeping
 
-    def usage(self) -> tuple[Usage, ...]:
-        """What the store holds, one line a kind, largest first."""
-        lines = []
-        for family in _FAMILIES:
-            for kind in sorted(path for path in (self.root / family).glob("*") if path.is_dir()):
-                files = [path for path in kind.rglob("*") if path.is_file() and not path.is_symlink()]
-                size = sum(path.stat().st_size for path in files if path.stat().st_nlink == 1 or family == "blobs")
-                items = sum(1 for path in kind.iterdir() if path.is_dir()) or len(files)
-                lines.append(Usage(kind=f"{family}/{kind.name}", items=items, size=size))
-        return tuple(sorted(lines, key=lambda line: -line.size))
-
-    def clear(self) -> int:
-        """Remove everything; the bytes that were freed."""
-        freed = sum(line.size for line in self.usage())
+    def clear(self) -> None:
+        """Remove everything."""
         for family in _FAMILIES:
             remove_tree(self.root / family)
-        return freed
 
 
 def seal_path(directory: Path) -> Path:

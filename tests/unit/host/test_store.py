@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from builder.host.clock import SystemClock
-from builder.host.housekeeping import collect, plan_collection, remove_damaged, sweep
+from builder.host.housekeeping import collect, plan_collection, remove_damaged, sweep, usage
 from builder.host.store import DamagedBlob, Store
 from builder.oci.digest import Digest
 from builder.pipeline.cache import MalformedSize, parse_size
@@ -215,9 +215,13 @@ def test_a_blob_with_two_names_is_counted_once_and_freed_with_the_last(store: St
     image.mkdir(parents=True)
     os.link(blob.path, image / "layer")
     used(blob.path, 5)
+    assert [(line.kind, line.items, line.size) for line in usage(store)] == [
+        ("blobs/sha256", 1, 1000),
+        ("images", 1, 0),
+    ]
     done = collect(store, 0)
     assert (done.freed, done.size) == (1000, 0)
-    assert [item.kind for item in done.items] == ["blobs/sha256", "images/a"]
+    assert [item.kind for item in done.items] == ["blobs/sha256", "images"]
 
 
 def test_what_a_process_at_work_may_hold_stays(store: Store) -> None:
