@@ -1,7 +1,7 @@
 """Turns a model of another framework into ONNX, and asks that framework for the answers that the ONNX must give.
 
 Both run in the format's locked environment, without network, from the same worker. What they gave is kept in the store
-by everything that decides it: the model's files, the environment's pins, the worker's revision.
+by everything that decides it: the model's files, the environment's pins, the worker's source.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from builder.convert.answers import NOTHING, Answers, Questions, keep
 from builder.convert.converters import CONVERTERS, Converter
 from builder.convert.envs import ensure_environment
 from builder.convert.sandbox import Guard
+from builder.convert.tools import worker_digest
 from builder.convert.worker import (
     WorkerAnswer,
     WorkerCrashed,
@@ -114,7 +115,7 @@ class SourceModel:
     def tools(self) -> Mapping[str, str]:
         """What a lock says about the conversion."""
         pins = (pin.partition("==")[::2] for pin in self.converter.environment.requirements)
-        return {f"{self.converter.worker}": str(self.converter.revision)} | {f"convert.{n}": v for n, v in pins}
+        return {self.converter.worker: worker_digest(self.converter.worker)} | {f"convert.{n}": v for n, v in pins}
 
 
 def source_model(
@@ -213,8 +214,7 @@ def _key(model: SourceModel, more: Mapping[str, object]) -> str:
     converter = model.converter
     decides: dict[str, object] = {
         "model": str(model.digest),
-        "worker": converter.worker,
-        "revision": converter.revision,
+        "worker": worker_digest(converter.worker),
     }
     decides |= {"entry": str(model.entry), **_said(model)}
     return content_key({**decides, "environment": sorted(converter.environment.requirements), **more})

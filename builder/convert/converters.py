@@ -126,14 +126,13 @@ EnvironmentFor = Callable[[Mapping[str, str]], EnvironmentSpec]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Converter:
-    """``framework`` names it for people; ``worker`` is a file of builder/convert/workers; ``revision`` is bumped by
-    hand when the worker would write other bytes; ``needs_inputs`` where the files do not say what the model takes, so
-    that model.yaml must; ``tolerance`` is what its models hold where model.yaml says nothing."""
+    """``framework`` names it for people; ``worker`` is a file of builder/convert/workers; ``needs_inputs`` where the
+    files do not say what the model takes, so that model.yaml must; ``tolerance`` is what its models hold where
+    model.yaml says nothing."""
 
     framework: str
     worker: str
     environment: EnvironmentSpec
-    revision: int = 1
     environment_for: EnvironmentFor | None = None
     needs_inputs: bool = False
     tolerance: Tolerance = _TOLERANCE
@@ -147,19 +146,16 @@ CONVERTERS: dict[str, Converter] = {
     "xgboost": Converter(
         framework="XGBoost",
         worker="xgboost_worker",
-        revision=2,
         environment=EnvironmentSpec(name="xgboost", requirements=(*_TREES, "xgboost-cpu==3.2.0")),
     ),
     "lightgbm": Converter(
         framework="LightGBM",
         worker="lightgbm_worker",
-        revision=2,
         environment=EnvironmentSpec(name="lightgbm", requirements=(*_TREES, "lightgbm==4.7.0")),
     ),
     "catboost": Converter(
         framework="CatBoost",
         worker="catboost_worker",
-        revision=2,
         environment=EnvironmentSpec(
             name="catboost",
             requirements=(*_ONNX, "catboost==1.2.10", *_PANDAS, "scipy==1.17.1", "graphviz==0.21"),
@@ -168,14 +164,12 @@ CONVERTERS: dict[str, Converter] = {
     "sklearn": Converter(
         framework="scikit-learn",
         worker="sklearn_worker",
-        revision=2,
         environment=sklearn_environment({}),
         environment_for=sklearn_environment,
     ),
     "huggingface": Converter(
         framework="Transformers",
         worker="huggingface_worker",
-        revision=2,
         environment=EnvironmentSpec(name="hf", requirements=_TRANSFORMERS),
         # A dozen layers of sums in another order: logits that are near zero while others are near a hundred.
         tolerance=Tolerance(absolute=1e-4),
@@ -183,9 +177,7 @@ CONVERTERS: dict[str, Converter] = {
     "torchscript": Converter(
         framework="PyTorch", worker="torchscript_worker", environment=_TORCH_ENVIRONMENT, needs_inputs=True
     ),
-    "torch-export": Converter(
-        framework="PyTorch", worker="torch_export_worker", environment=_TORCH_ENVIRONMENT, revision=2
-    ),
+    "torch-export": Converter(framework="PyTorch", worker="torch_export_worker", environment=_TORCH_ENVIRONMENT),
     "jax": Converter(
         framework="JAX",
         worker="jax_worker",
@@ -195,12 +187,8 @@ CONVERTERS: dict[str, Converter] = {
     "torch-state": Converter(
         framework="PyTorch", worker="torch_state_worker", environment=_TORCH_ENVIRONMENT, needs_inputs=True
     ),
-    "keras": Converter(framework="Keras", worker="keras_worker", revision=2, environment=_TENSORFLOW_ENVIRONMENT),
-    "tensorflow": Converter(
-        framework="TensorFlow", worker="tensorflow_worker", revision=2, environment=_TENSORFLOW_ENVIRONMENT
-    ),
-    "tflite": Converter(
-        framework="TensorFlow Lite", worker="tflite_worker", revision=2, environment=_TENSORFLOW_ENVIRONMENT
-    ),
+    "keras": Converter(framework="Keras", worker="keras_worker", environment=_TENSORFLOW_ENVIRONMENT),
+    "tensorflow": Converter(framework="TensorFlow", worker="tensorflow_worker", environment=_TENSORFLOW_ENVIRONMENT),
+    "tflite": Converter(framework="TensorFlow Lite", worker="tflite_worker", environment=_TENSORFLOW_ENVIRONMENT),
 }
 """By the name of the format (builder/formats)."""

@@ -7,23 +7,20 @@ onnxruntime's offline graph optimisation is not applied (docs/adr/0009-optimise-
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 
 from builder.canonical import content_key
 from builder.convert.envs import EnvironmentSpec, ensure_environment
+from builder.convert.tools import tools_of, worker_digest
 from builder.convert.worker import WorkerFailed, WorkerJob, run_worker, take_output
 from builder.errors import ConversionError
 from builder.host import Host
 from builder.host.fs import temporary_directory
 from builder.oci.digest import Digest
 
-REVISION = 1
-"""Bumped by hand when the passes would write other bytes."""
-
+_WORKER = "optimize_worker"
 GRAPH, WEIGHTS = "model.onnx", "model.onnx.data"
 
 ONNX_TOOLS = EnvironmentSpec(
@@ -39,12 +36,6 @@ ONNX_TOOLS = EnvironmentSpec(
     ),
 )
 """The same onnx that the converters write with, and the onnxruntime of the image with its quantisation tools."""
-
-TOOLS: Mapping[str, str] = MappingProxyType(
-    {f"optimize.{pin.partition('==')[0]}": pin.partition("==")[2] for pin in ONNX_TOOLS.requirements}
-    | {"optimize": str(REVISION)}
-)
-"""What a lock says about it."""
 
 
 class OpsetNotLowered(ConversionError):
@@ -62,19 +53,26 @@ class OnnxVersions:
     ir: int
 
 
+def tools() -> dict[str, str]:
+    """What a lock says about it."""
+    return tools_of("optimize", _WORKER, ONNX_TOOLS)
+
+
 def optimize(directory: Path, versions: OnnxVersions, host: Host) -> Path:
     """A directory like ``directory``, which a converter wrote, with the model in its last form; what stands beside the
     model is carried over. Raises OpsetNotLowered, and what running a worker raises."""
     request = {"opset": versions.opset, "ml_opset": versions.ml_opset, "ir_version": versions.ir}
     files = {path.relative_to(directory).as_posix(): str(_digest(path)) for path in _files(directory)}
-    key = content_key({"files": files, **request, "environment": sorted(ONNX_TOOLS.requirements), "revision": REVISION})
+    key = content_key(
+        {"files": files, **request, "environment": sorted(ONNX_TOOLS.requirements), "worker": worker_digest(_WORKER)}
+    )
 
     def make(path: Path) -> None:
         with temporary_directory(prefix="mbuild-optimize-") as scratch:
             output = scratch / "output"
             output.mkdir()
             job = WorkerJob(
-                worker="optimize_worker",
+                worker=_WORKER,
                 python=ensure_environment(ONNX_TOOLS, host),
                 request={"model": str(directory / GRAPH), "output": str(output), **request},
                 scratch=scratch,

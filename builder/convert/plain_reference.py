@@ -13,7 +13,8 @@ from pathlib import Path
 from builder.canonical import canonical_json, content_key
 from builder.convert.answers import Questions, keep
 from builder.convert.envs import EnvironmentSpec, ensure_environment
-from builder.convert.reference import REFERENCE, REVISION, lay_out
+from builder.convert.reference import REFERENCE, lay_out
+from builder.convert.tools import worker_digest
 from builder.convert.worker import WorkerFailed, WorkerJob, run_worker, take_output
 from builder.errors import ConversionError
 from builder.host import Host
@@ -23,6 +24,8 @@ from builder.model.interface import FILE, Interface
 from builder.model.source import ModelArtifact
 from builder.oci.digest import Digest
 from builder.resources import server_source_directory
+
+_WORKER = "plain_reference"
 
 
 class StepsNotUsable(ConversionError):
@@ -55,6 +58,11 @@ class PlainSource:
         return EnvironmentSpec(name="plain-reference", requirements=(*REFERENCE.requirements, *self.pins))
 
 
+def tools() -> dict[str, str]:
+    """What a lock says about whoever answers the golden cases of a plain model; the pins are those of the image."""
+    return {"plain-reference": worker_digest(_WORKER)}
+
+
 def answer_plain_cases(source: PlainSource, cases: tuple[GoldenCase, ...], host: Host) -> tuple[GoldenCase, ...]:
     """The cases with the plain model's own outputs. Raises StepsNotUsable, PlainCaseNotAnswered, and what running a
     worker and making the environment raise."""
@@ -76,7 +84,7 @@ def _key(source: PlainSource, asked: Questions) -> str:
             "steps": {path.name: str(Digest.of(path.read_bytes())) for path in sorted(_steps().glob("*.py"))},
             "asked": asked.key,
             "pins": sorted(source.environment.requirements),
-            "revision": REVISION,
+            "worker": worker_digest(_WORKER),
         }
     )
 
@@ -98,7 +106,7 @@ def _ask(source: PlainSource, asked: Questions, directory: Path, host: Host) -> 
             "cases": asked.lay_out(scratch, output),
         }
         job = WorkerJob(
-            worker="plain_reference",
+            worker=_WORKER,
             python=python,
             request=request,
             scratch=scratch,

@@ -9,12 +9,12 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType
 
 from builder.canonical import content_key
 from builder.convert.envs import ensure_environment
 from builder.convert.optimize import ONNX_TOOLS
 from builder.convert.reference import REFERENCE
+from builder.convert.tools import tools_of, worker_digest
 from builder.convert.worker import WorkerFailed, WorkerJob, run_worker, take_output
 from builder.errors import UsageError
 from builder.host import Host
@@ -23,14 +23,7 @@ from builder.model.golden import GoldenCase, write_case
 from builder.model.source import ModelArtifact
 from builder.oci.digest import Digest
 
-REVISION = 1
-"""Bumped by hand when the worker would write other bytes."""
-
-TOOLS: Mapping[str, str] = MappingProxyType(
-    {f"quantize.{pin.partition('==')[0]}": pin.partition("==")[2] for pin in ONNX_TOOLS.requirements}
-    | {"quantize": str(REVISION)}
-)
-"""What a lock says about it."""
+_WORKER, _MEASURING = "quantize_worker", "measure_worker"
 
 _MEASURED_SECONDS = 4
 
@@ -39,6 +32,11 @@ class NotQuantizable(UsageError):
     code = "not-quantizable"
     message = "{mode} does not fit this model: {reason}"
     hint = "take another mode (fp16; int8-static for convolutions; int8-dynamic for transformers), or --quantize auto"
+
+
+def tools() -> dict[str, str]:
+    """What a lock says about it."""
+    return tools_of("quantize", _WORKER, ONNX_TOOLS)
 
 
 def quantize(model: ModelArtifact, mode: str, calibration: tuple[GoldenCase, ...], host: Host) -> Path:
@@ -51,7 +49,7 @@ def quantize(model: ModelArtifact, mode: str, calibration: tuple[GoldenCase, ...
             "mode": mode,
             "calibration": [str(Digest.of(content)) for content in asked],
             "environment": sorted(ONNX_TOOLS.requirements),
-            "revision": REVISION,
+            "worker": worker_digest(_WORKER),
         }
     )
 
@@ -67,7 +65,7 @@ def quantize(model: ModelArtifact, mode: str, calibration: tuple[GoldenCase, ...
                 "calibration": _written(asked, scratch),
             }
             job = WorkerJob(
-                worker="quantize_worker",
+                worker=_WORKER,
                 python=ensure_environment(ONNX_TOOLS, host),
                 request=request,
                 scratch=scratch,
@@ -95,6 +93,7 @@ def measure(
             "cases": [str(Digest.of(content)) for content in asked],
             "machine": [platform.node(), platform.machine(), os.cpu_count()],
             "environment": sorted(REFERENCE.requirements),
+            "worker": worker_digest(_MEASURING),
         }
     )
     known = None if again else host.store.record("measured", key)
@@ -108,7 +107,7 @@ def _timed(models: Mapping[str, ModelArtifact], asked: tuple[bytes, ...], host: 
     with temporary_directory(prefix="mbuild-measure-") as scratch:
         graphs = {name: model.graph.resolve() for name, model in models.items()}
         job = WorkerJob(
-            worker="measure_worker",
+            worker=_MEASURING,
             python=ensure_environment(REFERENCE, host),
             request={
                 "models": {name: str(path) for name, path in graphs.items()},

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from builder.canonical import content_key
 from builder.convert.answers import Answers, Questions, keep
 from builder.convert.envs import EnvironmentSpec, ensure_environment
+from builder.convert.tools import tools_of, worker_digest
 from builder.convert.worker import WorkerFailed, WorkerJob, run_worker, take_output
 from builder.errors import ConversionError
 from builder.host import Host
@@ -20,17 +21,10 @@ from builder.host.fs import link_or_copy, temporary_directory
 from builder.model.golden import GoldenCase
 from builder.model.source import ModelArtifact
 
-REVISION = 1
-"""Bumped by hand when the same model and cases would get other answers, e.g. when the worker changes."""
-
 REFERENCE = EnvironmentSpec(name="onnx-reference", requirements=("numpy==2.4.6", "onnxruntime==1.31.1"))
 """numpy 2.4 is the newest for Python 3.11; the wheels exist for 3.11 to 3.14."""
 
-TOOLS: Mapping[str, str] = MappingProxyType(
-    {f"reference.{pin.partition('==')[0]}": pin.partition("==")[2] for pin in REFERENCE.requirements}
-    | {"reference": str(REVISION)}
-)
-"""What a lock says about whoever answered the golden cases."""
+WORKER = "onnx_reference"
 
 
 class ModelNotRunnable(ConversionError):
@@ -57,6 +51,11 @@ _ADVICE: Mapping[str, str] = MappingProxyType(
 )
 
 
+def tools() -> dict[str, str]:
+    """What a lock says about whoever answers the golden cases."""
+    return tools_of("reference", WORKER, REFERENCE)
+
+
 def answer_cases(model: ModelArtifact, cases: tuple[GoldenCase, ...], host: Host) -> tuple[GoldenCase, ...]:
     """The cases with the model's own outputs; what they had as outputs is not looked at.
 
@@ -76,7 +75,7 @@ def _key(model: ModelArtifact, asked: Questions) -> str:
             "model": [[str(path), str(digest)] for path, _, digest in model.files],
             **asked.key,
             "pins": sorted(REFERENCE.requirements),
-            "revision": REVISION,
+            "worker": worker_digest(WORKER),
         }
     )
 
@@ -90,7 +89,7 @@ def _ask(model: ModelArtifact, asked: Questions, directory: Path, host: Host) ->
         cases = asked.lay_out(scratch, output)
         graph, top = lay_out(model, scratch / "model")
         job = WorkerJob(
-            worker="onnx_reference",
+            worker=WORKER,
             python=python,
             request={"model": str(graph), "cases": cases},
             scratch=scratch,

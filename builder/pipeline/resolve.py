@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from builder.canonical import content_key
-from builder.convert import optimize, quantize, reference
+from builder.convert import optimize, plain_reference, quantize, reference
 from builder.host import Host
 from builder.host.trees import StagedTree
 from builder.oci.digest import Digest
@@ -47,7 +47,7 @@ def resolve(
         requirements=asked.requirements,
         wheels=_kept_wheels(old, asked, base) or _new_wheels(spec, asked, base, old, host),
         server=tree_digest(server),
-        tools=tuple(sorted({**reference.TOOLS, **_compiler(base), **_converting(model)}.items())),
+        tools=tuple(sorted({**_answering(model), **_compiler(base), **_converting(model)}.items())),
         writer=(("gzip", Compression.GZIP.writer), ("plan", str(PLAN_REVISION)), ("tar", Compression.NONE.writer)),
         quantize=model.quantize,
     )
@@ -83,10 +83,15 @@ def _enter(path: Path, locked: LockedTarget, host: Host) -> None:
         write_lock(path, {**read_lock(path), locked.identifier: locked})
 
 
+def _answering(model: LoadedModel) -> Mapping[str, str]:
+    """What computed the answers of the golden cases."""
+    return {**reference.tools(), **(plain_reference.tools() if model.plain else {})}
+
+
 def _converting(model: LoadedModel) -> Mapping[str, str]:
     """What made the ONNX, where it is not the user's own."""
-    converted = {**model.origin.tools, **optimize.TOOLS} if model.origin else {}
-    return {**converted, **quantize.TOOLS} if model.quantize and model.quantize.is_smaller else converted
+    converted = {**model.origin.tools, **optimize.tools()} if model.origin else {}
+    return {**converted, **quantize.tools()} if model.quantize and model.quantize.is_smaller else converted
 
 
 def _compiler(base: ResolvedBase) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from builder.convert.envs import EnvironmentSpec, UnpinnedRequirement
-from builder.convert.reference import REFERENCE, TOOLS
+from builder.convert.reference import REFERENCE, tools
 
 
 @pytest.mark.parametrize(
@@ -23,4 +23,4 @@ def test_the_key_is_the_pins_in_any_order_and_not_the_name() -> None:
 
 
 def test_a_lock_names_who_answered() -> None:
-    assert TOOLS["reference.onnxruntime"] in dict(pin.split("==") for pin in REFERENCE.requirements).values()
+    assert tools()["reference.onnxruntime"] in dict(pin.split("==") for pin in REFERENCE.requirements).values()
