@@ -3,10 +3,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check test test-fast bench golden clean
+.PHONY: help setup demo check test bench converters-matrix golden clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .venv/.ready: pyproject.toml scripts/setup
 	@PYTHON=$(PYTHON) scripts/setup
@@ -28,6 +28,9 @@ test: .venv/.ready ## every suite; starts a Docker engine and a registry where t
 
 bench: .venv/.ready ## ratios against a peer or a physical limit, measured in one run (WRITE=README.md, PLOT=docs/cost.png)
 	@scripts/services run $(BIN)/python -m tests.bench $(if $(PLOT),--plot $(PLOT)) $(if $(WRITE),--write $(WRITE))
+
+converters-matrix: .venv/.ready ## every kind of model, built and tested, as one table (ONLY=word for some)
+	@$(BIN)/python -m tests.matrix --only "$(ONLY)" $(if $(WRITE),--write $(WRITE))
 
 golden: .venv/.ready ## rewrite the golden files, then look at the diff
 	@scripts/test --update-goldens
