@@ -17,7 +17,7 @@ from rich.text import Text
 from typer.core import TyperGroup
 
 from builder import __version__
-from builder.cli import base, build, cache, converters, doctor, fleet, image, inspect, registry
+from builder.cli import base, build, cache, converters, doctor, fleet, golden, image, inspect, registry
 from builder.cli.sinks import github_message
 from builder.errors import MbuildError, UsageError
 
@@ -65,6 +65,7 @@ def root(
 
 build.register(app)
 fleet.register(app)
+golden.register(app)
 image.register(app)
 registry.register(app)
 app.add_typer(base.app, name="base")
