@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from builder.convert.convert import InputsNotTaken, ModuleNotUsable, convert
+from builder.convert.convert import InputsNotTaken, ModuleNotUsable
 from builder.convert.converters import CONVERTERS
 from builder.convert.envs import ensure_environment
 from builder.formats.jax import StableHloNotRead
@@ -52,17 +52,6 @@ def test_it_converts_and_agrees(
     assert all(spec.shape[0] == "batch" for spec in model.signature.inputs)
     cases, _ = answer(model, host)
     assert {len(next(iter(case.inputs.values()))) for case in cases} == {1, 2, 7}
-
-
-def test_the_same_model_gives_the_same_bytes(written: Path, host: Host, tmp_path: Path) -> None:
-    shutil.copytree(written / "function", tmp_path / "again")
-    (tmp_path / "again" / "notes.txt").write_text("another directory, another key")
-    first, second = find_model(written / "function").origin, find_model(tmp_path / "again").origin
-    assert first is not None
-    assert second is not None
-    one, other = convert(first, host), convert(second, host)
-    assert one != other
-    assert (one / "model.onnx").read_bytes() == (other / "model.onnx").read_bytes()
 
 
 def test_parameters_of_another_model(written: Path, host: Host) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from builder.convert.convert import BrokenSourceModel, ConversionFailed, convert
+from builder.convert.convert import BrokenSourceModel, ConversionFailed
 from builder.convert.converters import CONVERTERS
 from builder.convert.envs import ensure_environment
 from builder.formats.code import ModelRunsCode
@@ -82,18 +81,6 @@ def test_the_cases_hold_what_the_model_knows(written: Path, host: Host) -> None:
     seen = {bytes(value) for case in model.cases for value in np.asarray(case.inputs["city"]).ravel()}
     assert seen <= {b"Paris", b"Oslo", b"Rome", b"mbuild-unknown"}
     assert len(seen) > 1
-
-
-def test_the_same_model_gives_the_same_bytes(written: Path, host: Host, tmp_path: Path) -> None:
-    first = find_model(written / "mixed-forest").origin
-    shutil.copytree(written / "mixed-forest", tmp_path / "again")
-    (tmp_path / "again" / "notes.txt").write_text("another directory, another key")
-    second = find_model(tmp_path / "again").origin
-    assert first is not None
-    assert second is not None
-    one, other = convert(first, host), convert(second, host)
-    assert one != other
-    assert (one / "model.onnx").read_bytes() == (other / "model.onnx").read_bytes()
 
 
 def test_a_function_of_the_users_own_is_refused_and_then_cannot_be_exported(written: Path, host: Host) -> None:
