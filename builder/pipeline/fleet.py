@@ -23,7 +23,7 @@ from builder.oci.digest import Digest
 from builder.oci.layout import Layout
 from builder.oci.reference import Reference
 from builder.pipeline.build import build
-from builder.plan.fleet import Fleet, Member
+from builder.plan.fleet import Fleet, Member, PlannedMember
 from builder.plan.spec import BuildSpec, Delivery
 from builder.registry.client import connect
 from builder.registry.credentials import Purpose
@@ -38,6 +38,18 @@ class SameName(UsageError):
     code = "fleet-same-name"
     message = "{first} and {second} are both called {name} for {target}"
     hint = "give one of them another `name` in its model.yaml: images of one name replace each other"
+
+
+class TagMissing(UsageError):
+    code = "fleet-tag-missing"
+    message = "nothing says where {name} is pushed"
+    hint = "add --registry REG/PATH, or `registry` at the top of fleet.yaml"
+
+
+class OutsideFleet(UsageError):
+    code = "fleet-outside"
+    message = "{path} does not lie below {root}, so another machine will not have it there"
+    hint = "run the command where the models lie, or name that place with --root"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -101,6 +113,22 @@ def plan_fleet(fleet: Fleet, spec_of: Callable[[Member], BuildSpec], delivery: D
             raise SameName(first=first, second=member.directory, name=manifest.name, target=member.target)
         jobs[key] = job
     return tuple(jobs.values())
+
+
+def planned_members(jobs: Sequence[Job], root: Path) -> tuple[PlannedMember, ...]:
+    """The jobs as another machine is told to do them, with paths relative to ``root``. Raises TagMissing and
+    OutsideFleet."""
+    return tuple(_planned(job, root.resolve()) for job in jobs)
+
+
+def _planned(job: Job, root: Path) -> PlannedMember:
+    if job.delivery.tag is None:
+        raise TagMissing(name=job.name)
+    directory = job.spec.model.resolve()
+    if not directory.is_relative_to(root):
+        raise OutsideFleet(path=job.spec.model, root=root)
+    path = directory.relative_to(root).as_posix()
+    return PlannedMember(name=job.name, path=path, target=job.spec.target, tag=job.delivery.tag.familiar)
 
 
 def build_fleet(jobs: Sequence[Job], host: Host, at_once: int = 0) -> tuple[Outcome, ...]:

@@ -84,3 +84,17 @@ def _members(given: str | Mapping[str, Any], path: Path, target: str) -> Iterato
         raise EmptyFleet(path=path, pattern=said["path"])
     for directory in found:
         yield Member(directory=directory, target=said.get("target", target), tag=said.get("tag", ""))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlannedMember:
+    """A member as another machine is told to build it: ``path`` is its directory relative to where the fleet lies."""
+
+    name: str
+    path: str
+    target: str
+    tag: str
+
+    @property
+    def registry(self) -> str:
+        return self.tag.partition("/")[0]

@@ -16,7 +16,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("model",),
     ("plan",),
     ("host",),
-    ("formats", "convert", "targets", "base", "servers", "render", "assemble", "registry", "probe"),
+    ("formats", "convert", "targets", "base", "servers", "render", "assemble", "registry", "probe", "deploy"),
     ("pipeline", "doctor"),
     ("cli",),
 )

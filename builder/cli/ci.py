@@ -1,0 +1,89 @@
+"""``mbuild ci``: the same fleet, built by somebody else."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from builder import __version__
+from builder.cli import options
+from builder.host.fs import atomic_write
+from builder.plan.fleet import Member, PlannedMember
+from builder.plan.spec import NO_OPTIONS, BuildSpec, Delivery, Engine
+
+app = typer.Typer(help="Have many models built elsewhere.", no_args_is_help=True)
+
+ModelsArgument = Annotated[
+    list[Path],
+    typer.Argument(metavar="MODEL_DIR...|FLEET.yaml", help="Model directories, or a file that lists them."),
+]
+RegistryOption = Annotated[
+    str, typer.Option("--registry", metavar="REG/PATH", help="Tag each model as REG/PATH/NAME:VERSION.")
+]
+TargetOption = Annotated[str, typer.Option("--target", help="Where the images will run; default: cpu.")]
+RootOption = Annotated[Path, typer.Option("--root", help="What paths are relative to: the checkout, or the volume.")]
+OutputOption = Annotated[
+    Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write it here; default: to the terminal.")
+]
+
+
+@app.command("github")
+def github_command(
+    models: ModelsArgument,
+    registry: RegistryOption = "",
+    target: TargetOption = "",
+    root: RootOption = Path(),
+    output: OutputOption = None,
+) -> None:
+    """Write a GitHub Actions workflow with a job for each model."""
+    from builder.deploy.documents import to_yaml
+    from builder.deploy.github import github_workflow
+
+    document = github_workflow(_members(models, target, registry, root), __version__)
+    comment = "Written by `mbuild ci github`. REGISTRY_USERNAME and REGISTRY_PASSWORD are secrets of the repository."
+    _put(to_yaml([document], comment), output)
+
+
+@app.command("kubernetes")
+def kubernetes_command(
+    models: ModelsArgument,
+    image: Annotated[str, typer.Option("--image", metavar="REF", help="An image that has mbuild in it.")],
+    claim: Annotated[str, typer.Option("--claim", help="The volume claim with the model directories.")],
+    cache_claim: Annotated[str, typer.Option("--cache-claim", help="A volume claim that the jobs share.")] = "",
+    secret: Annotated[str, typer.Option("--secret", help="The secret with the registry's login.")] = "",
+    registry: RegistryOption = "",
+    target: TargetOption = "",
+    root: RootOption = Path(),
+    output: OutputOption = None,
+) -> None:
+    """Write Kubernetes Jobs, one for each model."""
+    from builder.deploy.documents import to_yaml
+    from builder.deploy.jobs import JobSettings, build_jobs
+
+    settings = JobSettings(image=image, models=claim, cache=cache_claim, secret=secret)
+    documents = build_jobs(_members(models, target, registry, root), settings)
+    _put(to_yaml(documents, "Written by `mbuild ci kubernetes`."), output)
+
+
+def _members(models: list[Path], target: str, registry: str, root: Path) -> tuple[PlannedMember, ...]:
+    from builder.pipeline.fleet import plan_fleet, planned_members
+    from builder.plan.fleet import read_fleet
+
+    def spec_of(member: Member) -> BuildSpec:
+        return options.build_spec(member.directory, member.target, "http", "", "", None, False, NO_OPTIONS)
+
+    delivery = Delivery(
+        tag=None, push=True, load=False, output=None, engine=Engine.EMBEDDED, test=True, template_dir=None
+    )
+    return planned_members(plan_fleet(read_fleet(models, target, registry), spec_of, delivery), root)
+
+
+def _put(text: str, output: Path | None) -> None:
+    if output is None:
+        sys.stdout.write(text)
+        return
+    atomic_write(output, text.encode())
+    typer.echo(str(output))
