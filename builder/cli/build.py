@@ -15,7 +15,7 @@ from builder.canonical import readable_json
 from builder.cli import options, tables
 from builder.cli.session import host_session
 from builder.oci.reference import Reference
-from builder.plan.spec import ConvertOptions, Delivery, Engine
+from builder.plan.spec import Delivery, Engine
 
 
 def register(app: typer.Typer) -> None:
@@ -50,6 +50,7 @@ def build_command(
     locked: options.LockedOption = False,
     allow_code: options.AllowCodeOption = False,
     bisect: options.BisectOption = False,
+    env: options.EnvOption = "",
     quantize: options.QuantizeOption = None,
     measure_again: options.MeasureOption = False,
     test: Annotated[bool, typer.Option("--test/--no-test", help="Run the image and replay the golden cases.")] = True,
@@ -60,7 +61,7 @@ def build_command(
     """Build, test and (with --push) publish the image of a model directory."""
     from builder.pipeline.build import build
 
-    convert = ConvertOptions(allow_code=allow_code, bisect=bisect, quantize=quantize, measure_again=measure_again)
+    convert = options.convert_options(allow_code, bisect, quantize, measure_again, env)
     spec = options.build_spec(model, target, server, platform, base, lock, locked, convert)
     delivery = Delivery(
         tag=Reference.parse(tag) if tag else None,
@@ -89,6 +90,7 @@ def plan_command(
     locked: options.LockedOption = False,
     allow_code: options.AllowCodeOption = False,
     bisect: options.BisectOption = False,
+    env: options.EnvOption = "",
     quantize: options.QuantizeOption = None,
     measure_again: options.MeasureOption = False,
     output_format: options.FormatOption = options.OutputFormat.HUMAN,
@@ -97,7 +99,7 @@ def plan_command(
     """Show what the image would be, layer by layer, without making it."""
     from builder.pipeline.build import plan_model
 
-    convert = ConvertOptions(allow_code=allow_code, bisect=bisect, quantize=quantize, measure_again=measure_again)
+    convert = options.convert_options(allow_code, bisect, quantize, measure_again, env)
     spec = options.build_spec(model, target, server, platform, base, lock, locked, convert)
     with host_session() as host:
         planned = plan_model(spec, host)
@@ -120,6 +122,7 @@ def render_command(
     locked: options.LockedOption = False,
     allow_code: options.AllowCodeOption = False,
     bisect: options.BisectOption = False,
+    env: options.EnvOption = "",
     quantize: options.QuantizeOption = None,
     measure_again: options.MeasureOption = False,
     template_dir: options.TemplateOption = None,
@@ -127,7 +130,7 @@ def render_command(
     """Write a Dockerfile and everything it copies; plain `docker build` makes the image from it."""
     from builder.pipeline.build import render_model
 
-    convert = ConvertOptions(allow_code=allow_code, bisect=bisect, quantize=quantize, measure_again=measure_again)
+    convert = options.convert_options(allow_code, bisect, quantize, measure_again, env)
     spec = options.build_spec(model, target, server, platform, base, lock, locked, convert)
     with host_session() as host:
         render_model(spec, output, template_dir, host)

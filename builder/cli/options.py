@@ -25,6 +25,12 @@ class HalfALogin(UsageError):
     hint = "give both: `... --username USER --password-stdin < FILE`; or `docker login` once, and give neither"
 
 
+class NoOwnPython(UsageError):
+    code = "no-own-python"
+    message = "--env takes python=PATH of a program that is there, and got {given!r}"
+    hint = "name the Python of an environment that has the framework, for example --env python=.venv/bin/python"
+
+
 class OutputFormat(StrEnum):
     """How a result is printed on stdout."""
 
@@ -53,6 +59,12 @@ AllowCodeOption = Annotated[
 ]
 BisectOption = Annotated[
     bool, typer.Option("--bisect", help="Where a conversion computes something else, name the node that departs.")
+]
+EnvOption = Annotated[
+    str,
+    typer.Option(
+        "--env", metavar="python=PATH", help="Convert with this Python and its packages, not the locked ones."
+    ),
 ]
 QuantizeOption = Annotated[
     Quantize | None,
@@ -95,6 +107,29 @@ def registry_settings(registry: str, username: str, password_stdin: bool, plain_
         known = os.environ.get("MBUILD_PLAIN_HTTP", "")
         settings["MBUILD_PLAIN_HTTP"] = ",".join(name for name in (known, registry) if name)
     return settings
+
+
+def convert_options(
+    allow_code: bool, bisect: bool, quantize: Quantize | None, measure_again: bool, env: str
+) -> ConvertOptions:
+    """How a model becomes ONNX. Raises NoOwnPython."""
+    return ConvertOptions(
+        allow_code=allow_code,
+        bisect=bisect,
+        quantize=quantize,
+        measure_again=measure_again,
+        python=own_python(env) if env else None,
+    )
+
+
+def own_python(env: str) -> Path:
+    """The program of ``python=PATH``; not resolved, since a link in an environment is what tells Python of it. Raises
+    NoOwnPython."""
+    name, _, given = env.partition("=")
+    path = Path(given).expanduser().absolute()
+    if name != "python" or not path.is_file() or not os.access(path, os.X_OK):
+        raise NoOwnPython(given=env)
+    return path
 
 
 def build_spec(  # one parameter for each option of the command line

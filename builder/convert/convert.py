@@ -1,7 +1,8 @@
 """Turns a model of another framework into ONNX, and asks that framework for the answers that the ONNX must give.
 
-Both run in the format's locked environment, without network, from the same worker. What they gave is kept in the store
-by everything that decides it: the model's files, the environment's pins, the worker's source.
+Both run in the format's locked environment, or in one of the user's own, without network, from the same worker. What
+they gave is kept in the store by everything that decides it: the model's files, the environment's versions, the
+worker's source.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from builder.canonical import content_key
 from builder.convert.answers import NOTHING, Answers, Questions, keep
 from builder.convert.converters import CONVERTERS, Converter
 from builder.convert.envs import ensure_environment
+from builder.convert.own import OwnEnvironment, own_environment
 from builder.convert.sandbox import Guard
 from builder.convert.tools import worker_digest
 from builder.convert.worker import (
@@ -98,7 +100,8 @@ class CodeInWeights(UnsupportedModel):
 class SourceModel:
     """A model of another framework as it lies in its directory, and the converter that reads it. ``inputs``, ``dims``,
     ``signature`` and ``module`` are what model.yaml says; ``declared`` where the inputs are what the directory itself
-    says instead (a signature of MLflow); ``digest`` covers every file that the converter may read."""
+    says instead (a signature of MLflow); ``digest`` covers every file that the converter may read; ``own`` is an
+    environment of the user's, where one was named."""
 
     directory: Path
     entry: PurePosixPath
@@ -110,12 +113,15 @@ class SourceModel:
     module: ModuleSpec | None = None
     declared: bool = False
     options: ConvertOptions = NO_OPTIONS
+    own: OwnEnvironment | None = None
 
     @property
     def tools(self) -> Mapping[str, str]:
         """What a lock says about the conversion."""
+        worker = {self.converter.worker: worker_digest(self.converter.worker)}
         pins = (pin.partition("==")[::2] for pin in self.converter.environment.requirements)
-        return {self.converter.worker: worker_digest(self.converter.worker)} | {f"convert.{n}": v for n, v in pins}
+        versions = (("env", "user"), *self.own.versions) if self.own else pins
+        return worker | {f"convert.{name}": version for name, version in versions}
 
 
 def source_model(
@@ -140,6 +146,12 @@ def source_model(
         module=manifest.module,
         declared=bool(found.wrapper and found.inputs and not manifest.inputs),
     )
+
+
+def in_own_environment(model: SourceModel, host: Host) -> SourceModel:
+    """The same model, converted by the Python that the user named, if any. Raises what ``own_environment`` raises."""
+    python = model.options.python
+    return replace(model, own=own_environment(python, model.converter, host)) if python else model
 
 
 def _digest(source: ModelSource, handler: PurePosixPath | None) -> Digest:
@@ -217,7 +229,8 @@ def _key(model: SourceModel, more: Mapping[str, object]) -> str:
         "worker": worker_digest(converter.worker),
     }
     decides |= {"entry": str(model.entry), **_said(model)}
-    return content_key({**decides, "environment": sorted(converter.environment.requirements), **more})
+    pins = sorted(converter.environment.requirements)
+    return content_key({**decides, "environment": dict(model.own.versions) if model.own else pins, **more})
 
 
 def _said(model: SourceModel) -> dict[str, object]:
@@ -234,7 +247,7 @@ def _said(model: SourceModel) -> dict[str, object]:
 
 def _ask(model: SourceModel, action: str, asked: Questions, directory: Path, host: Host) -> WorkerAnswer:
     """Run the worker in a scratch directory; what it wrote as its output becomes the content of ``directory``."""
-    python = ensure_environment(model.converter.environment, host)
+    python = model.own.python if model.own else ensure_environment(model.converter.environment, host)
     with temporary_directory(prefix="mbuild-convert-") as scratch:
         output = scratch / "output"
         output.mkdir()

@@ -12,7 +12,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -232,17 +232,32 @@ def _size(environ: Mapping[str, str], name: str, default: int) -> int:
 
 def python_places(python: Path) -> tuple[Path, ...]:
     """The directories that an interpreter needs to run: its environment, and the Python that this was made from."""
-    homes = [python.parent.parent, python.resolve().parent.parent]
+    programs = list(_links(python))
     try:
         lines = (python.parent.parent / "pyvenv.cfg").read_text(encoding="utf-8").splitlines()
-        homes += [Path(line.partition("=")[2].strip()).parent for line in lines if line.startswith("home")]
+        programs += [Path(line.partition("=")[2].strip()) / "python" for line in lines if line.startswith("home")]
     except OSError:
         pass  # no virtual environment
     places: list[Path] = []
-    for home in dict.fromkeys(homes):
+    for home in dict.fromkeys(_home(program) for program in programs):
         wide = home in (Path("/"), Path.home()) or home in Path.home().parents
         places += [home / "bin", home / "lib"] if wide else [home]
-    return tuple(place for place in places if str(place) not in SYSTEM)
+    return tuple(place for place in dict.fromkeys(places) if str(place) not in SYSTEM)
+
+
+def _links(program: Path) -> Iterator[Path]:
+    """The program as it is called, and what each link leads to."""
+    yield program
+    while program.is_symlink():
+        program = Path(os.path.normpath(program.parent / program.readlink()))
+        yield program
+    yield program.resolve()
+
+
+def _home(program: Path) -> Path:
+    """Where an interpreter's libraries lie; one that lies alone, or is a link somewhere, brings no more than its own
+    directory."""
+    return program.parent.parent if program.parent.name == "bin" else program.parent
 
 
 def extra_places(environ: Mapping[str, str]) -> tuple[Path, ...]:

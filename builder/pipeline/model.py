@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from builder.canonical import content_key
-from builder.convert.convert import SourceModel, source_model
+from builder.convert.convert import SourceModel, in_own_environment, source_model
 from builder.convert.converters import CONVERTERS
 from builder.formats import detect
 from builder.formats.code import require_harmless
@@ -99,6 +99,8 @@ def load_model(found: FoundModel, target: Target, host: Host) -> LoadedModel:
 
     Raises the errors of builder/model, builder/formats and builder/convert.
     """
+    if found.origin:
+        found = replace(found, origin=in_own_environment(found.origin, host))
     onnx = onnx_of(found.source, found.detection, found.origin, target, host)
     graph = read_model(onnx.source, onnx.entry, limits_of(target))
     require_as_configured(found.source, found.detection, graph.signature)

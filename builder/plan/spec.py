@@ -15,12 +15,14 @@ from builder.oci.reference import Reference
 class ConvertOptions:
     """How a model becomes the ONNX that is packed. ``allow_code`` lets a model that brings code of its own run it, in
     the worker's sandbox. ``bisect``: where the result is wrong, look for the node at which it departs. ``quantize``
-    None: as model.yaml says; ``measure_again``: ``auto`` chooses anew, whatever the lock has."""
+    None: as model.yaml says; ``measure_again``: ``auto`` chooses anew, whatever the lock has. ``python`` is of an
+    environment of the user's own, in which frameworks run instead of the locked one."""
 
     allow_code: bool = False
     bisect: bool = False
     quantize: Quantize | None = None
     measure_again: bool = False
+    python: Path | None = None
 
 
 NO_OPTIONS = ConvertOptions()

@@ -115,6 +115,9 @@ class LockedTarget:
         )
 
 
+_OWN = "convert.env"
+"""Among the tools where a user's own environment converted."""
+
 Lock = Mapping[str, LockedTarget]
 """Locked targets by identifier."""
 
@@ -148,12 +151,25 @@ def write_lock(path: Path, lock: Lock) -> None:
 
 def drift(old: LockedTarget, new: LockedTarget) -> tuple[str, ...]:
     """What differs, one line for each field: ``wheels: numpy 2.5.4 -> 2.5.5``. Empty when nothing does."""
-    lines = []
+    lines = [*_whose_environment(dict(old.tools), dict(new.tools))]
     before, after = _flat(old.to_json()), _flat(new.to_json())
     for name in sorted(before.keys() | after.keys()):
         if before.get(name) != after.get(name):
             lines.append(f"  {name}: {before.get(name, 'not there')} -> {after.get(name, 'not there')}")
     return tuple(lines)
+
+
+def _whose_environment(old: Mapping[str, str], new: Mapping[str, str]) -> tuple[str, ...]:
+    """Why the versions that converted differ, where those of a user are among them."""
+    was, now = ({name: tools[name] for name in tools if name.startswith("convert.")} for tools in (old, new))
+    own = "an environment of the user's own (--env)"
+    if was == now or not {_OWN} & (was.keys() | now.keys()):
+        return ()
+    if _OWN not in now:
+        return (f"  the model was converted in {own} when the lock was written, and now in that of mbuild",)
+    if _OWN not in was:
+        return (f"  the model was converted in the environment of mbuild when the lock was written, and now in {own}",)
+    return (f"  the model is converted in {own} that holds other versions than when the lock was written",)
 
 
 def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

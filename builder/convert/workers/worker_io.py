@@ -6,7 +6,6 @@ own outputs for one case), raises ``Failure`` for what a user can understand, an
 ``main(convert, answer, packages)``.
 """
 
-import importlib.metadata
 import io
 import json
 import sys
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from package_versions import installed, python_version
 
 
 class Failure(Exception):
@@ -50,8 +50,7 @@ def respond(act: Callable[[dict[str, Any]], dict[str, Any]], packages: Sequence[
     request = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     if request.get("allow_code"):
         sys.path.append(request["directory"])  # where the classes are that a pickle names
-    versions = {name: importlib.metadata.version(name) for name in (*packages, "numpy")}
-    versions["python"] = ".".join(map(str, sys.version_info[:3]))
+    versions = {**dict(installed(name) for name in (*packages, "numpy")), "python": python_version()}
     try:
         said: dict[str, Any] = {"value": act(request)}
     except Failure as failure:

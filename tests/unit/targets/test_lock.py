@@ -89,3 +89,26 @@ def test_a_place_that_cannot_be_written_is_an_error_with_a_way_out(tmp_path: Pat
     with pytest.raises(LockNotWritable) as caught:
         write_lock(blocked / "mbuild.lock", {TARGET.identifier: TARGET})
     assert "--lock PATH" in caught.value.advice
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ({"env": "user", "numpy": "2"}, {"numpy": "2"}, "when the lock was written, and now in that of mbuild"),
+        ({"numpy": "2"}, {"env": "user", "numpy": "2"}, "the environment of mbuild when the lock was written, and now"),
+        ({"env": "user", "numpy": "2"}, {"env": "user", "numpy": "3"}, "other versions than when the lock was written"),
+    ],
+)
+def test_drift_says_whose_environment_converted(old: dict[str, str], new: dict[str, str], said: str) -> None:
+    before, after = (
+        replace(TARGET, tools=tuple((f"convert.{name}", version) for name, version in tools.items()))
+        for tools in (old, new)
+    )
+    lines = drift(before, after)
+    assert said in lines[0]
+    assert len(lines) == 2
+    assert not drift(before, before)
+
+
+def test_drift_of_pins_alone_says_nothing_of_an_environment() -> None:
+    assert drift(TARGET, replace(TARGET, tools=(("onnxruntime", "2"),))) == ("  tools.onnxruntime: 1.31.1 -> 2",)
