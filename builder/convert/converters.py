@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from builder.convert.envs import EnvironmentSpec
 from builder.convert.jax_pins import PINS as JAX_PINS
+from builder.convert.paddle_pins import PINS as PADDLE_PINS
 from builder.convert.sklearn_versions import sklearn_environment
 from builder.model.golden import Tolerance
 
@@ -190,5 +191,10 @@ CONVERTERS: dict[str, Converter] = {
     "keras": Converter(framework="Keras", worker="keras_worker", environment=_TENSORFLOW_ENVIRONMENT),
     "tensorflow": Converter(framework="TensorFlow", worker="tensorflow_worker", environment=_TENSORFLOW_ENVIRONMENT),
     "tflite": Converter(framework="TensorFlow Lite", worker="tflite_worker", environment=_TENSORFLOW_ENVIRONMENT),
+    "paddle": Converter(
+        framework="PaddlePaddle",
+        worker="paddle_worker",
+        environment=EnvironmentSpec(name="paddle", requirements=PADDLE_PINS),
+    ),
 }
 """By the name of the format (builder/formats)."""

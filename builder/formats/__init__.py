@@ -27,6 +27,7 @@ from builder.formats.known import (
 )
 from builder.formats.mlflow import MlflowWrapper
 from builder.formats.onnx import OnnxFormat
+from builder.formats.paddle import PaddleFormat, require_parameters
 from builder.formats.recognized import RecognizedFormat
 from builder.formats.saved_model import SavedModelFormat
 from builder.formats.sklearn import SklearnFormat, uncommon_callables
@@ -60,6 +61,7 @@ _SKLEARN = SklearnFormat()
 _HUGGING_FACE = HuggingFaceFormat()
 _KERAS = KerasFormat()
 _SAVED_MODEL = SavedModelFormat()
+_PADDLE = PaddleFormat()
 FORMATS: tuple[Format, ...] = (
     OnnxFormat(),
     RecognizedFormat(name="xgboost", summary="XGBoost: a .json or .ubj file of Booster.save_model", kind=XGBOOST),
@@ -74,10 +76,11 @@ FORMATS: tuple[Format, ...] = (
     _KERAS,
     _SAVED_MODEL,
     RecognizedFormat(name="tflite", summary="TensorFlow Lite: a .tflite file", kind=TFLITE),
+    _PADDLE,
 )
 WRAPPERS: tuple[Wrapper, ...] = (MlflowWrapper(), TritonWrapper())
 _READ = {format_.kind for format_ in FORMATS if isinstance(format_, RecognizedFormat)} | {SKOPS}
-_READ |= {*_KERAS.kinds, *_SAVED_MODEL.kinds}
+_READ |= {*_KERAS.kinds, *_SAVED_MODEL.kinds, *_PADDLE.kinds}
 
 
 class NoModelFound(UnsupportedModel):
@@ -128,6 +131,8 @@ def detect(source: ModelSource, manifest: ModelManifest) -> Detection:
     found = _choose(source, manifest)
     if found.format == _HUGGING_FACE.name:
         require_whole(source, found.entry)
+    if found.format == _PADDLE.name:
+        require_parameters(source, found.entry)
     return found
 
 
@@ -200,9 +205,9 @@ def _nothing(source: ModelSource, sightings: tuple[Sighting, ...]) -> Unsupporte
         return WeightsWithoutModule(path=sightings[0].path)
     if sightings and sightings[0].kind in _KERAS.kinds:
         return KerasWeightsAlone(path=sightings[0].path)
-    of_jax = _JAX.refusal(sightings)
-    if of_jax is not None:
-        return of_jax
+    refusal = _JAX.refusal(sightings) or _PADDLE.refusal(sightings)
+    if refusal is not None:
+        return refusal
     if sightings and sightings[0].kind is PICKLE and (calls := _uncommon(source, sightings[0])):
         return PickleOfNoModel(path=sightings[0].path, callables=", ".join(calls[:8]), formats=_summaries())
     if sightings:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from builder.errors import UnsupportedModel
 from builder.formats.huggingface import code_of
 from builder.formats.keras import code_in_config
+from builder.formats.paddle import outward_paddle_operators
 from builder.formats.saved_model import outward_operations
 from builder.formats.sklearn import uncommon_callables
 from builder.formats.tflite import outward_operators
@@ -34,6 +35,7 @@ _READERS: dict[str, Callable[[ModelSource, Detection], tuple[str, ...]]] = {
     "keras": code_in_config,
     "tensorflow": outward_operations,
     "tflite": outward_operators,
+    "paddle": outward_paddle_operators,
     "torch-state": code_in_weights,
     "torchscript": code_in_script,
     "torch-export": code_in_program,

@@ -44,6 +44,7 @@ _KERAS = "model.export('model.onnx', format='onnx')"
 _TENSORFLOW = "python -m tf2onnx.convert"
 _SKLEARN = "skl2onnx.to_onnx(model, sample)"
 _TREES = "onnxmltools"
+_PADDLE = "paddle.onnx.export(layer, 'model', input_spec=[...])"
 _JAX = "jax2onnx.to_onnx(model, inputs)"
 
 TORCHSCRIPT = Kind(title="a PyTorch TorchScript file", export=_TORCH)
@@ -61,6 +62,9 @@ ORT = Kind(title="an onnxruntime .ort file", export="use the .onnx file that it 
 GGUF = Kind(title="a GGUF file of llama.cpp", export="from the checkpoint that it was made from")
 SKOPS = Kind(title="a skops file of scikit-learn", export=_SKLEARN)
 PICKLE = Kind(title="a Python pickle, as scikit-learn and others write", export=_SKLEARN, certain=False)
+PADDLE = Kind(title="an inference model of PaddlePaddle", export=_PADDLE)
+PADDLE_PARAMETERS = Kind(title="parameters of an inference model of PaddlePaddle", export=_PADDLE, certain=False)
+PADDLE_WEIGHTS = Kind(title="weights of PaddlePaddle, a pickle", export=_PADDLE, certain=False)
 XGBOOST = Kind(title="an XGBoost model", export=_TREES)
 LIGHTGBM = Kind(title="a LightGBM model", export=_TREES)
 CATBOOST = Kind(title="a CatBoost model", export="model.save_model('model.onnx', format='onnx')")
@@ -164,12 +168,28 @@ def _lightgbm(file: ModelFile, head: bytes) -> Found:
     return (LIGHTGBM, "text that begins with tree, version") if re.match(rb"tree\r?\nversion=v\d", head) else None
 
 
+def _paddle(file: ModelFile, head: bytes) -> Found:
+    suffix = file.path.suffix
+    if suffix == ".json" and re.match(rb'\s*\{\s*"base_code"\s*:\s*\{[^}]*"magic"\s*:\s*"pir"', head):
+        return PADDLE, "JSON of PIR"
+    # ProgramDesc: a first block (field 1) with idx 0 and parent -1 (framework.proto).
+    if suffix == ".pdmodel" and re.match(rb"\x0a[\x80-\xff]{0,4}[\x00-\x7f]\x08\x00\x10\xff{9}\x01", head):
+        return PADDLE, "a ProgramDesc"
+    # Each tensor: version, no levels of detail, version again (framework/lod_tensor.cc: SerializeToStream).
+    if suffix == ".pdiparams" and head[:16] == bytes(16):
+        return PADDLE_PARAMETERS, "tensors of version 0"
+    if suffix == ".pdparams" and re.match(rb"\x80[\x02-\x05]", head):
+        return PADDLE_WEIGHTS, f"pickle protocol {head[1]}"
+    return None
+
+
 _TESTS: tuple[Callable[[ModelFile, bytes], Found], ...] = (
     _by_magic,
     _safetensors,
     _jax,
     _hdf5,
     _saved_model,
+    _paddle,
     _pickle,
     _xgboost,
     _lightgbm,

@@ -12,6 +12,7 @@ from pathlib import PurePosixPath
 
 from builder.errors import UnsupportedModel
 from builder.formats.known import SAVED_MODEL, Sighting
+from builder.formats.protobuf_wire import all_of, one_of, text_of
 from builder.formats.tensorflow_ops import reaches_out, writes_checkpoints
 from builder.model.source import Detection, ModelSource
 
@@ -111,94 +112,47 @@ def _reached(graph: _Graph, roots: Iterable[str]) -> set[tuple[str, str]]:
     return found
 
 
-Field = tuple[int, memoryview]
-
-
 def _graphs(content: memoryview) -> Iterator[_Graph]:
     """SavedModel.meta_graphs (2): MetaGraphDef with graph_def (2), saver_def (3), collections (4), signatures (5)."""
-    for meta_graph in _all(content, 2):
+    for meta_graph in all_of(content, 2):
         graph = _Graph()
-        for definition in _all(meta_graph, 2):
-            graph.scopes[""] = _nodes(_all(definition, 1))
-            for library in _all(definition, 2):
-                for function in _all(library, 1):
-                    name = _text(_one(_one(function, 1), 1))
-                    graph.scopes[name] = _nodes(_all(function, 3))
-        for saver in _all(meta_graph, 3):
-            graph.save.append(_node_name(_one(saver, 2)))
-            graph.run.append(_node_name(_one(saver, 3)))
-        for collection in _all(meta_graph, 4):
-            if bytes(_one(collection, 1)) in _INIT_COLLECTIONS:
-                graph.run.extend(_node_name(name) for name in _all(_one(_one(collection, 2), 1), 1))
-        for signature in _all(meta_graph, 5):
-            for output in _all(_one(signature, 2), 2):
-                graph.run.append(_node_name(_one(_one(output, 2), 1)))
+        for definition in all_of(meta_graph, 2):
+            graph.scopes[""] = _nodes(all_of(definition, 1))
+            for library in all_of(definition, 2):
+                for function in all_of(library, 1):
+                    name = text_of(one_of(one_of(function, 1), 1))
+                    graph.scopes[name] = _nodes(all_of(function, 3))
+        for saver in all_of(meta_graph, 3):
+            graph.save.append(_node_name(one_of(saver, 2)))
+            graph.run.append(_node_name(one_of(saver, 3)))
+        for collection in all_of(meta_graph, 4):
+            if bytes(one_of(collection, 1)) in _INIT_COLLECTIONS:
+                graph.run.extend(_node_name(name) for name in all_of(one_of(one_of(collection, 2), 1), 1))
+        for signature in all_of(meta_graph, 5):
+            for output in all_of(one_of(signature, 2), 2):
+                graph.run.append(_node_name(one_of(one_of(output, 2), 1)))
         yield graph
 
 
 def _nodes(definitions: Iterable[memoryview]) -> Nodes:
     """NodeDef: name (1), op (2), inputs (3), attributes (5)."""
-    return {_text(_one(node, 1)): _node(node) for node in definitions}
+    return {text_of(one_of(node, 1)): _node(node) for node in definitions}
 
 
 def _node(node: memoryview) -> _Node:
     calls: list[str] = []
     writes = False
-    for attribute in _all(node, 5):
-        value = _one(attribute, 2)
+    for attribute in all_of(node, 5):
+        value = one_of(attribute, 2)
         # AttrValue: list (1), bytes (2), function (10); ListValue: functions (9); NameAttrList: name (1).
-        functions = [*_all(value, 10), *(f for items in _all(value, 1) for f in _all(items, 9))]
-        calls += [_text(_one(function, 1)) for function in functions]
-        writes = writes or (_text(_one(attribute, 1)) == "output_stream" and bytes(_one(value, 2)).startswith(b"file:"))
-    inputs = tuple(_node_name(name) for name in _all(node, 3))
-    return _Node(op=_text(_one(node, 2)), inputs=inputs, calls=tuple(calls), writes=writes)
+        functions = [*all_of(value, 10), *(f for items in all_of(value, 1) for f in all_of(items, 9))]
+        calls += [text_of(one_of(function, 1)) for function in functions]
+        writes = writes or (
+            text_of(one_of(attribute, 1)) == "output_stream" and bytes(one_of(value, 2)).startswith(b"file:")
+        )
+    inputs = tuple(_node_name(name) for name in all_of(node, 3))
+    return _Node(op=text_of(one_of(node, 2)), inputs=inputs, calls=tuple(calls), writes=writes)
 
 
 def _node_name(tensor: memoryview) -> str:
-    return _text(tensor).removeprefix("^").partition(":")[0]
-
-
-def _text(content: memoryview) -> str:
-    return bytes(content).decode(errors="replace")
-
-
-def _one(content: memoryview, number: int) -> memoryview:
-    """The last such field, as protobuf reads a field that is not repeated; empty where there is none."""
-    return ([memoryview(b""), *_all(content, number)])[-1]
-
-
-def _all(content: memoryview, number: int) -> Iterator[memoryview]:
-    return (value for found, value in _fields(content) if found == number)
-
-
-_SIZES = {1: 8, 5: 4}
-
-
-def _fields(content: memoryview) -> Iterator[Field]:
-    """The fields of a message that have a length, by number (protobuf.dev, encoding)."""
-    place = 0
-    while place < len(content):
-        key, place = _varint(content, place)
-        if key & 7 == 2:
-            length, place = _varint(content, place)
-            if place + length > len(content):
-                raise ValueError("it is cut off")
-            yield key >> 3, content[place : place + length]
-            place += length
-        elif key & 7 == 0:
-            _, place = _varint(content, place)
-        elif key & 7 in _SIZES:
-            place += _SIZES[key & 7]
-        else:
-            raise ValueError("it is no protobuf")
-
-
-def _varint(content: memoryview, place: int) -> tuple[int, int]:
-    value = 0
-    for shift in range(0, 70, 7):
-        byte = content[place]
-        place += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, place
-    raise ValueError("it is no protobuf")
+    return text_of(tensor).removeprefix("^").partition(":")[0]
