@@ -220,19 +220,30 @@ def _layer_lines(layers: Sequence[AssembledLayer]) -> Iterator[str]:
         yield f"{role!s:<8} {size:>9}  {what}"
 
 
+_CHANGES_WITH = {
+    "base": "the base's lock; shared by all images",
+    "runtime": "the target's lock; shared by its images",
+    "weights": "the tensors of this group",
+    "server": "mbuild's version",
+    "model": "graph, model.yaml, golden cases",
+}
+
+
 def print_plan(plan: ImagePlan, *, verbose: bool) -> None:
     """Layers with their sizes, then how the image starts; every file with ``verbose``."""
     rows = []
     if plan.base:
-        rows.append(("base", "upstream", "", amount(sum(d.size for d in plan.base.layers), "bytes"), ""))
+        size = amount(sum(d.size for d in plan.base.layers), "bytes")
+        rows.append(("base", "upstream", "", size, "", "the image that --base names"))
     for layer in plan.layers:
         files = sum(1 for entry in layer.entries if entry.digest)
         size = amount(layer.size, "bytes")
-        rows.append((layer.role.value, layer.compression.value, str(files), size, layer.key[:12]))
+        why = _CHANGES_WITH[layer.role.value]
+        rows.append((layer.role.value, layer.compression.value, str(files), size, layer.key[:12], why))
     title = dict(plan.config.labels).get("org.opencontainers.image.title", "")
     start = " ".join((*plan.config.entrypoint, *plan.config.cmd))
     print_rows([("image", f"{title} for {plan.platform}"), ("runs", start), ("user", plan.config.user), ("", "")])
-    print_table(("layer", "stored as", "files", "size", "key"), rows, right=("files", "size"))
+    print_table(("layer", "stored as", "files", "size", "key", "changes with"), rows, right=("files", "size"))
     if verbose:
         console = Console(highlight=False)
         for layer in plan.layers:

@@ -24,7 +24,7 @@ from builder.oci.reference import Reference
 from builder.pipeline.base import resolve_base
 from builder.pipeline.cache import sweep_cache, tell_repairs
 from builder.pipeline.checks import check_build, check_plan
-from builder.pipeline.image import creation_time, plan_image
+from builder.pipeline.image import check_layers, creation_time, plan_image
 from builder.pipeline.model import FoundModel, LoadedModel, find_model, load_model
 from builder.pipeline.prove import prove
 from builder.pipeline.quantize import Quantization, asked_mode, quantize_model
@@ -172,6 +172,7 @@ def _plan(spec: BuildSpec, keep: Keep, steps: Steps, host: Host) -> Planned:
         note.detail = f"{len(staged.tree.entries)} files and directories"
     with steps("plan") as note:
         plan = plan_image(spec, server, model, base, staged, creation_time(host.environ, base))
+        check_layers(plan, host)
         note.detail = ", ".join(dict.fromkeys(layer.role.value for layer in plan.layers))
     return Planned(plan=plan, tree=staged.tree, model=model, locked=locked, parity=parity, quantization=smaller)
 

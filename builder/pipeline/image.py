@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from builder.errors import UsageError
+from builder.errors import AssemblyError, UsageError
+from builder.events import Warned
+from builder.host import Host
 from builder.host.clock import rfc3339
 from builder.pipeline.base import ResolvedBase
 from builder.pipeline.model import LoadedModel
@@ -20,6 +22,19 @@ class MalformedEpoch(UsageError):
     code = "malformed-epoch"
     message = "SOURCE_DATE_EPOCH is {text!r}, not a number of seconds since 1970"
     hint = "set it to whole seconds, for example `git log -1 --format=%ct`, or leave it unset"
+
+
+class TooManyLayers(AssemblyError):
+    code = "too-many-layers"
+    message = "the image would have {count} layers; engines stop at {most}"
+    hint = "the base has most of them: take one with fewer (`--base`), or mbuild's own"
+
+
+MOST_LAYERS = 127
+"""Where engines stop that keep images in overlay file systems."""
+
+LARGEST_LAYER = 10_000_000_000
+"""Bytes that GHCR takes for a layer (docs.github.com, working with the container registry)."""
 
 
 def plan_image(
@@ -39,6 +54,22 @@ def plan_image(
         created=created,
         annotations=tuple(sorted(_annotations(labels, base, created).items())),
     )
+
+
+def check_layers(plan: ImagePlan, host: Host) -> None:
+    """Raises TooManyLayers; warns of layers that public registries are known to refuse."""
+    count = len(plan.layers) + (len(plan.base.layers) if plan.base else 0)
+    if count > MOST_LAYERS:
+        raise TooManyLayers(count=count, most=MOST_LAYERS)
+    for layer in plan.layers:
+        if layer.size > LARGEST_LAYER:
+            size = f"{layer.size / 1e9:.1f} GB"
+            host.events.emit(
+                Warned(
+                    message=f"a layer of {layer.role.value} has {size}: GHCR takes no more than 10 GB",
+                    hint="a registry of your own may take it; a tensor cannot be split over layers",
+                )
+            )
 
 
 def creation_time(environ: Mapping[str, str], base: ResolvedBase) -> str:
