@@ -43,6 +43,7 @@ class Cgroup:
     @classmethod
     def _make(cls, controller: str, name: str, set_limits: Callable[[Cgroup], None]) -> Cgroup | None:
         for parent, kind in _parents(controller):
+            _sweep(parent, name)
             group = cls(parent / name, kind)
             try:
                 group.path.mkdir()
@@ -99,6 +100,15 @@ def _parents(controller: str) -> Iterator[tuple[Path, str]]:
                 yield from (
                     (parent, "cgroup-v2") for parent in (group, *group.parents) if _delegates(parent, controller)
                 )
+
+
+def _sweep(parent: Path, name: str) -> None:
+    """Remove the groups that makers of the same kind left when they were killed: a name ends with its maker's pid."""
+    kind = name.rpartition("-")[0]
+    for left in parent.glob(f"{kind}-[0-9]*") if kind else ():
+        if not Path("/proc", left.name.rpartition("-")[2]).exists():
+            with contextlib.suppress(OSError):  # somebody of it still lives, or it is not ours
+                left.rmdir()
 
 
 def _delegates(group: Path, controller: str) -> bool:
