@@ -50,7 +50,9 @@ _FLAVOURS: Mapping[str, _Flavour] = {
     "tensorflow": _Flavour(places=("data", "saved_model_dir"), version="keras_version", package="tensorflow"),
     "sentence_transformers": _Flavour(version="sentence_transformers_version", package="sentence-transformers"),
     "transformers": _Flavour(places=("model_binary",)),
-    "paddle": _Flavour(places=("pickled_model",), version="paddle_version", package="paddlepaddle"),
+    "paddle": _Flavour(
+        places=("pickled_model",), formats=frozenset({"paddle"}), version="paddle_version", package="paddlepaddle"
+    ),
     "sklearn": _Flavour(
         places=("pickled_model",),
         formats=frozenset({"sklearn"}),
@@ -95,7 +97,7 @@ class MlflowWrapper:
         if not name:
             raise _not_a_flavour(path, described)
         flavour, place = _FLAVOURS[name], _place(described, name, path)
-        inside = tuple(model for model in models if lies_at(model.entry, place) and _takes(flavour, model))
+        inside = tuple(model for model in models if _lies_at(model, place) and _takes(flavour, model))
         if not inside:
             raise _not_read(source, path, name, place, sightings)
         entries = {model.entry for model in inside}
@@ -111,6 +113,11 @@ class MlflowWrapper:
                 outputs=described.outputs,
                 example=example if example and source.find(example) else None,
             )
+
+
+def _lies_at(model: Detection, place: PurePosixPath) -> bool:
+    """Of a model of Paddle, the place is what the names of its two files begin with."""
+    return lies_at(model.entry, place) or (model.format == "paddle" and model.entry.with_suffix("") == place)
 
 
 def _takes(flavour: _Flavour, model: Detection) -> bool:

@@ -84,6 +84,7 @@ ROWS = (
     Row(title="LightGBM", format="lightgbm", source="multiclass", making=TREES["lightgbm"]),
     Row(title="CatBoost", format="catboost", source="MultiClass", making=TREES["catboost"]),
     Row(title="JAX", format="jax", source="examples/jax"),
+    Row(title="PaddlePaddle", format="paddle", source="examples/paddle"),
     Row(title="MLflow, scikit-learn", format="sklearn", source="examples/mlflow-sklearn"),
     Row(title="MLflow, PyTorch", format="torch-export", source="examples/mlflow-pytorch"),
     Row(title="MLflow, ONNX", format="onnx", source="tests/support/mlflow/onnx"),

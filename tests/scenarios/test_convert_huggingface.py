@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ast
 import json
+import shutil
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
@@ -177,6 +178,24 @@ def test_from_an_image_file_to_its_label_as_transformers_does_it(load: Load, hos
     wrong = replace(model.plain, interface=replace(model.plain.interface, before=before))
     with pytest.raises(ConversionDiffers, match=r"Transformers computes: case generated-., output 'label'"):
         answer_plain(replace(model, plain=wrong), host)
+
+
+@pytest.mark.parametrize(("name", "component"), [("classifier", "tokenizer"), ("resnet", "image_processor")])
+def test_what_mlflow_puts_beside_the_weights_is_found(
+    written: Path, host: Host, tmp_path: Path, name: str, component: str
+) -> None:
+    apart = tmp_path / "components" / component
+    apart.mkdir(parents=True)
+    for path in shutil.copytree(written / name, tmp_path / "model").iterdir():
+        if path.name not in ("config.json", "model.safetensors"):
+            path.rename(apart / path.name)
+    assert list(apart.iterdir())
+    (tmp_path / "MLmodel").write_text(
+        f"flavors:\n  transformers:\n    model_binary: model\n    components: [{component}]\n"
+    )
+    model = load_model(find_model(tmp_path), find_target("cpu", Platform.of_this_machine()), host)
+    cases, _ = answer_plain(model, host)
+    assert cases[0].outputs["label"].size
 
 
 @pytest.mark.parametrize(("name", "told"), [("pickle", r"posix\.system"), ("code", r"modeling_own\.Own")])

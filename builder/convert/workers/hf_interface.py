@@ -100,10 +100,11 @@ def activation(config: Any) -> str:
 @functools.cache
 def tokenizer_of(source: hf_source.Source) -> Any:
     """The fast tokenizer of the directory, None where there is none. Raises Failure for a broken one."""
-    if not any((source.directory / name).is_file() for name in _TOKENIZER_FILES):
+    place = source.place_of("tokenizer")
+    if not any((place / name).is_file() for name in _TOKENIZER_FILES):
         return None
     try:
-        found = transformers.AutoTokenizer.from_pretrained(source.directory, **source.loading)
+        found = transformers.AutoTokenizer.from_pretrained(place, **source.loading)
     except Exception as error:
         raise Failure("bad-model", f"its tokenizer: {torch_common.words(error)}") from error
     if not found.is_fast:
@@ -171,17 +172,18 @@ def _as_sentence_transformers(source: hf_source.Source, served: Any) -> None:
 @functools.cache
 def processor_of(source: hf_source.Source) -> Any:
     """The image processor of the directory, None where there is none."""
-    if not (source.directory / "preprocessor_config.json").is_file():
+    place = source.place_of("image_processor")
+    if not (place / "preprocessor_config.json").is_file():
         return None
     try:
-        return transformers.AutoImageProcessor.from_pretrained(source.directory, backend="pil", **source.loading)
+        return transformers.AutoImageProcessor.from_pretrained(place, backend="pil", **source.loading)
     except Exception as error:
         raise Failure("bad-model", f"its preprocessor_config.json: {torch_common.words(error)}") from error
 
 
 def pixel_range(source: hf_source.Source) -> Any:
     """What normalisation makes of black and white, for each channel; None where nothing says it."""
-    settings = source.settings("preprocessor_config.json")
+    settings = source.settings("preprocessor_config.json", "image_processor")
     if "image_mean" not in settings or "image_std" not in settings:
         return None
     mean, std = (np.array(settings[name])[:, None, None] for name in ("image_mean", "image_std"))

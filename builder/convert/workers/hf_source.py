@@ -27,15 +27,22 @@ _HALVES = ("t5", "mt5", "umt5")
 
 @dataclass(frozen=True)
 class Source:
-    """``directory`` has config.json and the weights; ``root`` is the directory of modules.json where there is one."""
+    """``directory`` has config.json and the weights; ``root`` is the directory of modules.json where there is one,
+    ``components`` that of MLflow for what its pipeline has beside the weights."""
 
     root: Path
     directory: Path
     trusted: bool
+    components: Path | None = None
 
-    def settings(self, name: str) -> dict[str, Any]:
-        """A JSON file of the directory, or nothing."""
-        path = self.directory / name
+    def place_of(self, component: str) -> Path:
+        """Where the tokenizer or the image_processor lies."""
+        apart = self.components / component if self.components else self.directory
+        return apart if apart.is_dir() else self.directory
+
+    def settings(self, name: str, component: str = "") -> dict[str, Any]:
+        """A JSON file of the directory, or of a component's; nothing where there is none."""
+        path = (self.place_of(component) if component else self.directory) / name
         found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
         return found if isinstance(found, dict) else {}
 
@@ -49,7 +56,14 @@ def source_of(request: dict[str, Any]) -> Source:
     directory = Path(request["model"]).parent
     above = [place for place in (directory, directory.parent) if (place / "modules.json").is_file()]
     inside = [place for place in above if place.is_relative_to(request["directory"])]
-    return Source(root=(inside or [directory])[0], directory=directory, trusted=bool(request["allow_code"]))
+    wrapper = directory.parent
+    is_wrapped = wrapper.is_relative_to(request["directory"]) and (wrapper / "MLmodel").is_file()
+    return Source(
+        root=(inside or [directory])[0],
+        directory=directory,
+        trusted=bool(request["allow_code"]),
+        components=wrapper / "components" if is_wrapped else None,
+    )
 
 
 @functools.cache

@@ -171,3 +171,11 @@ def test_a_flavour_of_keras_is_what_lies_in_its_directory(tmp_path: Path) -> Non
     model = found(tmp_path)
     assert (model.format, str(model.entry), model.wrapper) == ("keras", "data/model.keras", "mlflow")
     assert model.inputs == ()
+
+
+def test_a_flavour_of_paddle_names_what_its_files_begin_with(tmp_path: Path) -> None:
+    (tmp_path / "model.json").write_text('{"base_code":{"magic":"pir","version":4},"program":{"regions":[]}}')
+    (tmp_path / "MLmodel").write_text("flavors: {paddle: {pickled_model: model, paddle_version: 3.3.1}}\n")
+    model = found(tmp_path)
+    assert (model.format, str(model.entry), model.wrapper) == ("paddle", "model.json", "mlflow")
+    assert dict(model.versions) == {"paddlepaddle": "3.3.1"}
