@@ -157,10 +157,15 @@ except OSError as error:
 
 
 def test_processes_are_bounded_and_end_with_the_worker(tmp_path: Path, scratch: Path, model: Path) -> None:
+    before = worker_groups()
     said = ask(tmp_path, Guard.NAMESPACES, BOMB, MBUILD_WORKER_PROCESSES="50").done.stdout.split()
     assert 10 < int(said[0]) <= 50, said
-    groups = [path for path in Path("/sys/fs/cgroup").rglob("mbuild-worker-*") if path.is_dir()]
-    assert all(Path("/proc", path.name.rpartition("-")[2]).exists() for path in groups), "no cgroup stays behind"
+    new = worker_groups() - before
+    assert all(Path("/proc", path.name.rpartition("-")[2]).exists() for path in new), "no cgroup stays behind"
+
+
+def worker_groups() -> set[Path]:
+    return {path for path in Path("/sys/fs/cgroup").rglob("mbuild-worker-*") if path.is_dir()}
 
 
 def test_what_a_killed_maker_left_is_removed_by_the_next(tmp_path: Path, scratch: Path, model: Path) -> None:
