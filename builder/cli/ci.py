@@ -16,14 +16,6 @@ from builder.plan.spec import NO_OPTIONS, BuildSpec, Delivery, Engine
 
 app = typer.Typer(help="Have many models built elsewhere.", no_args_is_help=True)
 
-ModelsArgument = Annotated[
-    list[Path],
-    typer.Argument(metavar="MODEL_DIR...|FLEET.yaml", help="Model directories, or a file that lists them."),
-]
-RegistryOption = Annotated[
-    str, typer.Option("--registry", metavar="REG/PATH", help="Tag each model as REG/PATH/NAME:VERSION.")
-]
-TargetOption = Annotated[str, typer.Option("--target", help="Where the images will run; default: cpu.")]
 RootOption = Annotated[Path, typer.Option("--root", help="What paths are relative to: the checkout, or the volume.")]
 OutputOption = Annotated[
     Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write it here; default: to the terminal.")
@@ -32,9 +24,9 @@ OutputOption = Annotated[
 
 @app.command("github")
 def github_command(
-    models: ModelsArgument,
-    registry: RegistryOption = "",
-    target: TargetOption = "",
+    models: options.ModelsArgument,
+    registry: options.RegistryOption = "",
+    target: options.FleetTargetOption = "",
     root: RootOption = Path(),
     output: OutputOption = None,
 ) -> None:
@@ -49,13 +41,13 @@ def github_command(
 
 @app.command("kubernetes")
 def kubernetes_command(
-    models: ModelsArgument,
+    models: options.ModelsArgument,
     image: Annotated[str, typer.Option("--image", metavar="REF", help="An image that has mbuild in it.")],
     claim: Annotated[str, typer.Option("--claim", help="The volume claim with the model directories.")],
     cache_claim: Annotated[str, typer.Option("--cache-claim", help="A volume claim that the jobs share.")] = "",
     secret: Annotated[str, typer.Option("--secret", help="The secret with the registry's login.")] = "",
-    registry: RegistryOption = "",
-    target: TargetOption = "",
+    registry: options.RegistryOption = "",
+    target: options.FleetTargetOption = "",
     root: RootOption = Path(),
     output: OutputOption = None,
 ) -> None:

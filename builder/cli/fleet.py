@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -24,16 +23,11 @@ def register(app: typer.Typer) -> None:
 
 
 def build_all_command(
-    models: Annotated[
-        list[Path],
-        typer.Argument(metavar="MODEL_DIR...|FLEET.yaml", help="Model directories, or a file that lists them."),
-    ],
-    target: Annotated[str, typer.Option("--target", help="Where the images will run; default: cpu.")] = "",
+    models: options.ModelsArgument,
+    target: options.FleetTargetOption = "",
     server: options.ServerOption = "http",
     platform: options.PlatformOption = "",
-    registry: Annotated[
-        str, typer.Option("--registry", metavar="REG/PATH", help="Tag each model as REG/PATH/NAME:VERSION.")
-    ] = "",
+    registry: options.RegistryOption = "",
     push: Annotated[bool, typer.Option("--push", help="Push each image to its tag, after its test.")] = False,
     jobs: Annotated[int, typer.Option("--jobs", min=0, help="Builds at once; 0: as many as the machine carries.")] = 0,
     locked: options.LockedOption = False,

@@ -48,6 +48,14 @@ BaseOption = Annotated[
     str,
     typer.Option("--base", metavar="REF", help="An upstream image with Python to build on, instead of our own base."),
 ]
+ModelsArgument = Annotated[
+    list[Path],
+    typer.Argument(metavar="MODEL_DIR...|FLEET.yaml", help="Model directories, or a file that lists them."),
+]
+RegistryOption = Annotated[
+    str, typer.Option("--registry", metavar="REG/PATH", help="Tag each model as REG/PATH/NAME:VERSION.")
+]
+FleetTargetOption = Annotated[str, typer.Option("--target", help="Where the images will run; default: cpu.")]
 LockOption = Annotated[
     Path | None, typer.Option("--lock", metavar="PATH", help=f"The lock file; default: {LOCK_NAME} beside the model.")
 ]

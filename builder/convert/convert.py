@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -165,8 +164,7 @@ def _digest(source: ModelSource, handler: PurePosixPath | None) -> Digest:
             or file.path == handler
         ):
             continue
-        with source.locate(file.path).open("rb") as stream:
-            lines.append(f"{file.path} {Digest.of_chunks(iter(partial(stream.read, 1 << 20), b''))}")
+        lines.append(f"{file.path} {Digest.of_file(source.locate(file.path))}")
     return Digest.of("\n".join(lines).encode())
 
 

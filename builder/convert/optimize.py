@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from builder.canonical import content_key
@@ -62,7 +61,7 @@ def optimize(directory: Path, versions: OnnxVersions, host: Host) -> Path:
     """A directory like ``directory``, which a converter wrote, with the model in its last form; what stands beside the
     model is carried over. Raises OpsetNotLowered, and what running a worker raises."""
     request = {"opset": versions.opset, "ml_opset": versions.ml_opset, "ir_version": versions.ir}
-    files = {path.relative_to(directory).as_posix(): str(_digest(path)) for path in _files(directory)}
+    files = {path.relative_to(directory).as_posix(): str(Digest.of_file(path)) for path in _files(directory)}
     key = content_key(
         {"files": files, **request, "environment": sorted(ONNX_TOOLS.requirements), "worker": worker_digest(_WORKER)}
     )
@@ -98,8 +97,3 @@ def _carry_over(directory: Path, path: Path) -> None:
 
 def _files(directory: Path) -> tuple[Path, ...]:
     return tuple(sorted(path for path in directory.rglob("*") if path.is_file()))
-
-
-def _digest(path: Path) -> Digest:
-    with path.open("rb") as content:
-        return Digest.of_chunks(iter(partial(content.read, 1 << 20), b""))

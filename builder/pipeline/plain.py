@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path, PurePosixPath
 
 from builder.errors import SpecError
@@ -82,8 +81,7 @@ class Around:
         for name, place in sorted(places.items()):
             if not place.is_file():
                 raise StepFileMissing(path=name)
-            with place.open("rb") as content:
-                yield name, place, Digest.of_chunks(iter(partial(content.read, 1 << 20), b""))
+            yield name, place, Digest.of_file(place)
 
 
 def find_around(source: ModelSource, manifest: ModelManifest, onnx: OnnxModel, graph: Signature, host: Host) -> Around:
