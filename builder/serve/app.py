@@ -21,15 +21,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import VERSION
-from .connection import Connection, Connections
 from .cpus import available
-from .executor import Executor
-from .listener import BACKLOG, CannotListen, accept_all, listen, stop_new_connections
-from .logs import Log
+from .http.connection import Connection, Connections
+from .http.listener import BACKLOG, CannotListen, accept_all, listen, stop_new_connections
+from .models.executor import Executor
+from .observe.logs import Log
 from .settings import SettingError, Settings, unknown
 
 if TYPE_CHECKING:
-    from .inference import Served
+    from .models.inference import Served
 
 _TICK_SECONDS = 0.5
 _LISTEN_ON_SECONDS = 0.1
@@ -72,7 +72,7 @@ class Server:
     """Holds the parts together on one event loop."""
 
     def __init__(self, settings: Settings, log: Log, started: float) -> None:
-        from .routes import Routes
+        from .protocol.routes import Routes
 
         self._settings = settings
         self._log = log
@@ -136,7 +136,7 @@ class Server:
         self._stopping.set()
 
     def _publish(self, loaded: Loaded) -> None:
-        from .inference import Inference
+        from .models.inference import Inference
 
         if self._stopping.is_set():
             return
@@ -184,8 +184,8 @@ class Server:
 def load(settings: Settings) -> Loaded:
     """Imports, sessions and warm-up runs, with the seconds of each. Raises CannotStart."""
     begun = time.perf_counter()
-    from . import engine, inference
-    from .model_folder import ModelUnusable
+    from .models import engine, inference
+    from .models.model_folder import ModelUnusable
 
     imported = time.perf_counter()
     try:

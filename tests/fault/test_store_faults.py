@@ -75,6 +75,22 @@ def running(cache: Path, place: Path) -> multiprocessing.process.BaseProcess:
     return process
 
 
+def kill(process: multiprocessing.process.BaseProcess) -> None:
+    os.kill(process.pid or 0, signal.SIGKILL)
+    process.join()
+
+
+def stop_amid_writing(process: multiprocessing.process.BaseProcess, cache: Path) -> None:
+    """Stops the process at a moment at which a file of the cache is half written; not at all if it ends before."""
+    number = process.pid or 0
+    while process.is_alive():
+        os.kill(number, signal.SIGSTOP)
+        os.waitid(os.P_PID, number, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+        if list(cache.rglob(".part-*")):
+            return
+        os.kill(number, signal.SIGCONT)
+
+
 def said(host: Host) -> str:
     assert isinstance(host.events, RecordedEvents)
     return " ".join(event.message for event in host.events.events if isinstance(event, Warned))
@@ -86,9 +102,10 @@ def test_killed_at_any_moment(make_host: Callable[..., Host], tmp_path: Path, un
     for number in range(30):
         cache = tmp_path / f"cache-{number // 10}"
         process = running(cache, tmp_path / f"place-{number // 10}")
+        if number % 10 == 0:
+            stop_amid_writing(process, cache)
         time.sleep(chance.random() * 0.25)
-        os.kill(process.pid or 0, signal.SIGKILL)
-        process.join()
+        kill(process)
         host = make_host(cache)
         before = set(cache.rglob(".part-*"))
         sweep_cache(host)
@@ -96,7 +113,7 @@ def test_killed_at_any_moment(make_host: Callable[..., Host], tmp_path: Path, un
         swept += "killed left unfinished" in said(host)
         assert bool(before) == bool(said(host))
         assert remove_damaged(host.store) == (), "what is there is whole"
-    assert swept > 0
+    assert swept >= 3
     for number in range(3):
         assert work(tmp_path / f"cache-{number}", tmp_path / f"place-{number}") == undisturbed
         assert not list((tmp_path / f"place-{number}").rglob(".part-*"))

@@ -9,9 +9,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builder.serve.answers import Refusal, as_json
-from builder.serve.codec import HEADER_LENGTH, InferRequest, Signature, decode, encode
-from builder.serve.tensors import DTYPES, Tensor, from_binary, from_json, to_binary, to_json
+from builder.serve.http.answers import Refusal, as_json
+from builder.serve.protocol.codec import HEADER_LENGTH, InferRequest, Signature, decode, encode
+from builder.serve.protocol.tensors import DTYPES, Tensor, from_binary, from_json, to_binary, to_json
 from tests.support.infer_bodies import bodies
 
 LIMIT = 10_000

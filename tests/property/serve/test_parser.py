@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builder.serve.answers import Refusal
-from builder.serve.http1 import Parser
+from builder.serve.http.answers import Refusal
+from builder.serve.http.http1 import Parser
 
 MAX_HEAD, MAX_BODY = 512, 300
 TOKEN = st.text("abcdefghijklmnopqrstuvwxyzABCXYZ0123456789-_", min_size=1, max_size=8)

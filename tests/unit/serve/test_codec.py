@@ -8,9 +8,9 @@ import struct
 import numpy as np
 import pytest
 
-from builder.serve.answers import Refusal, as_json
-from builder.serve.codec import InferRequest, Signature, Wanted, compressed, decode, encode
-from builder.serve.tensors import Tensor, raw_input, to_binary
+from builder.serve.http.answers import Refusal, as_json
+from builder.serve.protocol.codec import InferRequest, Signature, Wanted, compressed, decode, encode
+from builder.serve.protocol.tensors import Tensor, raw_input, to_binary
 
 
 def tensor(name: str, datatype: str, *shape: int | str) -> Tensor:

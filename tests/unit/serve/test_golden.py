@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from builder.model.golden import GoldenCase, write_case
-from builder.serve.model_folder import find_models
+from builder.serve.models.model_folder import find_models
 
 
 def case(name: str, rows: int) -> GoldenCase:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from builder.serve.inference import Served
+from builder.serve.models.inference import Served
 
 MS = 1_000_000
 

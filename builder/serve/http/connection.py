@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from ..settings import Settings
 from .answers import Refusal, Response, head
 from .http1 import Parser, Request
-from .settings import Settings
 
 _PIPELINED = 65536
 _LINGER_SECONDS = 2.0

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from .answers import Refusal
-from .codec import Signature
+from ..http.answers import Refusal
+from ..protocol.codec import Signature
+from ..protocol.tensors import Array, Tensor
+from ..steps import InputRefused, Interface, StepBroken, StepFailed
 from .engine import Model
 from .model_folder import ModelFolder, ModelUnusable
-from .steps import InputRefused, Interface, StepBroken, StepFailed
-from .tensors import Array, Tensor
 
 
 class PlainModel:

@@ -9,10 +9,10 @@ import base64
 import math
 from typing import TYPE_CHECKING, Any
 
-from . import VERSION
+from .. import VERSION
 
 if TYPE_CHECKING:
-    from .plain import AnyModel
+    from ..models.plain import AnyModel
     from .tensors import Tensor
 
 _LARGEST_EXAMPLE = 4096

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .answers import Response
+from ..http.answers import Response
 
-_FOLDER = Path(__file__).with_name("static")
+_FOLDER = Path(__file__).parent
 _FILES = {
     "/docs": ("docs.html", "text/html; charset=utf-8"),
     "/docs.js": ("docs.js", "text/javascript; charset=utf-8"),

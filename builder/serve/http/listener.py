@@ -8,7 +8,7 @@ import errno
 import socket
 import struct
 
-from .settings import EVERY_ADDRESS
+from ..settings import EVERY_ADDRESS
 
 BACKLOG = 1024
 _SO_ATTACH_FILTER = 26

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from .answers import BINARY, JSON, Buffer, Refusal, Response, as_json, described
+from ..http.answers import BINARY, JSON, Buffer, Refusal, Response, as_json, described
 from .tensors import (
     ONLY_BINARY,
     Array,

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .answers import Buffer, Refusal, described
+from ..http.answers import Buffer, Refusal, described
 
 Array = npt.NDArray[Any]
 

@@ -13,16 +13,17 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from . import VERSION, openapi, pages
-from .answers import JSON, Refusal, Response, as_json, json_response
+from .. import VERSION, pages
+from ..http.answers import JSON, Refusal, Response, as_json, json_response
+from ..http.connection import Exchange
+from ..observe.logs import Log
+from ..observe.metrics import exposition
+from . import openapi
 from .codec import compressed
-from .connection import Exchange
-from .logs import Log
-from .metrics import exposition
 
 if TYPE_CHECKING:
-    from .inference import Inference, Served
-    from .plain import AnyModel
+    from ..models.inference import Inference, Served
+    from ..models.plain import AnyModel
 
 SERVER_NAME = "mbuild-serve"
 EXTENSIONS = ["model_repository", "model_configuration", "statistics", "binary_tensor_data"]

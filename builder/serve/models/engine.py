@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnxruntime
 
-from .answers import Refusal
-from .codec import Signature
+from ..http.answers import Refusal
+from ..protocol.codec import Signature
+from ..protocol.tensors import DTYPES, Array, Tensor
 from .model_folder import Golden, ModelFolder, ModelUnusable, find_models
-from .tensors import DTYPES, Array, Tensor
 
 if TYPE_CHECKING:
     from .plain import AnyModel, PlainModel

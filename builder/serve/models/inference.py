@@ -11,14 +11,14 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
-from .answers import Refusal, Response
-from .codec import InferRequest, decode, encode
-from .connection import Exchange
+from ..http.answers import Refusal, Response
+from ..http.connection import Exchange
+from ..observe.logs import Log
+from ..observe.metrics import Durations, ModelMetrics
+from ..protocol.codec import InferRequest, decode, encode
+from ..protocol.tensors import Array
+from ..settings import Settings
 from .executor import Executor, Job
-from .logs import Log
-from .metrics import Durations, ModelMetrics
-from .settings import Settings
-from .tensors import Array
 
 if TYPE_CHECKING:
     from .engine import WarmUp

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from .tensors import DTYPES, Array, Tensor
+from ..protocol.tensors import DTYPES, Array, Tensor
 
 SCHEMA = 1
 
