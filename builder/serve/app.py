@@ -72,12 +72,13 @@ class Server:
     """Holds the parts together on one event loop."""
 
     def __init__(self, settings: Settings, log: Log, started: float) -> None:
+        from .pages import pages
         from .protocol.routes import Routes
 
         self._settings = settings
         self._log = log
         self._started = started
-        self._routes = Routes(log, settings.access_log)
+        self._routes = Routes(log, settings.access_log, pages() if settings.ui else {})
         self._connections = Connections(settings, self._routes.answer, self._routes.written)
         self._routes.connections = lambda: len(self._connections.open)
         self._stopping = asyncio.Event()

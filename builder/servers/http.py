@@ -118,6 +118,7 @@ def _described(manifest: ModelManifest, name: str) -> dict[str, object]:
         "name": name,
         "version": manifest.version,
         "description": manifest.description,
+        "licence": manifest.licence,
         "tolerance": manifest.tolerance.to_json(),
         "settings": manifest.server.to_json(),
     }

@@ -66,9 +66,10 @@ class Model:
     is_graph = True
     platform, backend, file = "onnxruntime_onnx", "onnxruntime", "model.onnx"
     labels: dict[str, list[str]] = {}  # noqa: RUF012 - nobody changes it
+    takes_images = False
 
     def __init__(self, folder: ModelFolder, session: Any, signature: Signature) -> None:
-        self.folder = folder
+        self.folder = self.graph_folder = folder
         self.name = folder.name
         self.version = folder.version
         self.signature = signature

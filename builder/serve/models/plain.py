@@ -24,6 +24,7 @@ class PlainModel:
 
     def __init__(self, folder: ModelFolder, interface: Interface, tensors: Model) -> None:
         self.folder = folder
+        self.graph_folder = tensors.folder
         self.name = folder.name
         self.version = folder.version
         self.provider = tensors.provider

@@ -1,17 +1,23 @@
-"""The pages for people: static files of this package, nothing from other hosts, under a strict content policy."""
+"""The pages for people: static files of this package, nothing from other hosts, under a strict content policy.
+
+They carry nothing about the models: what they show they ask this server for, with the reader's key where it wants one.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from ..http.answers import Response
 
 _FOLDER = Path(__file__).parent
+_HTML = "text/html; charset=utf-8"
 _FILES = {
-    "/docs": ("docs.html", "text/html; charset=utf-8"),
-    "/docs.js": ("docs.js", "text/javascript; charset=utf-8"),
-    "/docs.css": ("docs.css", "text/css; charset=utf-8"),
-    "/docs.svg": ("docs.svg", "image/svg+xml"),
+    "/docs": ("docs.html", _HTML),
+    "/ui/style.css": ("style.css", "text/css; charset=utf-8"),
+    "/ui/icon.svg": ("icon.svg", "image/svg+xml"),
+    "/ui/docs.js": ("docs.js", "text/javascript; charset=utf-8"),
 }
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
@@ -25,9 +31,11 @@ _HEADERS = (
 )
 
 
-def pages() -> dict[str, Response]:
-    """Responses by path; the root leads to /docs."""
-    found = {
-        path: Response(200, kind, ((_FOLDER / name).read_bytes(),), _HEADERS) for path, (name, kind) in _FILES.items()
-    }
-    return {"/": Response(307, body=(), headers=(("Location", "docs"),)), **found}
+def pages() -> dict[str, Callable[[], Response]]:
+    """By path, what reads the file and makes its response: most servers are never asked for one."""
+    root = Response(307, body=(), headers=(("Location", "docs"),))
+    return {"/": lambda: root, **{path: partial(_response, name, kind) for path, (name, kind) in _FILES.items()}}
+
+
+def _response(name: str, kind: str) -> Response:
+    return Response(200, kind, ((_FOLDER / name).read_bytes(),), _HEADERS)

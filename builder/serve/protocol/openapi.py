@@ -45,6 +45,8 @@ In JSON, an image is base64 with the parameter content_type "base64"."""
 
 
 def document(models: list[AnyModel]) -> dict[str, Any]:
+    from ..pages.about import about  # with what models need: not before they are loaded
+
     paths: dict[str, Any] = {
         "/v2": {"get": _plain("Server metadata", "server", "The server's name, version and extensions")},
         "/v2/health/live": {"get": _plain("Live", "live", "The process runs", body=False)},
@@ -60,6 +62,9 @@ def document(models: list[AnyModel]) -> dict[str, Any]:
             "version": VERSION,
             "description": "\n\n".join(model.folder.description for model in models if model.folder.description),
         },
+        "tags": [
+            {"name": model.name, "description": model.folder.description, "x-model": about(model)} for model in models
+        ],
         "paths": paths,
         "components": {
             "schemas": {

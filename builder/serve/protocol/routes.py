@@ -8,12 +8,12 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from .. import VERSION, pages
+from .. import VERSION
 from ..http.answers import JSON, Refusal, Response, as_json, json_response
 from ..http.connection import Exchange
 from ..observe.logs import Log
@@ -35,7 +35,7 @@ Answer = Callable[[Exchange], Response | None]
 class Routes:
     """Answers exchanges. Starts with no model and not ready; ``publish`` adds what was loaded."""
 
-    def __init__(self, log: Log, access_log: float) -> None:
+    def __init__(self, log: Log, access_log: float, pages: Mapping[str, Callable[[], Response]]) -> None:
         self._log = log
         self._access_log = access_log
         self._served: dict[str, Served] = {}
@@ -49,7 +49,7 @@ class Routes:
             "/v2/repository/index": {"POST": self._index},
             "/metrics": {"GET": self._metrics},
             "/openapi.json": {"GET": self._starting},
-            **{path: {"GET": _always(page)} for path, page in pages.pages().items()},
+            **{path: {"GET": _reading(page)} for path, page in pages.items()},
         }
 
     @property
@@ -175,8 +175,8 @@ class Routes:
         return Response(200, "text/plain; version=0.0.4; charset=utf-8", (text.encode(),))
 
 
-def _always(response: Response) -> Answer:
-    return lambda _: response
+def _reading(page: Callable[[], Response]) -> Answer:
+    return lambda _: page()
 
 
 def _metadata(model: AnyModel) -> dict[str, Any]:

@@ -362,6 +362,5 @@ def test_the_page_for_people_needs_no_other_host(address: str) -> None:
     assert page.headers["content-security-policy"].startswith("default-src 'none'")
     text = page.body.decode()
     assert "://" not in text and "<script>" not in text and "style=" not in text
-    for name in ("docs.js", "docs.css", "docs.svg"):
+    for name in ("ui/docs.js", "ui/style.css", "ui/icon.svg"):
         assert name in text and ask(address, "GET", f"/{name}").status == 200
-    assert ask(address, "GET", "/").headers["location"] == "docs"

@@ -392,3 +392,11 @@ def test_no_connection_that_was_made_is_reset_by_the_stop(server_source: Path, m
                 assert server.exit_code() == 0
                 over.set()
             assert lost == []
+
+
+def test_the_pages_can_be_left_out(server_source: Path, models: Path) -> None:
+    with running(server_source, models, MBUILD_UI="0") as server:
+        server.event("no models")
+        for path in ("/", "/docs", "/ui/style.css"):
+            assert ask(server.address, "GET", path).status == 404
+        assert ask(server.address, "GET", "/openapi.json").status == 200
