@@ -1,4 +1,5 @@
-"""``python3 -m mbuild_serve [serve|health]``. ``health`` imports next to nothing: it runs every few seconds."""
+"""``python3 -m mbuild_serve [serve|health|selftest [--json]]``. ``health`` imports next to nothing: it runs every few
+seconds."""
 
 from __future__ import annotations
 
@@ -16,7 +17,12 @@ def main(arguments: list[str]) -> int:
         from .app import serve
 
         return serve(os.environ)
-    sys.stderr.write(f"unknown command {' '.join(arguments)!r}; the commands are: serve (the default), health\n")
+    if command == "selftest" and arguments[1:] in ([], ["--json"]):
+        from .selftest import run
+
+        return run(os.environ, as_json=len(arguments) > 1)
+    known = "serve (the default), health, selftest [--json]"
+    sys.stderr.write(f"unknown command {' '.join(arguments)!r}; the commands are: {known}\n")
     return 2
 
 

@@ -30,6 +30,7 @@ from .settings import SettingError, Settings, unknown
 
 if TYPE_CHECKING:
     from .models.inference import Served
+    from .models.plain import AnyModel
 
 _TICK_SECONDS = 0.5
 _LISTEN_ON_SECONDS = 0.1
@@ -116,7 +117,7 @@ class Server:
         """On its own thread; ends on the loop with models or with the failure."""
         then: Callable[[], None]
         try:
-            loaded = load(self._settings)
+            loaded = load(self._settings, self._log)
         except Exception as error:
             failure = error if isinstance(error, CannotStart) else CannotStart(f"{type(error).__name__}: {error}")
             cause = failure.__cause__ or error
@@ -182,17 +183,20 @@ class Server:
         self._log.event("info", "stopped", unanswered=len(self._connections.open))
 
 
-def load(settings: Settings) -> Loaded:
-    """Imports, sessions and warm-up runs, with the seconds of each. Raises CannotStart."""
+def load(settings: Settings, log: Log) -> Loaded:
+    """Imports, sessions, warm-up runs and, if asked for, the self-test, with the seconds of each. Raises CannotStart,
+    with a line in the log for each golden case that is not answered as it should be."""
     begun = time.perf_counter()
-    from .models import engine, inference
+    from .models import engine, golden, inference
     from .models.model_folder import ModelUnusable
 
     imported = time.perf_counter()
     try:
         models = engine.load_models(Path(settings.models))
         opened = time.perf_counter()
-        served = [inference.Served(model, engine.warm_up(model)) for model in models]
+        served = [inference.Served(model, golden.warm_up(model)) for model in models]
+        warm = time.perf_counter()
+        cases = _self_test(models, log) if settings.selftest else 0
     except ModelUnusable as error:
         raise CannotStart(str(error)) from error
     facts: dict[str, object] = {
@@ -200,6 +204,21 @@ def load(settings: Settings) -> Loaded:
         "onnxruntime": engine.RUNTIME_VERSION,
         "seconds_imports": round(imported - begun, 3),
         "seconds_sessions": round(opened - imported, 3),
-        "seconds_warm_up": round(time.perf_counter() - opened, 3),
+        "seconds_warm_up": round(warm - opened, 3),
     }
+    if settings.selftest:
+        facts |= {"selftest_cases": cases, "seconds_selftest": round(time.perf_counter() - warm, 3)}
     return Loaded(served, facts)
+
+
+def _self_test(models: list[AnyModel], log: Log) -> int:
+    """How many cases were right; raises CannotStart where one was not."""
+    from .models.golden import self_test
+
+    answers = list(self_test(models))
+    wrong = [each for each in answers if each.problem]
+    for each in wrong:
+        log.event("error", each.problem, model=each.model, case=each.case)
+    if wrong:
+        raise CannotStart(f"The self-test (MBUILD_SELFTEST) failed: {len(wrong)} of {len(answers)} golden cases.")
+    return len(answers)

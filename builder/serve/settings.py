@@ -38,6 +38,7 @@ class Settings:
     write_timeout: float = setting(60.0, "MBUILD_WRITE_TIMEOUT", "for a client to take a response", low=0.1)
     idle_timeout: float = setting(75.0, "MBUILD_IDLE_TIMEOUT", "a kept-alive connection without a request", low=0.1)
     grace: float = setting(25.0, "MBUILD_GRACE_SECONDS", "after SIGTERM, for requests in flight to finish")
+    selftest: int = setting(0, "MBUILD_SELFTEST", "1: replay every golden case before ready", high=1)
     access_log: float = setting(0.0, "MBUILD_ACCESS_LOG", "share of requests to log: 0 none, 1 all", high=1)
     ui: int = setting(1, "MBUILD_UI", "the pages at / and /docs: 1 shows them, 0 does not", high=1)
     log_level: str = setting("info", "MBUILD_LOG_LEVEL", "debug, info, warning or error")

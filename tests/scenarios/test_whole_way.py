@@ -109,7 +109,13 @@ def test_an_image_of_the_engine_can_be_tested(mbuild: Mbuild, digits: Path, dock
     result = mbuild.json(digits, "--load")
     report = mbuild.json("test", result["image"]["loaded_as"])
     assert report["runner"] == "docker"
-    assert [case["case"] for case in report["cases"]] == [case["case"] for case in result["test"]["cases"]]
+    cases = [case["case"] for case in result["test"]["cases"]]
+    assert [case["case"] for case in report["cases"]] == cases
+    confined = {"read_only": True, "network_mode": "none", "user": "4242:4242", "cap_drop": ["ALL"], "remove": True}
+    answer = docker_engine.containers.run(result["image"]["loaded_as"], ["selftest", "--json"], **confined)
+    found = json.loads(answer)
+    assert found["passed"] and [case["case"] for case in found["cases"]] == cases
+    assert found["cases"][0]["outputs"][0]["allowed"]["absolute"] > 0
 
 
 def test_the_second_build_does_nothing_again(mbuild: Mbuild, digits: Path) -> None:

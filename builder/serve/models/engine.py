@@ -1,4 +1,4 @@
-"""Models in onnxruntime: load, compare with what was declared, run, and prove by a warm-up run.
+"""Models in onnxruntime: load, compare with what was declared, run.
 
 One session for each model, used by several threads at once; each run uses one thread of its own (measured: more lose
 as soon as another core is busy, and spinning makes it worse). Plain models (plain.py) stand around one of these.
@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import re
-import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +17,7 @@ import onnxruntime
 from ..http.answers import Refusal
 from ..protocol.codec import Signature
 from ..protocol.tensors import DTYPES, Array, Tensor
-from .model_folder import Golden, ModelFolder, ModelUnusable, find_models
+from .model_folder import ModelFolder, ModelUnusable, find_models
 
 if TYPE_CHECKING:
     from .plain import AnyModel, PlainModel
@@ -48,16 +46,6 @@ _NO_MEMORY = re.compile(r"bad_alloc|allocate memory|out of memory", re.IGNORECAS
 _NOISE = re.compile(
     r"\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : |^.*Status Message: |\S*/\S+\.(?:cc|h|cpp):\d+ ", re.DOTALL
 )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class WarmUp:
-    """What the warm-up run told."""
-
-    case: str
-    seconds: float
-    size: int
-    """Elements of its inputs together."""
 
 
 class Model:
@@ -176,59 +164,6 @@ def _tensor(folder: ModelFolder, kind: str, node: Any) -> Tensor:
         )
     shape = tuple(dim if isinstance(dim, int) and dim >= 0 else str(dim or "") for dim in node.shape)
     return Tensor(name=node.name, graph_name=node.name, datatype=datatype, shape=shape)
-
-
-def warm_up(model: AnyModel) -> WarmUp:
-    """Runs a golden case, or zeros where there is none. Raises ModelUnusable when that is not answered as expected."""
-    case = model.folder.golden() or _zeros(model)
-    outputs = model.signature.outputs
-    try:
-        feeds = {tensor.graph_name: _fed(tensor, case) for tensor in model.signature.inputs}
-        seconds = []
-        for _ in range(3):  # the first run allocates; the last one is what a request will cost
-            started = time.perf_counter()
-            results = model.run(feeds, [tensor.graph_name for tensor in outputs])
-            seconds.append(time.perf_counter() - started)
-            if seconds[0] > 0.1:
-                break
-    except Refusal as refusal:
-        where = f"\n{refusal.trace}" if refusal.trace else ""
-        raise ModelUnusable(f"The warm-up of model '{model.name}' failed: {refusal.message}{where}") from refusal
-    for tensor, result in zip(outputs, results, strict=True):
-        _compare(model, case, tensor, result)
-    return WarmUp(case=case.name, seconds=min(seconds), size=sum(array.size for array in feeds.values()))
-
-
-def _fed(tensor: Tensor, case: Golden) -> Array:
-    array = case.inputs.get(tensor.name, case.inputs.get(tensor.graph_name))
-    if array is None:
-        raise ModelUnusable(f"Golden case '{case.name}' has no input '{tensor.name}'.")
-    return array
-
-
-def _zeros(model: AnyModel) -> Golden:
-    inputs = {}
-    for tensor in model.signature.inputs:
-        shape = tuple(dim if isinstance(dim, int) else 1 for dim in tensor.shape)
-        inputs[tensor.name] = np.full(shape, "" if tensor.datatype == "BYTES" else 0, DTYPES[tensor.datatype])
-    return Golden(name="zeros", inputs=inputs, outputs={})
-
-
-def _compare(model: AnyModel, case: Golden, tensor: Tensor, result: Array) -> None:
-    """Datatype and shape always; values where mbuild.json gives the tolerance that was agreed on."""
-    expected = case.outputs.get(tensor.name, case.outputs.get(tensor.graph_name))
-    if expected is None:
-        return
-    where = f"The warm-up of model '{model.name}' on golden case '{case.name}': output '{tensor.name}'"
-    if result.shape != expected.shape or result.dtype != expected.dtype:
-        raise ModelUnusable(
-            f"{where} is {result.dtype} {list(result.shape)}, expected {expected.dtype} {list(expected.shape)}."
-        )
-    tolerance = model.folder.tolerance(tensor.name)
-    if tolerance is not None and tensor.datatype not in ("BYTES", "BF16"):
-        absolute, relative = tolerance
-        if not np.allclose(result, expected, rtol=relative, atol=absolute, equal_nan=True):
-            raise ModelUnusable(f"{where} differs by more than absolute {absolute:g} and relative {relative:g}.")
 
 
 def _array(value: Any) -> Array:

@@ -21,7 +21,7 @@ from ..settings import Settings
 from .executor import Executor, Job
 
 if TYPE_CHECKING:
-    from .engine import WarmUp
+    from .golden import WarmUp
     from .plain import AnyModel
 
 Returned = TypeVar("Returned")

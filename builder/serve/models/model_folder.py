@@ -91,13 +91,17 @@ class ModelFolder:
         except (KeyError, TypeError) as error:
             raise ModelUnusable(f"{self.path / 'mbuild.json'}: signature.{kind} is not as expected: {error}.") from None
 
-    def golden(self) -> Golden | None:
-        """The smallest case, which is enough to warm up with and to show; numpy never unpickles it."""
-        cases = (self.path / "golden").glob("*.npz")
-        path = min(cases, key=lambda each: (each.stat().st_size, each.name), default=None)
-        return self._case(path) if path else None
+    def golden_files(self) -> list[Path]:
+        """The golden cases, by name."""
+        return sorted((self.path / "golden").glob("*.npz"), key=lambda path: path.stem)
 
-    def _case(self, path: Path) -> Golden:
+    def golden(self) -> Golden | None:
+        """The smallest case, which is enough to warm up with and to show."""
+        path = min(self.golden_files(), key=lambda each: (each.stat().st_size, each.name), default=None)
+        return self.case(path) if path else None
+
+    def case(self, path: Path) -> Golden:
+        """One of ``golden_files``; numpy never unpickles it. Raises ModelUnusable."""
         sides: dict[str, dict[str, Array]] = {"input": {}, "output": {}}
         try:
             with np.load(path, allow_pickle=False) as members:

@@ -99,7 +99,10 @@ def test_warm_up_compares_with_the_golden_case(server_source: Path, models: Path
     tolerance = {"tolerance": {"absolute": 0.5, "relative": 0, "outputs": {}}}
     place(models, "m", identity("FP32", ("n",)), manifest=tolerance, cases=(case,))
     message = refused(server_source, models)
-    assert "golden case 'wrong': output 'y' differs by more than absolute 0.5" in message
+    assert (
+        "golden case 'wrong': output 'y' differs by more than absolute 0.5 and relative 0: at [0] 1.0 instead of 2.0"
+        in message
+    )
 
 
 @pytest.mark.parametrize("datatype", ["BYTES", "BF16", "FP16"])
