@@ -137,17 +137,24 @@ class BaseLock:
 def read_lock(image: BaseImage, path: Path | None = None) -> BaseLock:
     """The lock of ``image`` (beside it, or at ``path``). Raises BaseNotLocked, MalformedBaseLock or BaseLockDrift."""
     path = path or image.lock_path
-    try:
-        lock = BaseLock.from_json(json.loads(path.read_bytes()))
-    except FileNotFoundError as error:
-        raise BaseNotLocked(name=image.name, path=path) from error
-    except (KeyError, TypeError, ValueError, AttributeError, MalformedDigest, MalformedPlatform) as error:
-        raise MalformedBaseLock(name=image.name, path=path, reason=repr(error)) from error
+    lock = written_lock(image, path)
+    if lock is None:
+        raise BaseNotLocked(name=image.name, path=path)
     if lock.closure_key != image.closure_key:
         raise BaseLockDrift(name=image.name, path=path, drift="packages, exclusions, archives or platforms changed")
     if Digest.of(image.keyring.read_bytes()) != lock.keyring:
         raise BaseLockDrift(name=image.name, path=path, drift="the keyring changed")
     return lock
+
+
+def written_lock(image: BaseImage, path: Path) -> BaseLock | None:
+    """The lock at ``path``, whether or not it still fits; None where there is none. Raises MalformedBaseLock."""
+    try:
+        return BaseLock.from_json(json.loads(path.read_bytes()))
+    except FileNotFoundError:
+        return None
+    except (KeyError, TypeError, ValueError, AttributeError, MalformedDigest, MalformedPlatform) as error:
+        raise MalformedBaseLock(name=image.name, path=path, reason=repr(error)) from error
 
 
 def write_lock(lock: BaseLock, path: Path) -> None:

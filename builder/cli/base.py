@@ -60,15 +60,12 @@ def show_command(name: NameArgument, platform: options.PlatformOption = "") -> N
 def lock_command(name: NameArgument) -> None:
     """Choose the packages of a base anew and write image.lock; prints what changed."""
     from builder.base.catalogue import changes
-    from builder.base.lock import BaseNotLocked, read_lock, write_lock
+    from builder.base.lock import write_lock, written_lock
     from builder.base.locking import lock_base
     from builder.base.spec import load_base
 
     image = load_base(name)
-    try:
-        before = read_lock(image)
-    except BaseNotLocked:
-        before = None
+    before = written_lock(image, image.lock_path)
     with host_session() as host:
         after = lock_base(image, host)
     write_lock(after, image.lock_path)

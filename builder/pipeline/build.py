@@ -24,7 +24,7 @@ from builder.oci.reference import Reference
 from builder.pipeline.base import resolve_base
 from builder.pipeline.cache import sweep_cache, tell_repairs
 from builder.pipeline.checks import check_build, check_plan
-from builder.pipeline.image import check_layers, creation_time, plan_image
+from builder.pipeline.image import check_layers, check_server, creation_time, plan_image
 from builder.pipeline.model import FoundModel, LoadedModel, find_model, load_model
 from builder.pipeline.prove import prove
 from builder.pipeline.quantize import Quantization, asked_mode, quantize_model
@@ -137,7 +137,7 @@ def render_model(spec: BuildSpec, directory: Path, template_dir: Path | None, ho
 
 
 def _plan(spec: BuildSpec, keep: Keep, steps: Steps, host: Host) -> Planned:
-    target, server = find_target(spec.target, spec.platform), find_server(spec.server)
+    server, target = find_server(spec.server), find_target(spec.target, spec.platform, spec.server)
     with steps("detect") as note:
         found = find_model(spec.model, spec.convert)
         note.detail = (
@@ -149,6 +149,7 @@ def _plan(spec: BuildSpec, keep: Keep, steps: Steps, host: Host) -> Planned:
         note.detail = f"ONNX opset {loaded.artifact.opset}{origin}"
     smaller = _quantize(spec, found, loaded, steps, host)
     model = smaller.model if smaller else loaded
+    check_server(server, model, host)
     with steps("resolve") as note:
         base = resolve_base(spec, target, host)
         code = stage_server(server, host)
@@ -182,7 +183,7 @@ def _quantize(spec: BuildSpec, found: FoundModel, loaded: LoadedModel, steps: St
     if asked_mode(spec, loaded) is Quantize.NONE:
         return None
     with steps("quantize") as note:
-        target = find_target(spec.target, spec.platform)
+        target = find_target(spec.target, spec.platform, spec.server)
         smaller = quantize_model(spec, found.source, loaded, target, host)
         note.detail = smaller.summary
     return smaller

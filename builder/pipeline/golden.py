@@ -26,7 +26,7 @@ def write_golden(spec: BuildSpec, host: Host) -> tuple[Path, ...]:
     there = [str(file.path) for file in found.source.files if file.path.parts[0] == "golden"]
     if there:
         raise GoldenThere(path=spec.model, names=", ".join(there[:5]))
-    model = load_model(found, find_target(spec.target, spec.platform), host)
+    model = load_model(found, find_target(spec.target, spec.platform, spec.server), host)
     sides = (("", answer(model, host)[0]), ("plain-", answer_plain(model, host)[0]))
     written = []
     for prefix, cases in sides:

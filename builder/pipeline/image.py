@@ -15,7 +15,7 @@ from builder.pipeline.stage import StagedLayers
 from builder.plan.image import BASE_LAYERS, ImagePlan
 from builder.plan.layering import plan_layers
 from builder.plan.spec import BuildSpec
-from builder.servers import PackedModel, Server
+from builder.servers import PackedModel, PackedPlain, Server
 
 
 class MalformedEpoch(UsageError):
@@ -41,8 +41,7 @@ def plan_image(
     spec: BuildSpec, server: Server, model: LoadedModel, base: ResolvedBase, staged: StagedLayers, created: str
 ) -> ImagePlan:
     """The plan; the same arguments give the same plan, and the same plan the same image."""
-    packed = PackedModel(manifest=model.manifest, signature=model.signature, artifact=model.artifact, cases=())
-    config = server.config(base.interpreter, packed)
+    config = server.config(base.interpreter, _unanswered(model))
     labels = _labels(model, spec, server.name)
     if base.upstream:
         labels[BASE_LAYERS] = str(len(base.upstream.layers))
@@ -53,6 +52,24 @@ def plan_image(
         config=replace(config, labels=tuple(sorted(labels.items()))),
         created=created,
         annotations=tuple(sorted(_annotations(labels, base, created).items())),
+    )
+
+
+def check_server(server: Server, model: LoadedModel, host: Host) -> None:
+    """Warns of what the server does otherwise than model.yaml asks; raises what it raises of a model that it cannot
+    serve."""
+    for remark in server.check(_unanswered(model)):
+        host.events.emit(Warned(message=remark.message, hint=remark.hint))
+
+
+def _unanswered(model: LoadedModel) -> PackedModel:
+    plain = model.plain
+    return PackedModel(
+        manifest=model.manifest,
+        signature=model.signature,
+        artifact=model.artifact,
+        cases=model.cases,
+        plain=PackedPlain(interface=plain.interface, files=plain.files, cases=()) if plain else None,
     )
 
 

@@ -24,7 +24,7 @@ from builder.targets.wheels import LockedWheel, resolve_wheels, uv_platform
 
 def locked_quantize(spec: BuildSpec, target: Target) -> QuantizeChoice | None:
     """What an earlier build chose."""
-    old = read_lock(spec.lock).get(target.identifier(spec.server, spec.platform))
+    old = read_lock(spec.lock).get(target.identifier(spec.platform))
     return old.quantize if old else None
 
 
@@ -34,7 +34,7 @@ def resolve(
     """The locked choices for this build. Wheels that are locked for the same request are kept; only where the request
     is new is an index asked. Writes the lock, or with ``spec.locked`` raises LockMissing or LockDrift instead.
     """
-    identifier, asked = target.identifier(spec.server, spec.platform), _asked(target, model, base)
+    identifier, asked = target.identifier(spec.platform), _asked(target, model, base)
     old = read_lock(spec.lock).get(identifier)
     if spec.locked and old is None:
         raise LockMissing(path=spec.lock, identifier=identifier)

@@ -20,7 +20,7 @@ from builder.pipeline.model import LoadedModel
 from builder.plan.image import LayerRole
 from builder.plan.spec import BuildSpec
 from builder.servers import PackedModel, PackedPlain, Server
-from builder.servers.http import RUNTIME
+from builder.servers.places import RUNTIME
 from builder.targets.bytecode import compile_bytecode
 from builder.targets.lock import LockedTarget
 from builder.targets.wheel_stage import runtime_rules, stage_wheels
@@ -44,11 +44,14 @@ class StagedLayers:
 def stage_server(server: Server, host: Host) -> StagedTree:
     """The server's own files, equal for every model."""
     files = server.files()
-    key = content_key({str(path): str(Digest.of(content)) for path, content in files})
+    key = content_key({str(file.path): [str(Digest.of(file.content)), file.mode, file.target] for file in files})
 
     def write(writer: TreeWriter) -> None:
-        for path, content in files:
-            writer.add_file(path, content)
+        for file in files:
+            if file.target:
+                writer.add_symlink(file.path, file.target)
+            else:
+                writer.add_file(file.path, file.content, file.mode)
 
     return _staged("server", key, write, host)
 

@@ -18,6 +18,24 @@ from builder.plan.image import ConfigPatch
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class CodeFile:
+    """A file of the server itself: its path in the image, and its bytes, or where it leads as a link."""
+
+    path: PurePosixPath
+    content: bytes = b""
+    mode: int = 0o644
+    target: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Remark:
+    """Something about a model and a server that the user should know."""
+
+    message: str
+    hint: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class PackedPlain:
     """The plain model around the graph: its steps, the files that lie beside them (name, place, digest), its cases."""
 
@@ -50,8 +68,13 @@ class Server(Protocol):
 
     name: str
 
-    def files(self) -> tuple[tuple[PurePosixPath, bytes], ...]:
-        """The server's own files, equal for every model: path in the image and content."""
+    def files(self) -> tuple[CodeFile, ...]:
+        """The server's own files, equal for every model."""
+        ...
+
+    def check(self, model: PackedModel) -> tuple[Remark, ...]:
+        """What it serves otherwise than model.yaml asks. Raises an error of its own for a model that it cannot
+        serve."""
         ...
 
     def model_home(self, name: str) -> PurePosixPath:

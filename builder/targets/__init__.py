@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from packaging.requirements import Requirement
 
@@ -22,17 +22,25 @@ class UnsupportedPlatform(UsageError):
     hint = "it can be built for: {known}"
 
 
+class ServerNotOffered(UsageError):
+    code = "server-not-offered"
+    message = "the target {target} has no server {server!r}"
+    hint = "it is built with: {known}"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Target:
-    """Where a model will run.
+    """Where a model will run, and what its server stands on there.
 
     ``base_image`` names a folder of base-images/; ``requirements`` are exact pins of the wheels, some
-    for some versions of Python only (see ``pins``); ``provider`` is the onnxruntime execution provider that must be
+    for some versions of Python only (see ``pins``), and ``rules`` name the files of rules/ that say what of them is
+    kept; ``provider`` is the onnxruntime execution provider that must be
     active; ``opsets`` (lowest, highest) of the default domain, ``ml_opset`` of ai.onnx.ml and ``ir_version`` (highest)
     are what that onnxruntime loads; ``platforms`` are those with wheels.
     """
 
     name: str
+    server: str
     base_image: str
     requirements: tuple[str, ...]
     provider: str
@@ -40,6 +48,7 @@ class Target:
     ml_opset: int
     ir_version: int
     platforms: tuple[Platform, ...]
+    rules: tuple[str, ...] = ("runtime",)
 
     def pins(self, python: str) -> tuple[str, ...]:
         """The requirements for an image with Python ``python`` (3.13, or exact as 3.13.5)."""
@@ -48,40 +57,53 @@ class Target:
         fitting = (one for one in found if one.marker is None or one.marker.evaluate({"python_version": minor}))
         return tuple(f"{one.name}{one.specifier}" for one in fitting)
 
-    def identifier(self, server: str, platform: Platform) -> str:
+    def identifier(self, platform: Platform) -> str:
         """For example ``onnx-http-cpu-linux_amd64``: the unit of locks, tables and caches."""
-        return f"onnx-{server}-{self.name}-{platform.slug}"
+        return f"onnx-{self.server}-{self.name}-{platform.slug}"
 
 
 _LINUX = (Platform(os="linux", architecture="amd64"), Platform(os="linux", architecture="arm64"))
 
 # onnxruntime 1.31.1 loads opset <= 26 of ai.onnx, <= 5 of ai.onnx.ml, and IR <= 13 (measured; see docs/targets.md).
-TARGETS: dict[str, Target] = {
-    target.name: target
-    for target in (
-        Target(
-            name="cpu",
-            base_image="cpu",
-            requirements=(
-                "numpy==2.5.5; python_version >= '3.12'",
-                "numpy==2.4.6; python_version < '3.12'",
-                "onnxruntime==1.31.1",
-            ),
-            provider="CPUExecutionProvider",
-            opsets=(7, 26),
-            ml_opset=5,
-            ir_version=13,
-            platforms=_LINUX,
-        ),
-    )
-}
+_CPU = Target(
+    name="cpu",
+    server="http",
+    base_image="cpu",
+    requirements=(
+        "numpy==2.5.5; python_version >= '3.12'",
+        "numpy==2.4.6; python_version < '3.12'",
+        "onnxruntime==1.31.1",
+    ),
+    provider="CPUExecutionProvider",
+    opsets=(7, 26),
+    ml_opset=5,
+    ir_version=13,
+    platforms=_LINUX,
+)
+_TRITON_CPU = replace(
+    _CPU,
+    server="triton",
+    base_image="triton-cpu",
+    # Triton's python backend finds no output in an array of numpy 2 (docs/triton.md).
+    requirements=("numpy==1.26.4", "nvidia-pytriton==0.7.0", "onnxruntime==1.31.1"),
+    platforms=_LINUX[:1],
+    rules=("runtime", "triton"),
+)
+
+TARGETS: dict[str, Target] = {"cpu": _CPU}
+"""By name, with the usual server."""
+
+_SERVED: dict[tuple[str, str], Target] = {(target.name, target.server): target for target in (_CPU, _TRITON_CPU)}
 
 
-def find_target(name: str, platform: Platform) -> Target:
-    """The target of that name; raises UnknownTarget or UnsupportedPlatform."""
-    target = TARGETS.get(name)
-    if target is None:
+def find_target(name: str, platform: Platform, server: str = "http") -> Target:
+    """The target of that name with that server; raises UnknownTarget, ServerNotOffered or UnsupportedPlatform."""
+    if name not in TARGETS:
         raise UnknownTarget(name=name, known=", ".join(TARGETS))
+    target = _SERVED.get((name, server))
+    if target is None:
+        known = ", ".join(other for place, other in _SERVED if place == name)
+        raise ServerNotOffered(target=name, server=server, known=known)
     if platform not in target.platforms:
         known = ", ".join(map(str, target.platforms))
         raise UnsupportedPlatform(target=name, platform=platform, known=known)

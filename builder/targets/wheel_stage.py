@@ -57,10 +57,12 @@ class Member:
     path: PurePosixPath
 
 
-def runtime_rules() -> PruneRules:
-    """What is left out of numpy and onnxruntime: ``rules/runtime.yaml``."""
-    value = yaml.safe_load((Path(__file__).parent / "rules" / "runtime.yaml").read_text(encoding="utf-8"))
-    return PruneRules(prune=value["prune"], keep=value["keep"])
+def runtime_rules(names: tuple[str, ...] = ("runtime",)) -> PruneRules:
+    """What is left out of the wheels: the files ``rules/NAME.yaml`` together."""
+    places = (Path(__file__).parent / "rules" / f"{name}.yaml" for name in names)
+    values = [yaml.safe_load(place.read_text(encoding="utf-8")) for place in places]
+    prune, keep = ({glob: why for value in values for glob, why in value[kind].items()} for kind in ("prune", "keep"))
+    return PruneRules(prune=prune, keep=keep)
 
 
 def stage_key(wheels: tuple[LockedWheel, ...], prefix: PurePosixPath, rules: PruneRules) -> str:

@@ -18,7 +18,7 @@ def test_the_defaults_of_model_yaml_are_those_of_the_server() -> None:
 
 
 def test_the_servers_files_are_source_and_pages_only() -> None:
-    paths = [path for path, _ in HttpServer().files()]
+    paths = [file.path for file in HttpServer().files()]
     assert {path.suffix for path in paths} <= {".py", ".html", ".css", ".js", ".json", ".svg"}
     assert any(path.name == "__main__.py" for path in paths)
     assert not [path for path in paths if "__pycache__" in path.parts]
