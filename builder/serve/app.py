@@ -24,7 +24,6 @@ from . import VERSION
 from .cpus import available
 from .http.connection import Connection, Connections
 from .http.listener import BACKLOG, CannotListen, accept_all, listen, stop_new_connections
-from .models.executor import Executor
 from .observe.logs import Log
 from .settings import SettingError, Settings, unknown
 
@@ -138,13 +137,16 @@ class Server:
         self._stopping.set()
 
     def _publish(self, loaded: Loaded) -> None:
+        from .models.call import Call
+        from .models.executor import Executor
         from .models.inference import Inference
+        from .models.runs import Runs
 
         if self._stopping.is_set():
             return
         threads = self._settings.threads or available()
         try:
-            runs, codec = Executor("run", threads, self._loop), Executor("codec", 1, self._loop)
+            runs, codec = Runs(threads, self._loop, Call.work_run), Executor("codec", 1, self._loop)
         except RuntimeError as error:
             what = f"Cannot start {threads} inference threads (MBUILD_THREADS, or this container's limit of processes)"
             self._fail(CannotStart(f"{what}: {error}."), error)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 REASONS = ("REJECTED", "CANCELED", "BACKEND", "OTHER")
+_LISTED_ROWS = 128
 _STARTED = time.time()
 
 
@@ -22,6 +23,16 @@ class Durations:
 
     request: int = 0
     queue: int = 0
+    compute_input: int = 0
+    compute_infer: int = 0
+    compute_output: int = 0
+
+
+@dataclass(slots=True)
+class BatchTimes:
+    """Runs of one size: how many, and their nanoseconds together."""
+
+    count: int = 0
     compute_input: int = 0
     compute_infer: int = 0
     compute_output: int = 0
@@ -39,11 +50,28 @@ class ModelMetrics:
     last_inference_ms: int = 0
     failed_ns: int = 0
     spent: Durations = field(default_factory=Durations)
+    batches: dict[int, BatchTimes] = field(default_factory=dict)
+    """By rows; larger runs than clients usually ask for are counted, not listed."""
 
-    def succeeded(self, durations: Durations) -> None:
-        self.success += 1
-        self.inferences += 1
+    def executed(self, rows: int, nanoseconds: int) -> None:
+        """A run of the model, for one request or for several."""
         self.executions += 1
+        batch = self.batches.get(rows)
+        if batch is None:
+            if rows > _LISTED_ROWS:
+                return
+            batch = self.batches[rows] = BatchTimes()
+        batch.count += 1
+        batch.compute_infer += nanoseconds
+
+    def succeeded(self, durations: Durations, rows: int = 1, run_rows: int = 1) -> None:
+        """A request of ``rows`` that was part of a run of ``run_rows``."""
+        self.success += 1
+        self.inferences += rows
+        batch = self.batches.get(run_rows)
+        if batch is not None:
+            batch.compute_input += durations.compute_input
+            batch.compute_output += durations.compute_output
         self.last_inference_ms = time.time_ns() // 1_000_000
         spent = self.spent
         spent.request += durations.request
@@ -80,7 +108,15 @@ class ModelMetrics:
                 "cache_miss": count(0, 0),
             },
             "response_stats": {},
-            "batch_stats": [],
+            "batch_stats": [
+                {
+                    "batch_size": rows,
+                    "compute_input": count(batch.compute_input, batch.count),
+                    "compute_infer": count(batch.compute_infer, batch.count),
+                    "compute_output": count(batch.compute_output, batch.count),
+                }
+                for rows, batch in sorted(self.batches.items())
+            ],
             "memory_usage": [],
         }
 

@@ -73,6 +73,8 @@ class InferRequest:
     id: str | None
     size: int
     """Elements of all inputs together."""
+    timeout_us: int = 0
+    """How long the client wants it to wait at most; 0 where it does not say."""
 
 
 def decode(signature: Signature, headers: dict[str, str], body: bytes | bytearray, limit: int) -> InferRequest:
@@ -124,10 +126,12 @@ def _decode_json(signature: Signature, text: memoryview, binary: memoryview) -> 
     identifier = request.get("id")
     if identifier is not None and type(identifier) is not str:
         raise Refusal(400, "id must be a string")
-    all_binary = _flag(_parameters(request, "request"), "binary_data_output", "request")
+    parameters = _parameters(request, "request")
+    all_binary = _flag(parameters, "binary_data_output", "request")
     feeds, size = _inputs(signature, request.get("inputs"), binary)
     wanted = _outputs(signature, request.get("outputs"), all_binary is True)
-    return InferRequest(feeds, wanted, identifier, size)
+    timeout = _count(parameters, "timeout") if parameters else 0
+    return InferRequest(feeds, wanted, identifier, size, timeout)
 
 
 def _inputs(signature: Signature, given: object, binary: memoryview) -> tuple[dict[str, Array], int]:
@@ -227,6 +231,13 @@ def _flag(parameters: dict[str, Any], name: str, where: str) -> bool | None:
     value = parameters.get(name)
     if value is not None and type(value) is not bool:
         raise Refusal(400, f"{where}: parameter {name} must be true or false")
+    return value
+
+
+def _count(parameters: dict[str, Any], name: str) -> int:
+    value = parameters.get(name, 0)
+    if type(value) is not int or not 0 <= value < 2**64:
+        raise Refusal(400, f"request: parameter {name} must be a whole number from 0 to 2^64-1")
     return value
 
 

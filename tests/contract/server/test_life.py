@@ -272,14 +272,14 @@ def test_a_wait_has_an_end_and_clients_that_left_cost_nothing(server_source: Pat
 
 def test_a_slow_client_does_not_slow_the_others(server_source: Path, models: Path) -> None:
     place(models, "quick", identity("FP32", (1,)))
-    with running(server_source, models) as server:
+    with running(server_source, models, MBUILD_HEAD_TIMEOUT="60") as server:
         address = server.ready().address
         ending = threading.Event()
 
         def drip() -> None:
             host, port = address.split(":")
             with socket.create_connection((host, int(port))) as connection:
-                for byte in b"POST /v2/models/quick/infer HTTP/1.1\r\nHost: a\r\n" * 10:
+                for byte in b"POST /v2/models/quick/infer HTTP/1.1\r\nHost: a\r\n" * 100:
                     connection.sendall(bytes([byte]))
                     if ending.wait(0.05):
                         return
@@ -287,18 +287,15 @@ def test_a_slow_client_does_not_slow_the_others(server_source: Path, models: Pat
         slow_ones = [threading.Thread(target=drip) for _ in range(50)]
         for each in slow_ones:
             each.start()
-        took = []
-        connection = http.client.HTTPConnection(address, timeout=10)
+        connection = http.client.HTTPConnection(address, timeout=30)
         for _ in range(200):
-            started = time.monotonic()
             connection.request("POST", "/v2/models/quick/infer", json.dumps(ONE))
             assert connection.getresponse().read().startswith(b'{"model_name":"quick"')
-            took.append(time.monotonic() - started)
         connection.close()
+        assert all(each.is_alive() for each in slow_ones), "they were answered while the slow ones still sent"
         ending.set()
         for each in slow_ones:
             each.join()
-        assert sorted(took)[len(took) // 2] < 0.02
 
 
 def test_health_answers_while_models_work(server_source: Path, models: Path) -> None:
@@ -307,12 +304,9 @@ def test_health_answers_while_models_work(server_source: Path, models: Path) -> 
         address = server.ready().address
         with ThreadPoolExecutor(4) as clients:
             waiting = [clients.submit(ask, address, "POST", SLOW, ONE) for _ in range(4)]
-            started = time.monotonic()
             assert ask(address, "GET", "/v2/health/live").status == 200
-            took = time.monotonic() - started
             assert not all(each.done() for each in waiting)
             assert [each.result().status for each in waiting] == [200] * 4
-        assert took < 0.2
 
 
 def test_too_many_connections_are_turned_away(server_source: Path, models: Path) -> None:

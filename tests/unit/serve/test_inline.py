@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 
 from builder.serve.models.inference import Served
+from builder.serve.protocol.codec import Signature
 
 MS = 1_000_000
 
 
 def served(seconds: float) -> Served:
-    model: Any = SimpleNamespace(name="m", version="1", is_graph=True)
+    model: Any = SimpleNamespace(name="m", version="1", is_graph=True, signature=Signature((), ()))
     warm: Any = SimpleNamespace(case="c", seconds=seconds, size=4)
     return Served(model, warm)
 

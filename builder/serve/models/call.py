@@ -1,0 +1,246 @@
+"""One request through its stages: decode, wait, run, encode, reply. The calls of one run go through it together.
+
+Small bodies are decoded and encoded on the event loop, large ones on a codec thread, so that nobody waits for them.
+Only a model that was measured to be tiny runs on the loop, and only while nothing waits.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Hashable
+from typing import TYPE_CHECKING, TypeVar
+
+from ..http.answers import Refusal, Response
+from ..http.connection import Exchange
+from ..observe.metrics import Durations
+from ..protocol.codec import InferRequest, decode, encode
+from ..protocol.tensors import Array
+from .batching import ALONE, Batching, split, stacked
+from .executor import Job
+
+if TYPE_CHECKING:
+    from .inference import Inference, Served
+
+Returned = TypeVar("Returned")
+
+_LARGE = 32 * 1024
+_RETRY = (("Retry-After", "1"),)
+
+
+class Call:
+    """A request under way; each stage runs, then hands over to the next. A Waiter while it is in the queue."""
+
+    __slots__ = (
+        "_exchange",
+        "_inference",
+        "_leads",
+        "_outputs",
+        "_refusal",
+        "_request",
+        "_response",
+        "_run_rows",
+        "_served",
+        "_spent",
+        "batching",
+        "deadline_ns",
+        "group",
+        "queued_ns",
+        "rows",
+    )
+
+    def __init__(self, inference: Inference, served: Served, exchange: Exchange) -> None:
+        self._inference = inference
+        self._served = served
+        self._exchange = exchange
+        self._spent = Durations()
+        self._refusal: Refusal | None = None
+        self._request: InferRequest
+        self._outputs: list[Array]
+        self._response: Response
+        self._leads = False
+        self._run_rows = 0
+        self.group: Hashable = ALONE
+        self.rows = 1
+        self.batching: Batching | None = None
+        self.queued_ns = 0
+        self.deadline_ns = exchange.received_ns + inference.queue_timeout_ns
+
+    @property
+    def gone(self) -> bool:
+        return self._exchange.gone
+
+    def start(self) -> None:
+        request, inference = self._exchange.request, self._inference
+        if len(request.body) > _LARGE or "content-encoding" in request.headers:
+            inference.codec.submit(Job(self._work_decode, self._decoded))
+        elif inference.pending == 1 and self._served.inline_size >= 0:
+            then = self._guard(self._here) or self._finish
+            then()
+        else:
+            self._work_decode()
+            self._decoded()
+
+    def _here(self) -> Callable[[], None]:
+        """Every stage at once on the loop, up to the first that may take long; what comes next."""
+        spent, started = self._spent, time.monotonic_ns()
+        self._decode()
+        decoded = time.monotonic_ns()
+        spent.compute_input = decoded - started
+        if self._request.size > self._served.inline_size:
+            return self._decoded
+        self._served.run_inline(self._run)
+        ran = time.monotonic_ns()
+        spent.compute_infer = ran - decoded
+        self._served.metrics.executed(self.rows, spent.compute_infer)
+        self._run_rows = self.rows
+        if self._encodes_slowly():
+            return self.ran
+        self._encode()
+        spent.compute_output = time.monotonic_ns() - ran
+        return self._finish
+
+    def _work_decode(self) -> None:
+        started = time.monotonic_ns()
+        if self._is_wanted(started):
+            self._guard(self._decode)
+            self._spent.compute_input = time.monotonic_ns() - started
+
+    def _decode(self) -> None:
+        request, limit = self._exchange.request, self._inference.settings.max_body
+        self._request = decode(self._served.model.signature, request.headers, request.body, limit)
+        self.rows = self._served.rows(self._request)
+
+    def _decoded(self) -> None:
+        if self._refusal is not None or self._exchange.gone:
+            self._finish()
+            return
+        if self._request.timeout_us:
+            own = self._exchange.received_ns + self._request.timeout_us * 1000
+            self.deadline_ns = min(self.deadline_ns, own)
+        self.queued_ns = time.monotonic_ns()
+        self.batching = self._served.batching
+        self.group = self._served.group(self._request)
+        self._inference.runs.submit(self)
+
+    def _is_wanted(self, now_ns: int) -> bool:
+        if self._exchange.gone or self._refusal is not None:
+            return False
+        if now_ns >= self.deadline_ns:
+            self.refuse_late()
+            return False
+        return True
+
+    def refuse_late(self) -> None:
+        """Its deadline has passed before it ran."""
+        if self.deadline_ns < self._exchange.received_ns + self._inference.queue_timeout_ns:
+            text = "Request timeout expired"  # Triton's words for a request's own timeout
+        else:
+            text = "request waited too long for an inference thread (MBUILD_QUEUE_TIMEOUT)"
+        self._refusal = Refusal(503, text, "REJECTED", _RETRY)
+
+    def _run(self) -> None:
+        self._outputs = self._served.model.run(self._request.feeds, self._names())
+
+    def _names(self) -> list[str]:
+        return [wanted.tensor.graph_name for wanted in self._request.wanted]
+
+    def _run_alone(self) -> None:
+        started = time.monotonic_ns()
+        self._guard(self._run)
+        self._spent.compute_infer = time.monotonic_ns() - started
+        self._leads, self._run_rows = self._refusal is None, self.rows
+
+    @staticmethod
+    def work_run(calls: list[Call]) -> None:
+        """One run for all of them. Where that fails, a run for each: none fails because of another."""
+        now = time.monotonic_ns()
+        for call in calls:
+            call._spent.queue = now - call.queued_ns
+        wanted = [call for call in calls if call._is_wanted(now)]
+        if len(wanted) > 1 and Call._run_together(wanted):
+            return
+        for call in wanted:
+            call._run_alone()
+
+    @staticmethod
+    def _run_together(calls: list[Call]) -> bool:
+        first, rows = calls[0], [call.rows for call in calls]
+        started = time.monotonic_ns()
+        try:
+            feeds = stacked([call._request.feeds for call in calls])
+            ready = time.monotonic_ns()
+            results = first._served.model.run(feeds, first._names())
+            ran = time.monotonic_ns()
+            parts = split(results, rows)
+        except Exception:
+            return False  # whose fault it is shows when each runs alone
+        if parts is None:
+            first._served.batching = None
+            return False
+        for call, outputs in zip(calls, parts, strict=True):
+            call._outputs = outputs
+            call._spent.compute_input += ready - started
+            call._spent.compute_infer = ran - ready
+            call._run_rows = sum(rows)
+        first._leads = True
+        return True
+
+    def ran(self) -> None:
+        """On the loop, after the run or instead of it."""
+        if self._leads:
+            self._served.metrics.executed(self._run_rows, self._spent.compute_infer)
+        if self._refusal is not None or self._exchange.gone:
+            self._finish()
+        elif self._encodes_slowly():
+            self._inference.codec.submit_urgent(Job(self._work_encode, self._finish))
+        else:
+            self._work_encode()
+            self._finish()
+
+    def _encodes_slowly(self) -> bool:
+        if "accept-encoding" in self._exchange.request.headers:
+            return sum(array.nbytes for array in self._outputs) > _LARGE // 8
+        for wanted, array in zip(self._request.wanted, self._outputs, strict=True):
+            if array.size > _LARGE // 8 and (not wanted.binary or wanted.tensor.datatype == "BYTES"):
+                return True
+        return False
+
+    def _work_encode(self) -> None:
+        started = time.monotonic_ns()
+        self._guard(self._encode)
+        self._spent.compute_output = time.monotonic_ns() - started
+
+    def _encode(self) -> None:
+        model, headers = self._served.model, self._exchange.request.headers
+        accepted = headers.get("accept-encoding", "")
+        self._response = encode((model.name, model.version), self._request, self._outputs, accepted)
+
+    def _guard(self, stage: Callable[[], Returned]) -> Returned | None:
+        """Runs a stage; a mistake of ours becomes a 500 and a line in the log, never a lost request."""
+        try:
+            return stage()
+        except Refusal as refusal:
+            self._refusal = refusal
+            if refusal.status >= 500:
+                facts = {"user_code": refusal.trace} if refusal.trace else {}
+                self._inference.log.failure(refusal.message, refusal, model=self._served.model.name, **facts)
+        except MemoryError:
+            self._refusal = Refusal(503, "out of memory for this request", "OTHER")
+        except Exception as error:
+            self._refusal = Refusal(500, "the server made a mistake with this request; its log says more", "OTHER")
+            self._inference.log.failure(f"{type(error).__name__}: {error}", error, model=self._served.model.name)
+        return None
+
+    def _finish(self) -> None:
+        metrics, exchange, refusal = self._served.metrics, self._exchange, self._refusal
+        self._inference.pending -= 1
+        metrics.pending -= 1
+        self._spent.request = time.monotonic_ns() - exchange.received_ns
+        if refusal is not None:
+            metrics.failed(refusal.reason, self._spent.request)
+            exchange.reply(refusal.response())
+        elif exchange.gone:
+            metrics.failed("CANCELED", self._spent.request)
+        else:
+            metrics.succeeded(self._spent, self.rows, self._run_rows)
+            exchange.reply(self._response)
