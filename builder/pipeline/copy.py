@@ -1,21 +1,28 @@
 """Copies an image, or an index with all its images, into a registry: from another one, or from an OCI layout. Bytes
-stream through; nothing is written to a disk, and digests stay as they are."""
+stream through; nothing is written to a disk, and digests stay as they are. What is attached to it in its registry
+(signatures, bills of materials: referrers) comes along."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from builder.errors import UsageError
 from builder.host import Host
+from builder.oci.digest import Digest
 from builder.oci.graph import Graph, layout_graph
 from builder.oci.layout import Layout
-from builder.oci.reference import Reference
+from builder.oci.reference import PinnedReference, Reference
 from builder.pipeline.existing import is_path
 from builder.pipeline.steps import Steps
 from builder.registry.credentials import acting_for
 from builder.registry.pull import find_image
 from builder.registry.push import PushResult, push_graph, require_registry
+from builder.registry.referrers import list_referrers, push_referrer
+from builder.registry.transfer import Moved, Outcome, bytes_of
+
+_ROLE = "attached"
 
 
 class SourceNamesNoRegistry(UsageError):
@@ -31,19 +38,47 @@ def copy_image(source: str, destination: Reference, host: Host) -> PushResult:
     """
     require_registry(destination)
     host = acting_for(destination.registry, host)
+    origin = None if is_path(source) else _reference(source)
     with Steps(host).effect("copy") as note:
-        graph, tag = _graph(source, host)
-        if not destination.tag and not destination.digest:
-            destination = replace(destination, tag=tag)
+        graph = find_image(origin, None, host).graph if origin else layout_graph(Layout(Path(source)))
+        if origin and not destination.tag and not destination.digest:
+            destination = replace(destination, tag=origin.tag)
         result = push_graph(graph, destination, host)
         note.detail = str(result.reference)
+        if origin:
+            attached = tuple(_copy_attached(graph, origin, destination, host))
+            result = replace(result, moved=(*result.moved, *_summed(attached)))
+            note.detail += f" with {len(attached)} attached" if attached else ""
     return result
 
 
-def _graph(source: str, host: Host) -> tuple[Graph, str]:
-    if is_path(source):
-        return layout_graph(Layout(Path(source))), ""
+def _reference(source: str) -> Reference:
     reference = Reference.parse(source)
     if reference.is_bare and not source.startswith("docker.io/"):
         raise SourceNamesNoRegistry(name=source)
-    return find_image(reference, None, host).graph, reference.tag
+    return reference
+
+
+def _copy_attached(graph: Graph, origin: Reference, destination: Reference, host: Host) -> Iterator[PushResult]:
+    """The referrers of every manifest of a graph, and theirs in turn (a bill of materials is signed, too)."""
+    waiting = [document.descriptor.digest for document in graph.documents]
+    seen: set[Digest] = set(waiting)
+    while waiting:
+        subject = waiting.pop()
+        for found in list_referrers(_at(origin, subject), host):
+            if found.digest not in seen:
+                seen.add(found.digest)
+                waiting.append(found.digest)
+                artifact = find_image(_at(origin, found.digest), None, host).graph
+                yield push_referrer(_at(destination, subject), artifact, host)
+
+
+def _at(place: Reference, digest: Digest) -> PinnedReference:
+    return PinnedReference(registry=place.registry, repository=place.repository, digest=digest)
+
+
+def _summed(attached: tuple[PushResult, ...]) -> Iterator[Moved]:
+    moved = [one for result in attached for one in result.moved]
+    for outcome in Outcome:
+        if size := bytes_of(moved, outcome):
+            yield Moved(role=_ROLE, outcome=outcome, size=size)

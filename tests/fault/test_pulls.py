@@ -20,6 +20,8 @@ from builder.oci.reference import Reference
 from builder.pipeline.copy import SourceNamesNoRegistry, copy_image
 from builder.pipeline.pull import DirectoryInUse, NoModelLayer, pull_image, pull_model
 from builder.registry.push import push
+from builder.registry.referrers import list_referrers, push_referrer
+from tests.support.artifacts import BOM, SIGNATURE, artifact
 from tests.support.hosts import ImpatientClock
 from tests.support.scripted_registry import (
     Abilities,
@@ -239,6 +241,31 @@ def test_a_copy_streams_with_the_same_digest(
         assert not other.missing()
         assert other.manifests["mirror", "1"] == pushed.manifests["tiny", "1"]
     assert not list((tmp_path / "cache").rglob("sha256/*")), "nothing lies on the disk"
+
+
+@pytest.mark.parametrize(("here", "there"), [(True, True), (True, False), (False, True)])
+def test_what_is_attached_comes_along(host: Host, tmp_path: Path, here: bool, there: bool) -> None:
+    """With and without the referrers API on either side; and a signature of the bill of materials."""
+    with (
+        ScriptedRegistry(abilities=Abilities(referrers=here)) as registry,
+        ScriptedRegistry(abilities=Abilities(referrers=there)) as other,
+    ):
+        layout = model_layout(tmp_path / "image")
+        image = push(layout, registry.reference(), host).reference
+        bom = artifact(layout.manifest(layout.find()).descriptor, BOM, b'{"parts": []}')
+        signature = artifact(bom.top.descriptor, SIGNATURE, b"signed")
+        for subject, one in ((image, bom), (push_referrer(image, bom, host).reference, signature)):
+            push_referrer(subject, one, host)
+        copied = copy_image(str(registry.reference()), Reference.parse(f"{other.name}/mirror:1"), host)
+        assert not other.missing()
+        (listed,) = list_referrers(copied.reference, host)
+        assert listed.digest == bom.top.descriptor.digest
+        (signed,) = list_referrers(replace(copied.reference, digest=listed.digest), host)
+        assert signed.digest == signature.top.descriptor.digest
+        whole, empty = bom.size + signature.size, 2  # both have the empty config
+        assert copied.to_json()["by_role"]["attached"] == {"uploaded": whole - empty, "reused": empty}
+        again = copy_image(str(registry.reference()), Reference.parse(f"{other.name}/mirror:1"), host)
+        assert again.to_json()["by_role"]["attached"] == {"reused": whole}
 
 
 def test_within_a_registry_nothing_is_moved(pushed: ScriptedRegistry, host: Host, layout: Layout) -> None:
