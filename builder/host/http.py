@@ -17,15 +17,19 @@ from urllib.parse import urlsplit, urlunsplit
 
 import requests
 import requests.adapters
+import urllib3.exceptions
 
 from builder import __version__
 from builder.errors import RegistryError
+from builder.host.clock import Clock, SystemClock
 from builder.host.proxy import proxy_for
 from builder.host.tls import Trust
 
 CHUNK = 1 << 20
 _PIECE = 64 << 10
 _SHORT = 64 << 10
+_SLOWEST = 1 << 10
+"""Bytes a second over a request's whole timeout; who sends less has stalled."""
 
 
 class NetworkError(RegistryError):
@@ -89,27 +93,42 @@ class Request:
 class Response:
     """A status, headers (case-insensitive) and a body that is read once, as a whole or in chunks."""
 
-    def __init__(self, inner: requests.Response, verb: str) -> None:
+    def __init__(self, inner: requests.Response, request: Request, clock: Clock) -> None:
         self._inner = inner
-        self._verb = verb
+        self._verb = request.verb
+        self._timeout = request.timeout
+        self._clock = clock
         self.status = inner.status_code
         self.headers: Mapping[str, str] = inner.headers
         self.url = inner.url
 
     def chunks(self) -> Iterator[bytes]:
-        """The body in pieces of at most 64 KiB, so that a cut costs no more; raises NetworkError when it is one."""
+        """The body in pieces of at most 64 KiB, so that a cut costs no more; raises NetworkError when it is one, and
+        when next to nothing comes any more."""
         expected = self.headers.get("Content-Length")
         encoded = self.headers.get("Content-Encoding")
         seen = 0
         try:
-            for chunk in self._inner.iter_content(_PIECE):
+            for chunk in self._arriving():
                 seen += len(chunk)
                 yield chunk
-        except requests.RequestException as error:
+        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             raise _mapped(error, self._verb, self.url) from error
         if expected and expected.isdigit() and not encoded and self._verb != "HEAD" and seen != int(expected):
             reason = f"the body ended after {seen} of {expected} bytes"
             raise NetworkError(verb=self._verb, url=redacted(self.url), reason=reason, temporary=True)
+
+    def _arriving(self) -> Iterator[bytes]:
+        """What comes, as soon as it comes: whoever waits for a full piece cannot see that one byte a minute arrives."""
+        begun, fresh = self._clock.monotonic(), 0
+        while chunk := self._inner.raw.read1(_PIECE, decode_content=True):
+            yield chunk
+            fresh += len(chunk)
+            if (now := self._clock.monotonic()) > begun + self._timeout:
+                if fresh < _SLOWEST * self._timeout:
+                    reason = f"only {fresh} bytes came in {now - begun:.0f} s"
+                    raise NetworkError(verb=self._verb, url=redacted(self.url), reason=reason, temporary=True)
+                begun, fresh = now, 0
 
     def read(self, limit: int = 64 << 20) -> bytes:
         """The whole body, at most ``limit`` bytes (more raises NetworkError)."""
@@ -202,8 +221,9 @@ class _Stream:
 class Http:
     """Sends requests over pooled connections; safe to use from several threads."""
 
-    def __init__(self, environ: Mapping[str, str] | None = None) -> None:
+    def __init__(self, environ: Mapping[str, str] | None = None, clock: Clock | None = None) -> None:
         environ = os.environ if environ is None else environ
+        self._clock = clock or SystemClock()
         self._session = _Session(environ)
         self._session.mount("https://", _Adapter(Trust(environ, requests.adapters.DEFAULT_CA_BUNDLE_PATH)))
         self._session.headers["User-Agent"] = f"mbuild/{__version__}"
@@ -227,7 +247,7 @@ class Http:
             )
         except requests.RequestException as error:
             raise _mapped(error, request.verb, request.url) from error
-        return Response(inner, request.verb)
+        return Response(inner, request, self._clock)
 
 
 _EXPIRED = (9, 10)
@@ -240,7 +260,7 @@ _CUT = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ConnectionError)
 """A connection that ended in mid-word, under TLS or not."""
 
 
-def _mapped(error: requests.RequestException, verb: str, url: str) -> NetworkError:
+def _mapped(error: requests.RequestException | urllib3.exceptions.HTTPError, verb: str, url: str) -> NetworkError:
     causes = tuple(_causes(error))
     reason = str(causes[-1]) or type(causes[-1]).__name__
     where = {"verb": verb, "url": redacted(url)}
@@ -252,7 +272,7 @@ def _mapped(error: requests.RequestException, verb: str, url: str) -> NetworkErr
             return TlsExpected(**where, reason=cause.reason.lower().replace("_", " "))
         if type(cause).__name__ == "gaierror":
             return HostNotFound(**where, reason=getattr(cause, "strerror", None) or reason)
-    passing = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
+    passing = (requests.ConnectionError, requests.Timeout, urllib3.exceptions.HTTPError)
     cut = any(isinstance(cause, _CUT) for cause in causes)
     temporary = cut or (isinstance(error, passing) and not isinstance(error, requests.exceptions.SSLError))
     return NetworkError(**where, reason=reason, temporary=temporary)

@@ -8,7 +8,8 @@ import pytest
 
 from builder.host.http import Http, NetworkError, Request
 from builder.host.tls import UnreadableCaFile
-from tests.support.scripted_registry import Cut, ScriptedRegistry, Status
+from tests.support.hosts import HastyClock
+from tests.support.scripted_registry import Cut, Drip, ScriptedRegistry, Status
 from tests.support.services import free_port
 
 
@@ -39,6 +40,21 @@ def test_a_body_that_is_cut_short_is_temporary() -> None:
         with pytest.raises(NetworkError) as caught:
             get(f"http://{registry.name}/v2/")
         assert caught.value.temporary
+
+
+def test_a_body_that_drips_has_stalled() -> None:
+    with ScriptedRegistry() as registry:
+        registry.next("GET", "/v2/", Drip(1, 0.01))
+        with pytest.raises(NetworkError, match=r"only 1 bytes came in 61 s") as caught:
+            Http({}, HastyClock(61)).send(Request(verb="GET", url=f"http://{registry.name}/v2/")).read()
+        assert caught.value.temporary
+
+
+def test_a_slow_body_that_keeps_coming_is_awaited() -> None:
+    with ScriptedRegistry() as registry:
+        registry.next("GET", "/v2/", Drip(1, 0.01))
+        with Http({}, HastyClock(20)).send(Request(verb="GET", url=f"http://{registry.name}/v2/")) as response:
+            assert response.read() == b"{}"
 
 
 def test_nobody_listens() -> None:

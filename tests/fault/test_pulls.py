@@ -12,6 +12,7 @@ import pytest
 from builder.errors import IntegrityError, MbuildError, RegistryError
 from builder.host import Host
 from builder.host.fs import DiskFull
+from builder.host.http import Http
 from builder.oci.descriptor import IMAGE_INDEX, Descriptor
 from builder.oci.digest import Digest
 from builder.oci.layout import Layout
@@ -22,11 +23,12 @@ from builder.pipeline.pull import DirectoryInUse, NoModelLayer, pull_image, pull
 from builder.registry.push import push
 from builder.registry.referrers import list_referrers, push_referrer
 from tests.support.artifacts import BOM, SIGNATURE, artifact
-from tests.support.hosts import ImpatientClock
+from tests.support.hosts import HastyClock, ImpatientClock
 from tests.support.scripted_registry import (
     Abilities,
     Corrupt,
     Cut,
+    Drip,
     Fault,
     Hangup,
     Misreport,
@@ -38,7 +40,6 @@ from tests.support.scripted_registry import (
 from tests.support.tiny_image import AMD64, tiny_layout
 
 PIECE = 64 << 10
-"""What arrives is kept in pieces of this size."""
 
 WEIGHTS = random.Random(7).randbytes(3_000_000)
 ARM64 = Platform(os="linux", architecture="arm64")
@@ -90,7 +91,7 @@ def test_a_cut_is_gone_on_from(pushed: ScriptedRegistry, host: Host, layout: Lay
     pushed.next("GET", str(weights.digest), Cut(8 * PIECE + 100))
     pulled = pull_image(pushed.reference(), AMD64, None, host)
     assert stored_bytes(Layout(pulled.path)) == stored_bytes(layout)
-    assert ranges(pushed, weights) == ["", f"bytes={30 * PIECE}-", f"bytes={38 * PIECE}-"]
+    assert ranges(pushed, weights) == ["", f"bytes={30 * PIECE}-", f"bytes={38 * PIECE + 100}-"]
 
 
 def test_the_next_run_goes_on_too(
@@ -137,7 +138,7 @@ def test_another_range_than_was_asked_for_is_not_believed(
 ) -> None:
     pushed.next("GET", str(weights.digest), Cut(2_000_000))
     pushed.next("GET", str(weights.digest), Misreport(5))
-    with pytest.raises(RegistryError, match=f"asked for what follows byte {30 * PIECE}"):
+    with pytest.raises(RegistryError, match=f"asked for what follows byte 2000000"):
         pull_image(pushed.reference(), AMD64, tmp_path / "out", host)
     assert not (tmp_path / "out").exists()
 
@@ -224,6 +225,19 @@ def test_a_directory_with_something_in_it_is_left_alone(registry: ScriptedRegist
 def test_an_image_of_others_has_no_model(pushed: ScriptedRegistry, host: Host, tmp_path: Path) -> None:
     with pytest.raises(NoModelLayer):
         pull_model(pushed.reference(), AMD64, tmp_path / "files", host)
+
+
+def test_who_sends_drop_by_drop_is_left_and_asked_again(
+    pushed: ScriptedRegistry, host: Host, layout: Layout, weights: Descriptor, tmp_path: Path
+) -> None:
+    """What came is kept: the second try asks for the rest alone."""
+    hasty = replace(host, http=Http(host.environ, HastyClock(15)))
+    pushed.next("GET", str(weights.digest), Drip(5_000, 0.05))
+    pull_image(pushed.reference(), None, tmp_path / "out", hasty)
+    first, second = pushed.asked("GET", str(weights.digest))
+    assert "Range" not in first.headers
+    assert int(second.headers["Range"].removeprefix("bytes=").removesuffix("-")) % 5_000 == 0
+    assert Layout(tmp_path / "out").find().digest == layout.find().digest
 
 
 # copies

@@ -81,6 +81,14 @@ class Drop:
 
 
 @dataclass(frozen=True)
+class Drip:
+    """Send the body in pieces of ``size`` bytes, with a pause after each."""
+
+    size: int
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Forget:
     """Say that all is well, and store nothing."""
 
@@ -90,7 +98,7 @@ class Expired:
     """Take the Authorization for expired: 401, with the challenge to get another."""
 
 
-Fault = Status | Cut | Corrupt | Surplus | Hangup | Swallow | Misreport | Drop | Forget | Expired
+Fault = Status | Cut | Corrupt | Surplus | Hangup | Swallow | Misreport | Drop | Drip | Forget | Expired
 
 
 @dataclass(frozen=True)
@@ -474,8 +482,15 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if isinstance(fault, Cut):
             body, self.close_connection = body[: fault.after], True
-        if self.command != "HEAD":
-            self.wfile.write(body)
+        if self.command == "HEAD":
+            return
+        pieces = [body]
+        if isinstance(fault, Drip):
+            pieces = [body[start : start + fault.size] for start in range(0, len(body), fault.size)]
+        for piece in pieces:
+            self.wfile.write(piece)
+            if isinstance(fault, Drip):
+                time.sleep(fault.seconds)
 
     def log_message(self, format: str, *arguments: object) -> None:
         """Quiet: ``registry.requests`` has it all."""

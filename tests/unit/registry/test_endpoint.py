@@ -7,6 +7,7 @@ import io
 import pytest
 import requests
 
+from builder.host.clock import SystemClock
 from builder.host.http import Http, Request, Response, TlsExpected
 from builder.registry.endpoint import find_endpoint
 
@@ -14,7 +15,7 @@ from builder.registry.endpoint import find_endpoint
 def answer(status: int, request: Request) -> Response:
     inner = requests.Response()
     inner.status_code, inner.raw = status, io.BytesIO()
-    return Response(inner, request.verb)
+    return Response(inner, request, SystemClock())
 
 
 class NoTls(Http):
