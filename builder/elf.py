@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
-from elftools.common.exceptions import ELFError
-from elftools.elf.dynamic import DynamicSegment
-from elftools.elf.elffile import ELFFile
-from elftools.elf.segments import InterpSegment
+if TYPE_CHECKING:  # at run time only where a file is read: most builds read none and start sooner without
+    from elftools.elf.elffile import ELFFile
 
 MAGIC = b"\x7fELF"
 
@@ -41,6 +39,9 @@ class ElfFacts:
 
 def read_elf(stream: IO[bytes]) -> ElfFacts | None:
     """The facts of a program or shared object; None for any other file and for one that is broken."""
+    from elftools.common.exceptions import ELFError
+    from elftools.elf.elffile import ELFFile
+
     try:
         return _facts(ELFFile(stream))
     except (ELFError, ValueError, UnicodeDecodeError):
@@ -48,6 +49,9 @@ def read_elf(stream: IO[bytes]) -> ElfFacts | None:
 
 
 def _facts(elf: ELFFile) -> ElfFacts | None:
+    from elftools.elf.dynamic import DynamicSegment
+    from elftools.elf.segments import InterpSegment
+
     if elf.header["e_type"] not in ("ET_EXEC", "ET_DYN"):
         return None
     needed: list[str] = []

@@ -12,8 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import jinja2
-
 from builder.errors import SpecError, UsageError
 from builder.plan.image import ImagePlan, LayerPlan, LayerRole
 from builder.resources import templates_directory
@@ -100,6 +98,8 @@ def _layer_text(layer: LayerPlan, directory: str) -> _LayerText:
 
 
 def _render(template: str, template_dir: Path | None, values: dict[str, object]) -> str:
+    import jinja2  # here, since most builds render nothing and start sooner without
+
     directories = [directory for directory in (template_dir, templates_directory()) if directory]
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(directories),
