@@ -83,9 +83,12 @@ def make_host(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Host]:
 
 @pytest.fixture(scope="session")
 def host(make_host: Callable[..., Host], tmp_path_factory: pytest.TempPathFactory) -> Host:
-    """One cache for the whole session, or MBUILD_TEST_CACHE, kept between sessions."""
+    """One cache for the whole session and all its workers, or MBUILD_TEST_CACHE, kept between sessions."""
+    session = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        session = session.parent
     kept = os.environ.get("MBUILD_TEST_CACHE")
-    return make_host(Path(kept) if kept else tmp_path_factory.mktemp("shared-cache"))
+    return make_host(Path(kept) if kept else session / "shared-cache")
 
 
 @pytest.fixture(scope="session")
