@@ -15,7 +15,7 @@ from builder.host import Host
 from tests.support.golden import Golden
 from tests.support.hosts import real_host
 from tests.support.purity import only_this_process
-from tests.support.registries import RealRegistry
+from tests.support.registries import SecuredRegistry
 
 # A busy machine is no reason to fail.
 hypothesis.settings.register_profile("mbuild", deadline=None)
@@ -106,9 +106,9 @@ def docker_engine() -> Any:
 
 
 @pytest.fixture(scope="session")
-def registry() -> RealRegistry:
+def registry() -> SecuredRegistry:
     """The registry with TLS and a password that ``scripts/services`` started."""
-    found = RealRegistry.from_environ(os.environ)
+    found = SecuredRegistry.from_environ(os.environ)
     if found is None:
         pytest.skip('no test registry: `scripts/services start; eval "$(scripts/services env)"`')
     return found

@@ -10,12 +10,12 @@ from pathlib import Path
 import onnx
 
 from tests.bench.rows import ROOT, Mbuild, Row, cost
-from tests.support.registries import RealRegistry
+from tests.support.registries import SecuredRegistry
 
 _COUNT = 30
 
 
-def fleet(place: Path, mbuild: Mbuild, registry: RealRegistry) -> Iterator[Row]:
+def fleet(place: Path, mbuild: Mbuild, registry: SecuredRegistry) -> Iterator[Row]:
     """The same network under thirty names, each with a weight of its own."""
     directories = []
     for number in range(_COUNT):

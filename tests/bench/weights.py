@@ -14,7 +14,7 @@ from typing import Any
 from builder.host.docker import connect
 from tests.bench.rows import Cost, Mbuild, Row, cost, seconds
 from tests.support.models import save_layers
-from tests.support.registries import RealRegistry
+from tests.support.registries import SecuredRegistry
 
 TENSOR = 1 << 20
 _SIZES = (256, 1024, 4096, 16384)
@@ -53,7 +53,7 @@ def _docker(content: Path, place: Path, cold: Cost) -> Iterator[Row]:
     yield Row("the same bytes through `docker build`", f"{peer:.1f} s", f"{peer / cold.seconds:.1f} x mbuild")
 
 
-def moved(place: Path, mbuild: Mbuild, registry: RealRegistry, megabytes: int = 1024) -> Iterator[Row]:
+def moved(place: Path, mbuild: Mbuild, registry: SecuredRegistry, megabytes: int = 1024) -> Iterator[Row]:
     """Bytes that a push moves after a change."""
     model = place / "tuned"
     mbuild = replace(mbuild, environ={**mbuild.environ, **registry.environ})

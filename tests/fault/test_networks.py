@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import re
-import ssl
 import subprocess
 import sys
 import threading
@@ -26,7 +25,7 @@ from builder.pipeline.pull import pull_image
 from builder.registry.auth import InsecureRealm
 from builder.registry.errors import WrongCredentials
 from builder.registry.push import push
-from tests.support.certificates import ServerCertificate, make_certificate
+from tests.support.certificates import ServerCertificate, make_certificate, server_context
 from tests.support.hosts import ImpatientClock
 from tests.support.proxies import forward_proxy
 from tests.support.scripted_registry import BearerAuth, Cut, Hangup, ScriptedRegistry, Status, Swallow
@@ -47,15 +46,6 @@ def layout(tmp_path: Path) -> Layout:
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> ServerCertificate:
     return make_certificate(tmp_path_factory.mktemp("tls"), host="registry.test")
-
-
-def server_context(made: ServerCertificate, clients: Path | None = None) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(made.certificate, made.key)
-    if clients:
-        context.verify_mode = ssl.CERT_REQUIRED
-        context.load_verify_locations(clients)
-    return context
 
 
 def port_of(registry: ScriptedRegistry) -> int:

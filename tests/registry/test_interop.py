@@ -21,7 +21,7 @@ from builder.oci.reference import PinnedReference
 from builder.pipeline.build import build
 from builder.plan.spec import BuildSpec, Delivery, Engine
 from builder.registry.push import push
-from tests.support.registries import RealRegistry
+from tests.support.registries import SecuredRegistry
 from tests.support.tiny_image import tiny_layout
 from tests.support.tools import run_tool
 
@@ -43,7 +43,7 @@ class PushedImage:
 @pytest.fixture(scope="module", params=["tiny", "digits"])
 def image(
     request: pytest.FixtureRequest,
-    registry: RealRegistry,
+    registry: SecuredRegistry,
     host: Host,
     make_host: Callable[..., Host],
     tmp_path_factory: pytest.TempPathFactory,
@@ -70,7 +70,7 @@ def built_digits(place: Path, host: Host) -> Layout:
 
 
 @pytest.fixture(scope="module")
-def login(registry: RealRegistry, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def login(registry: SecuredRegistry, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """An environment as after ``docker login``, with the registry's CA believed by Go programs."""
     directory = tmp_path_factory.mktemp("docker-config")
     auth = base64.b64encode(f"{registry.user}:{registry.password}".encode()).decode()
@@ -82,7 +82,7 @@ def layer_digests(image: PushedImage) -> list[str]:
     return [str(layer.digest) for layer in image.layout.manifest(image.layout.find()).layers]
 
 
-def test_skopeo_inspects_the_pushed_image(image: PushedImage, registry: RealRegistry) -> None:
+def test_skopeo_inspects_the_pushed_image(image: PushedImage, registry: SecuredRegistry) -> None:
     access = ["--cert-dir", str(registry.ca.parent), "--creds", f"{registry.user}:{registry.password}"]
     seen = json.loads(run_tool("skopeo", "inspect", *access, f"docker://{image.reference}"))
     assert (seen["Digest"], seen["Layers"]) == (str(image.reference.digest), layer_digests(image))
@@ -119,7 +119,7 @@ def test_syft_finds_the_packages(image: PushedImage) -> None:
 
 
 @pytest.mark.docker
-def test_docker_pulls_it(image: PushedImage, registry: RealRegistry, docker_engine: Any) -> None:
+def test_docker_pulls_it(image: PushedImage, registry: SecuredRegistry, docker_engine: Any) -> None:
     auth = {"username": registry.user, "password": registry.password}
     name = f"{image.reference.registry}/{image.reference.repository}"
     pulled = docker_engine.images.pull(name, tag=str(image.reference.digest), auth_config=auth)

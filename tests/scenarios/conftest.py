@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from builder.host import Host
-from tests.support.registries import RealRegistry
+from tests.support.registries import SecuredRegistry
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = Path(sys.executable).parent / "mbuild"
@@ -55,7 +55,7 @@ def digits(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def registry_environ(registry: RealRegistry, tmp_path: Path) -> dict[str, str]:
+def registry_environ(registry: SecuredRegistry, tmp_path: Path) -> dict[str, str]:
     """What a user has who may push: the CA in Docker's certs.d, the password in Docker's config."""
     certificates = tmp_path / "config" / "docker" / "certs.d" / registry.name
     certificates.mkdir(parents=True)

@@ -18,7 +18,7 @@ from tests.support import onnx_models
 from tests.support.certificates import make_certificate
 from tests.support.golden import Golden
 from tests.support.models import save, save_external, save_mlp
-from tests.support.registries import RealRegistry
+from tests.support.registries import SecuredRegistry
 from tests.support.tls import tls_listener
 
 QUIET = ("--no-load", "--no-test")
@@ -108,7 +108,7 @@ def test_golden_bad_options(
 
 @pytest.mark.registry
 def test_golden_wrong_password(
-    mbuild: Mbuild, complaint: Complaint, golden: Golden, digits: Path, registry: RealRegistry
+    mbuild: Mbuild, complaint: Complaint, golden: Golden, digits: Path, registry: SecuredRegistry
 ) -> None:
     wrong = {**registry.environ, "MBUILD_REGISTRY_PASSWORD": "wrong"}
     layout = mbuild.json(digits, *QUIET)["files"]["layout"]
@@ -132,7 +132,7 @@ def test_golden_expired_certificate(
 
 @pytest.mark.registry
 def test_nothing_is_pushed_when_the_test_fails(
-    mbuild: Mbuild, digits: Path, registry: RealRegistry, registry_environ: dict[str, str]
+    mbuild: Mbuild, digits: Path, registry: SecuredRegistry, registry_environ: dict[str, str]
 ) -> None:
     """A golden case that the server does not take: its body limit is smaller than the request."""
     manifest = digits / "model.yaml"

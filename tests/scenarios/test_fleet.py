@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.scenarios.conftest import ROOT, Mbuild
-from tests.support.registries import RealRegistry
+from tests.support.registries import SecuredRegistry
 
 
 @pytest.fixture
@@ -35,7 +35,9 @@ def outcomes(mbuild: Mbuild, environ: dict[str, str], *words: str | Path) -> dic
 
 
 @pytest.mark.registry
-def test_a_fleet(mbuild: Mbuild, models: list[Path], registry: RealRegistry, registry_environ: dict[str, str]) -> None:
+def test_a_fleet(
+    mbuild: Mbuild, models: list[Path], registry: SecuredRegistry, registry_environ: dict[str, str]
+) -> None:
     place = f"{registry.name}/{registry.fresh('fleet').repository}"
     words = (*models, "--registry", place, "--push", "--no-test")
     first = outcomes(mbuild, registry_environ, *words)

@@ -16,7 +16,7 @@ import pytest
 
 from builder.host import Host
 from tests.scenarios.conftest import COMMAND, ROOT, Mbuild
-from tests.support.registries import RealRegistry
+from tests.support.registries import SecuredRegistry
 
 QUIET = ("--no-test", "--no-load")
 MADE_AGAIN = ("records/layers", "records/validated-layers", "directories/wheels", "directories/base", "images")
@@ -75,7 +75,7 @@ def test_killed_again_and_again(host: Host, mbuild: Mbuild, digits: Path, tmp_pa
 @pytest.mark.network
 @pytest.mark.registry
 def test_in_and_out_of_a_registry(
-    mbuild: Mbuild, digits: Path, tmp_path: Path, registry: RealRegistry, registry_environ: dict[str, str]
+    mbuild: Mbuild, digits: Path, tmp_path: Path, registry: SecuredRegistry, registry_environ: dict[str, str]
 ) -> None:
     there = replace(mbuild, environ=registry_environ)
     first, second = str(registry.fresh("out")), str(registry.fresh("mirror"))

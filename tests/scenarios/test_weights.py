@@ -10,7 +10,7 @@ import pytest
 
 from tests.scenarios.conftest import Mbuild
 from tests.support.models import save_layers
-from tests.support.registries import RealRegistry
+from tests.support.registries import SecuredRegistry
 
 COUNT = 72
 MEGABYTE = 1_000_000
@@ -25,7 +25,7 @@ def model(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def push(mbuild: Mbuild, model: Path, registry: RealRegistry, registry_environ: dict[str, str]) -> Push:
+def push(mbuild: Mbuild, model: Path, registry: SecuredRegistry, registry_environ: dict[str, str]) -> Push:
     """Push the model as it is now, untested: the test would unpack it."""
     reference = str(registry.fresh("layers"))
 

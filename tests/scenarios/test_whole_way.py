@@ -21,7 +21,7 @@ from builder.host.docker import ContainerSpec, connect
 from builder.model.golden import read_case
 from builder.resources import schema_file
 from tests.scenarios.conftest import ROOT, Mbuild
-from tests.support.registries import RealRegistry
+from tests.support.registries import SecuredRegistry
 from tests.support.waiting import until_ready
 
 MEGABYTE = 1_000_000
@@ -82,7 +82,7 @@ def test_the_result_follows_its_schema_and_the_image_is_small(mbuild: Mbuild, di
 def test_push_pull_run_and_ask(
     mbuild: Mbuild,
     digits: Path,
-    registry: RealRegistry,
+    registry: SecuredRegistry,
     registry_environ: dict[str, str],
     docker_engine: Any,
     engine: str,
@@ -151,7 +151,7 @@ def test_a_rendered_context_is_built_by_docker_alone(
 
 
 def test_an_upstream_base(
-    mbuild: Mbuild, digits: Path, registry: RealRegistry, registry_environ: dict[str, str]
+    mbuild: Mbuild, digits: Path, registry: SecuredRegistry, registry_environ: dict[str, str]
 ) -> None:
     """--base takes an image from a registry; our own base, pushed, stands for one that others made."""
     base = registry.fresh("base-cpu")
@@ -168,7 +168,7 @@ def test_an_upstream_base(
 @pytest.mark.docker
 @pytest.mark.registry
 def test_an_engine_builds_on_a_private_base(
-    mbuild: Mbuild, digits: Path, registry: RealRegistry, registry_environ: dict[str, str], docker_engine: Any
+    mbuild: Mbuild, digits: Path, registry: SecuredRegistry, registry_environ: dict[str, str], docker_engine: Any
 ) -> None:
     base = registry.fresh("private-base")
     assert mbuild("base", "push", "cpu", str(base), **registry_environ).returncode == 0

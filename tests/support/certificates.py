@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,6 +50,16 @@ def make_certificate(directory: Path, *, days: int = 30, host: str = "localhost"
         key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     return made
+
+
+def server_context(made: ServerCertificate, clients: Path | None = None) -> ssl.SSLContext:
+    """For a server; with ``clients``, a CA's file, it asks for certificates that this CA signed."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(made.certificate, made.key)
+    if clients:
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(clients)
+    return context
 
 
 _USAGE = x509.KeyUsage(

@@ -1,4 +1,4 @@
-"""The real registry of the tests, and what a client needs to use it."""
+"""Registries with TLS and a password: what a client needs to use one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from builder.oci.reference import Reference
 
 
 @dataclass(frozen=True)
-class RealRegistry:
+class SecuredRegistry:
     """``name`` is host:port; ``ca`` the PEM file that signed its certificate."""
 
     name: str
@@ -20,7 +20,7 @@ class RealRegistry:
     ca: Path
 
     @classmethod
-    def from_environ(cls, environ: Mapping[str, str]) -> RealRegistry | None:
+    def from_environ(cls, environ: Mapping[str, str]) -> SecuredRegistry | None:
         """As ``scripts/services env`` exports it; None where it does not run."""
         if not environ.get("MBUILD_TEST_REGISTRY"):
             return None
