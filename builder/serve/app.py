@@ -28,6 +28,7 @@ from .observe.logs import Log
 from .settings import SettingError, Settings, unknown
 
 if TYPE_CHECKING:
+    from .guard.gate import Gate
     from .models.inference import Served
     from .models.plain import AnyModel
 
@@ -52,26 +53,37 @@ def serve(environ: Mapping[str, str]) -> int:
     started = time.perf_counter()
     try:
         settings = Settings.from_environ(environ)
+        log = Log(settings.log_level)
+        gate = _gate(settings, log)
     except SettingError as error:
         Log("info").event("error", str(error))
         return 1
-    log = Log(settings.log_level)
     if ignored := unknown(environ):
         log.event("warning", f"not settings of this server, ignored: {', '.join(ignored)}")
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy only moves bytes here; its threads would cost start time
     try:
         listener = listen(settings.host, settings.port)
-        return asyncio.run(Server(settings, log, started).run(listener))
+        return asyncio.run(Server(settings, log, started, gate).run(listener))
     except (CannotListen, CannotStart) as error:
         log.failure(str(error), error.__cause__ or error)
         return 1
 
 
+def _gate(settings: Settings, log: Log) -> Gate | None:
+    """Raises SettingError."""
+    if not settings.guarded:
+        return None
+    from .guard.gate import Gate
+    from .pages import pages
+
+    return Gate(settings, log, pages())
+
+
 class Server:
     """Holds the parts together on one event loop."""
 
-    def __init__(self, settings: Settings, log: Log, started: float) -> None:
+    def __init__(self, settings: Settings, log: Log, started: float, gate: Gate | None) -> None:
         from .pages import pages
         from .protocol.routes import Routes
 
@@ -81,6 +93,8 @@ class Server:
         self._routes = Routes(log, settings.access_log, pages() if settings.ui else {})
         self._connections = Connections(settings, self._routes.answer, self._routes.written)
         self._routes.connections = lambda: len(self._connections.open)
+        self._gate = gate
+        self._connection = gate.stand_before(self._connections) if gate else lambda: Connection(self._connections)
         self._stopping = asyncio.Event()
         self._failure: CannotStart | None = None
         self._port = settings.port
@@ -92,7 +106,8 @@ class Server:
             self._loop.add_signal_handler(number, self._stopping.set)
         self._tick()
         self._port = listener.getsockname()[1]
-        self._log.event("info", "listening", host=self._settings.host, port=self._port)
+        guarded = self._gate.facts() if self._gate is not None else {}
+        self._log.event("info", "listening", host=self._settings.host, port=self._port, **guarded)
         server = await self._loop.create_server(self._connection, sock=listener, backlog=BACKLOG)
         try:
             threading.Thread(target=self._load, name="load", daemon=True).start()
@@ -105,11 +120,10 @@ class Server:
         await self._drain(server, listener)
         return 0
 
-    def _connection(self) -> Connection:
-        return Connection(self._connections)
-
     def _tick(self) -> None:
         self._connections.tick(self._loop.time())
+        if self._gate is not None:
+            self._gate.tick()
         self._loop.call_later(_TICK_SECONDS, self._tick)
 
     def _load(self) -> None:

@@ -9,7 +9,15 @@ ANY_ADDRESS = ("", "*", "0.0.0.0", "::")  # noqa: S104  not bound to: these stan
 
 
 def check(environ: Mapping[str, str]) -> int:
-    """Asks /v2/health/ready; 1 for anything but 200 within three seconds."""
+    """Asks /v2/health/ready; 1 for anything but 200 within three seconds. In plain HTTP also where the server speaks
+    TLS: this machine is answered so, without a certificate or a key."""
+    if environ.get("MBUILD_SETTINGS"):
+        from .environment import SettingError, surroundings
+
+        try:
+            environ = surroundings(environ)
+        except SettingError:
+            return 1
     host = environ.get("MBUILD_HOST", "").strip()
     try:
         address = ("127.0.0.1" if host in ANY_ADDRESS else host, int(environ.get("MBUILD_PORT") or 8000))

@@ -6,16 +6,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from .environment import FILE, SettingError, settings_file, surroundings
+
+__all__ = ["EVERY_ADDRESS", "SettingError", "Settings", "unknown"]
+
 EVERY_ADDRESS = "*"
 """IPv4 and IPv6: pods of an IPv6-only cluster have no other."""
 
 
-class SettingError(ValueError):
-    """A variable has a value that cannot be used; the message is one sentence for people."""
-
-
 def setting(default: int | float | str, env: str, about: str, low: float = 0, high: float = 2**53) -> Any:
     return field(default=default, metadata={"env": env, "about": about, "low": low, "high": high})
+
+
+def secret(env: str, about: str) -> Any:
+    """Text that is in no message and in no repr."""
+    return field(default="", repr=False, metadata={"env": env, "about": about})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,14 +46,28 @@ class Settings:
     selftest: int = setting(0, "MBUILD_SELFTEST", "1: replay every golden case before ready", high=1)
     access_log: float = setting(0.0, "MBUILD_ACCESS_LOG", "share of requests to log: 0 none, 1 all", high=1)
     ui: int = setting(1, "MBUILD_UI", "the pages at / and /docs: 1 shows them, 0 does not", high=1)
+    tls_cert: str = setting("", "MBUILD_TLS_CERT", "PEM file: the server's certificate, then its intermediates")
+    tls_key: str = setting("", "MBUILD_TLS_KEY", "PEM file: the key of that certificate")
+    tls_client_ca: str = setting("", "MBUILD_TLS_CLIENT_CA", "PEM file: who signs the certificates clients must bring")
+    api_key: str = secret("MBUILD_API_KEY", "a key that requests must bring")
+    api_key_file: str = setting("", "MBUILD_API_KEY_FILE", "file of such keys, one a line, each KEY or NAME KEY")
+    metrics_open: int = setting(0, "MBUILD_METRICS_OPEN", "1: /metrics is answered without a key", high=1)
+    cors_origins: str = setting("", "MBUILD_CORS_ORIGINS", "origins whose pages may read answers, by commas; * is all")
     log_level: str = setting("info", "MBUILD_LOG_LEVEL", "debug, info, warning or error")
+
+    @property
+    def guarded(self) -> bool:
+        """Whether TLS, keys or origins are set: else nothing of them is even imported."""
+        tls = self.tls_cert or self.tls_key or self.tls_client_ca
+        return bool(tls or self.api_key or self.api_key_file or self.cors_origins)
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Settings:
         """Raises SettingError. An empty variable counts as unset, as in a compose file."""
         given: dict[str, Any] = {}
+        said = surroundings(environ)
         for each in fields(cls):
-            text = environ.get(each.metadata["env"], "").strip()
+            text = said.get(each.metadata["env"], "").strip()
             if text:
                 given[each.name] = _value(each.metadata, type(each.default), text)
         level = given.get("log_level", "info")
@@ -58,9 +77,10 @@ class Settings:
 
 
 def unknown(environ: Mapping[str, str]) -> list[str]:
-    """Variables that look like settings and are none: most likely misspelt."""
-    known = {each.metadata["env"] for each in fields(Settings)}
-    return sorted(name for name in environ if name.startswith("MBUILD_") and name not in known)
+    """Variables that look like settings and are none, most likely misspelt; in a file of settings any name looks so."""
+    known = {FILE, *(each.metadata["env"] for each in fields(Settings))}
+    looks = {name for name in environ if name.startswith("MBUILD_")}
+    return sorted((looks | {name for name in settings_file(environ) if not name.startswith("OTEL_")}) - known)
 
 
 def _value(metadata: Mapping[str, Any], kind: type, text: str) -> int | float | str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 
 @dataclass(frozen=True)
@@ -44,12 +44,40 @@ def make_certificate(directory: Path, *, days: int = 30, host: str = "localhost"
     )
     directory.mkdir(parents=True, exist_ok=True)
     made = ServerCertificate(directory / "ca.crt", directory / "server-key.pem")
+    _write(made, certificate, key)
+    return made
+
+
+def sign_client(directory: Path, authority: ServerCertificate, name: str) -> ServerCertificate:
+    """A client's certificate, signed by a certificate that ``make_certificate`` made."""
+    issuer = x509.load_pem_x509_certificate(authority.certificate.read_bytes())
+    issuer_key = serialization.load_pem_private_key(authority.key.read_bytes(), None)
+    assert isinstance(issuer_key, ec.EllipticCurvePrivateKey)
+    key = ec.generate_private_key(ec.SECP256R1())
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
+        .issuer_name(issuer.subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(issuer.not_valid_before_utc)
+        .not_valid_after(issuer.not_valid_after_utc)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False)
+        .sign(issuer_key, hashes.SHA256())
+    )
+    directory.mkdir(parents=True, exist_ok=True)
+    made = ServerCertificate(directory / "client.crt", directory / "client-key.pem")
+    _write(made, certificate, key)
+    return made
+
+
+def _write(made: ServerCertificate, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> None:
     made.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
     made.key.touch(mode=0o600)
     made.key.write_bytes(
         key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
-    return made
 
 
 def server_context(made: ServerCertificate, clients: Path | None = None) -> ssl.SSLContext:

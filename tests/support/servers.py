@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import threading
 import time
@@ -105,6 +106,20 @@ def running(source: Path, models: Path, **environ: str) -> Iterator[RunningServe
         process.stderr.close()
 
 
+def run(source: Path, models: Path, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """A command of the server that ends by itself."""
+    line, surroundings = command(source, models, *arguments, **environ)
+    return subprocess.run(line, env=surroundings, cwd="/", capture_output=True, text=True, timeout=60)
+
+
+def refused(source: Path, models: Path, **environ: str) -> str:
+    """The sentence with which the server refuses to start; checks the exit code and that it is only a sentence."""
+    finished = run(source, models, **environ)
+    assert finished.returncode == 1
+    assert "Traceback" not in finished.stderr and "traceback" not in finished.stderr
+    return str(json.loads(finished.stderr.splitlines()[-1])["message"])
+
+
 def _read(server: RunningServer) -> None:
     assert server.process.stderr is not None
     for line in server.process.stderr:
@@ -128,9 +143,20 @@ class Answer:
         return str(self.json()["error"])
 
 
-def ask(address: str, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Answer:
+def ask(
+    address: str,
+    method: str,
+    path: str,
+    body: Any = None,
+    headers: Mapping[str, str] | None = None,
+    tls: ssl.SSLContext | None = None,
+) -> Answer:
     """One request on a connection of its own; a dict is sent as JSON."""
-    connection = http.client.HTTPConnection(address, timeout=30)
+    connection = (
+        http.client.HTTPSConnection(address, timeout=30, context=tls)
+        if tls
+        else http.client.HTTPConnection(address, timeout=30)
+    )
     try:
         content = json.dumps(body) if isinstance(body, dict) else body
         connection.request(method, path, content, dict(headers or {}))

@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from ..settings import Settings
 from .answers import Refusal, Response, head
@@ -35,14 +36,27 @@ class Exchange:
             self.connection.reply(self, response)
 
 
+class Expiring(Protocol):
+    """A client's connection, or what will be one once its handshake is done."""
+
+    def expire(self, now: float) -> None: ...
+
+    def close_if_idle(self) -> None: ...
+
+
 @dataclass(slots=True)
 class Connections:
-    """All open connections, and what they share: settings, the way to the service, the date of this second."""
+    """All open connections, and what they share: settings, the way to the service, the date of this second.
+
+    ``admit`` may raise a Refusal for a request whose body is still to come; ``dress`` may add to an answer."""
 
     settings: Settings
     answer: Callable[[Exchange], None]
     written: Callable[[Exchange, Response], None]
-    open: set[Connection] = field(default_factory=set)
+    admit: Callable[[Connection, Request], None] | None = None
+    dress: Callable[[Exchange, Response], Response] | None = None
+    open: set[Expiring] = field(default_factory=set)
+    turned_away: int = 0
     draining: bool = False
     date: str = ""
 
@@ -60,6 +74,8 @@ class Connections:
 class Connection(asyncio.Protocol):
     """asyncio's view of one client."""
 
+    secure = False
+
     def __init__(self, shared: Connections) -> None:
         self._shared = shared
         settings = shared.settings
@@ -72,11 +88,24 @@ class Connection(asyncio.Protocol):
         self._advancing = False
         self._paused = False
 
+    @property
+    def client(self) -> str:
+        """The client's address, as IPv4 where it came by that."""
+        peer = self._transport.get_extra_info("peername")
+        return str(peer[0]).removeprefix("::ffff:") if peer else ""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the client is this machine itself."""
+        mine, theirs = (self._transport.get_extra_info(name) for name in ("sockname", "peername"))
+        return bool(mine and theirs and mine[0] == theirs[0])
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         self._shared.open.add(self)
         if len(self._shared.open) > self._shared.settings.max_connections:
+            self._shared.turned_away += 1
             busy = Refusal(503, "too many connections (MBUILD_MAX_CONNECTIONS)", headers=(("Retry-After", "1"),))
             self._write(busy.response(), "close")
             self._linger()
@@ -119,6 +148,8 @@ class Connection(asyncio.Protocol):
     def reply(self, exchange: Exchange, response: Response) -> None:
         """Writes the response and takes the next request; called once for each exchange, on the loop."""
         self._exchange = None
+        if self._shared.dress is not None:
+            response = self._shared.dress(exchange, response)
         stay = exchange.request.keep_alive and not self._shared.draining
         self._write(response, "" if stay else "close", only_head=exchange.request.method == "HEAD")
         self._shared.written(exchange, response)
@@ -166,9 +197,11 @@ class Connection(asyncio.Protocol):
 
     def _wait_for_more(self) -> None:
         settings = self._shared.settings
-        if self._parser.in_body:
+        if opened := self._parser.opened:
             if self._stage != "body":
                 self._enter("body", settings.body_timeout)
+                if self._shared.admit is not None:
+                    self._shared.admit(self, opened)
             if self._parser.continue_wanted:
                 self._parser.continue_wanted = False
                 self._transport.write(_CONTINUE)

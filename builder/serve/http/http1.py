@@ -60,8 +60,9 @@ class Parser:
         return len(self._buffer) - self._at
 
     @property
-    def in_body(self) -> bool:
-        return self._request is not None
+    def opened(self) -> Request | None:
+        """The request whose body is still to come."""
+        return self._request
 
     def feed(self, data: bytes) -> None:
         if not self._buffer:

@@ -6,6 +6,7 @@ import json
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from typing import TextIO
 
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
@@ -34,3 +35,22 @@ class Log:
         if self._floor <= LEVELS["debug"]:
             facts["traceback"] = "".join(traceback.format_exception(error))
         self.event("error", message, **facts)
+
+
+class Rarely:
+    """For lines that anybody could cause at will: one in a while, with how many it stands for."""
+
+    def __init__(self, seconds: float = 10.0, clock: Callable[[], float] = time.monotonic) -> None:
+        self._seconds = seconds
+        self._clock = clock
+        self._next = -float("inf")
+        self._left_out = 0
+
+    def due(self) -> int:
+        """How many lines this one stands for; 0: it is left out."""
+        self._left_out += 1
+        if self._clock() < self._next:
+            return 0
+        self._next = self._clock() + self._seconds
+        count, self._left_out = self._left_out, 0
+        return count

@@ -19,7 +19,7 @@ import pytest
 from builder.model.golden import GoldenCase
 from tests.support.golden import Golden
 from tests.support.onnx_models import identity, mlp, place, slow
-from tests.support.servers import ask, command, exchange, running
+from tests.support.servers import ask, command, exchange, refused, run, running
 
 ONE = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1], "data": [1]}]}
 SLOW = "/v2/models/slow/infer"
@@ -30,19 +30,6 @@ def models(tmp_path: Path) -> Path:
     folder = tmp_path / "models"
     folder.mkdir()
     return folder
-
-
-def run(source: Path, models: Path, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    line, surroundings = command(source, models, *arguments, **environ)
-    return subprocess.run(line, env=surroundings, cwd="/", capture_output=True, text=True, timeout=60)
-
-
-def refused(source: Path, models: Path, **environ: str) -> str:
-    """The sentence with which the server refuses to start; checks the exit code and that it is only a sentence."""
-    finished = run(source, models, **environ)
-    assert finished.returncode == 1
-    assert "Traceback" not in finished.stderr and "traceback" not in finished.stderr
-    return str(json.loads(finished.stderr.splitlines()[-1])["message"])
 
 
 def test_without_models_it_is_live_and_never_ready(server_source: Path, models: Path) -> None:

@@ -47,8 +47,17 @@ def test_the_document_lists_every_setting_with_its_default() -> None:
     for each in fields(Settings):
         shown = f"{each.default:g}" if isinstance(each.default, float) else str(each.default)
         if each.name != "log_level":
-            assert f"| `{each.metadata['env']}` | `{shown}` |" in text
+            assert f"| `{each.metadata['env']}` |{f' `{shown}`' if shown else ''} |" in text
 
 
 def test_misspelt_variables_are_found() -> None:
     assert unknown({"MBUILD_PROT": "1", "MBUILD_PORT": "1", "PATH": "/bin"}) == ["MBUILD_PROT"]
+
+
+def test_misspelt_names_in_a_file_are_found(tmp_path: Path) -> None:
+    (tmp_path / "settings").write_text("MBUILD_QUEU=1\nPORT=1\nOTEL_SERVICE_NAME=a\n")
+    assert unknown({"MBUILD_SETTINGS": str(tmp_path / "settings")}) == ["MBUILD_QUEU", "PORT"]
+
+
+def test_a_key_is_in_no_repr() -> None:
+    assert "hidden" not in repr(Settings.from_environ({"MBUILD_API_KEY": "hidden"}))
