@@ -14,7 +14,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-REQUIREMENTS = ("onnxruntime==1.31.1", "numpy==2.4.6", "tokenizers==0.23.3", "pillow==13.0.0")
+REQUIREMENTS = ("onnxruntime==1.31.1", "numpy==2.4.6", "orjson==3.13.0", "tokenizers==0.23.3", "pillow==13.0.0")
 
 
 def server_python() -> Path:

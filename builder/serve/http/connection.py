@@ -16,6 +16,7 @@ from .answers import Refusal, Response, head
 from .http1 import Parser, Request
 
 _PIPELINED = 65536
+_JOINED = 65536
 _LINGER_SECONDS = 2.0
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -80,7 +81,8 @@ class Connection(asyncio.Protocol):
         self._shared = shared
         settings = shared.settings
         self._parser = Parser(max_head=settings.max_head, max_body=settings.max_body)
-        self._loop = asyncio.get_running_loop()
+        self._clock = asyncio.get_running_loop().time
+        self._idle_timeout = settings.idle_timeout
         self._transport: asyncio.Transport
         self._exchange: Exchange | None = None
         self._deadline: float | None = None
@@ -110,7 +112,7 @@ class Connection(asyncio.Protocol):
             self._write(busy.response(), "close")
             self._linger()
         else:
-            self._enter("idle", self._shared.settings.idle_timeout)
+            self._enter("idle", self._idle_timeout)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._shared.open.discard(self)
@@ -121,6 +123,11 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._stage == "linger":
             return
+        if self._exchange is None and self._stage == "idle":
+            request = self._parser.repeated(data)
+            if request is not None:
+                self._take(request)
+                return
         self._parser.feed(data)
         if self._exchange is None:
             self._advance()
@@ -141,7 +148,7 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         if self._stage == "write":
-            self._enter("idle", self._shared.settings.idle_timeout)
+            self._enter("idle", self._idle_timeout)
             if self._exchange is None:
                 self._advance()
 
@@ -159,7 +166,10 @@ class Connection(asyncio.Protocol):
         if self._paused:
             self._paused = False
             self._transport.resume_reading()
-        self._advance()
+        if self._stage == "idle" and not self._parser.begun:
+            self._enter("idle", self._idle_timeout)
+        else:
+            self._advance()
 
     def expire(self, now: float) -> None:
         if self._deadline is None or now < self._deadline or self._exchange is not None:
@@ -186,14 +196,17 @@ class Connection(asyncio.Protocol):
                 if request is None:
                     self._wait_for_more()
                     return
-                self._deadline = None
-                self._stage = "idle"
-                self._exchange = Exchange(self, request)
-                self._shared.answer(self._exchange)
+                self._take(request)
         except Refusal as refusal:
             self._refuse(refusal)
         finally:
             self._advancing = False
+
+    def _take(self, request: Request) -> None:
+        self._deadline = None
+        self._stage = "idle"
+        self._exchange = exchange = Exchange(self, request)
+        self._shared.answer(exchange)
 
     def _wait_for_more(self) -> None:
         settings = self._shared.settings
@@ -209,25 +222,27 @@ class Connection(asyncio.Protocol):
             if self._stage != "head":
                 self._enter("head", settings.head_timeout)
         elif self._deadline is None or self._stage != "idle":
-            self._enter("idle", settings.idle_timeout)
+            self._enter("idle", self._idle_timeout)
 
     def _enter(self, stage: str, seconds: float) -> None:
         self._stage = stage
-        self._deadline = self._loop.time() + seconds
+        self._deadline = self._clock() + seconds
 
     def _refuse(self, refusal: Refusal) -> None:
         self._write(refusal.response(), "close")
         self._linger()
 
     def _write(self, response: Response, closing: str, *, only_head: bool = False) -> None:
-        start = head(response, self._shared.date, closing)
-        if only_head or not response.body:
+        body = response.body
+        size = len(body[0]) if len(body) == 1 else sum(map(len, body))
+        start = head(response, size, self._shared.date, closing)
+        if only_head or not size:
             self._transport.write(start)
-        elif len(response.body) == 1 and len(response.body[0]) < 65536:
-            self._transport.write(start + response.body[0])
+        elif size < _JOINED:
+            self._transport.write(b"".join((start, *body)))
         else:
             # asyncio never gets rid of an empty buffer: it would try for ever, and the connection would not close
-            self._transport.writelines([start, *(piece for piece in response.body if len(piece))])
+            self._transport.writelines([start, *(piece for piece in body if len(piece))])
 
     def _linger(self) -> None:
         """Closes our side and reads on for a moment: closing with unread bytes would reset the connection

@@ -53,6 +53,7 @@ class Parser:
         self._last_head = b""
         self._last: Request
         self._last_body = (False, 0, False)
+        self._last_size = -1
 
     @property
     def buffered(self) -> int:
@@ -64,6 +65,11 @@ class Parser:
         """The request whose body is still to come."""
         return self._request
 
+    @property
+    def begun(self) -> bool:
+        """Whether bytes of a further request have come."""
+        return self._request is not None or self._at < len(self._buffer)
+
     def feed(self, data: bytes) -> None:
         if not self._buffer:
             self._buffer = data
@@ -71,6 +77,16 @@ class Parser:
             if not isinstance(self._buffer, bytearray):
                 self._buffer = bytearray(self._buffer)
             self._buffer += data
+
+    def repeated(self, data: bytes) -> Request | None:
+        """The request in ``data``, if that is one more with the head of the last and nothing else; else None, and
+        ``data`` must be fed. ``feed`` and ``next_request`` would give the same, in several times the time."""
+        if len(data) != self._last_size or self._request is not None or self._buffer:
+            return None
+        if not data.startswith(self._last_head):
+            return None
+        last = self._last
+        return Request(last.method, last.target, last.headers, last.keep_alive, data[len(self._last_head) :])
 
     def next_request(self) -> Request | None:
         """The next whole request, or None until more was fed. Raises Refusal."""
@@ -145,6 +161,8 @@ class Parser:
         request = Request(method, _origin_form(target), headers, keep_alive)
         self._last_head, self._last = head + b"\r\n\r\n", Request(method, request.target, headers, keep_alive)
         self._last_body = (self._chunked, self._missing, self.continue_wanted)
+        simple = not (self._chunked or self.continue_wanted)
+        self._last_size = len(self._last_head) + self._missing if simple else -1
         return request
 
     def _expect_body(self, headers: dict[str, str], version: str) -> None:

@@ -42,7 +42,7 @@ _LEAVES: dict[str, tuple[set[type], str]] = {
     "i": ({int}, "whole numbers"),
     "u": ({int}, "whole numbers"),
 }
-_PACKED = {np.dtype(code): code for code in "?BHIQbhiqfd"}
+PACKED = {np.dtype(code): code for code in "?BHIQbhiqfd"}
 _LENGTH = struct.Struct("<I")
 _MAX_DIM = 2**63 - 1
 
@@ -95,11 +95,14 @@ def from_json(tensor: Tensor, shape: tuple[int, ...], values: object) -> Array:
 def _numbers(tensor: Tensor, values: list[Any]) -> Array:
     dtype = DTYPES[tensor.datatype]
     leaves, wanted = _LEAVES[dtype.kind]
+    types = set(map(type, values))
     try:
+        if types <= leaves:  # flat: struct is quicker than numpy, and refuses what overflows
+            return np.frombuffer(struct.pack(f"<{len(values)}{PACKED[dtype]}", *values), dtype)
         if not _leaf_types(values) <= leaves:
+            if float in types and any(type(value) is float and abs(value) >= _MAX_DIM for value in values):
+                raise OverflowError  # what JSON readers make of a whole number above 64 bits
             raise _wrong(tensor, "data", f"must hold only {wanted} for {tensor.datatype}")
-        if list not in map(type, values):  # flat: struct is quicker than numpy, and refuses what overflows
-            return np.frombuffer(struct.pack(f"<{len(values)}{_PACKED[dtype]}", *values), dtype)
         with np.errstate(over="raise"):
             return np.array(values, dtype)
     except (OverflowError, FloatingPointError, struct.error):
@@ -151,12 +154,26 @@ def from_binary(tensor: Tensor, shape: tuple[int, ...], content: memoryview) -> 
     needed = math.prod(shape) * dtype.itemsize
     if len(content) != needed:
         raise _wrong(tensor, "binary_data_size", f"is {len(content)}, shape {list(shape)} needs {needed}")
-    array = np.frombuffer(content, dtype)
+    try:
+        return viewed(dtype, shape, content, 0)
+    except NoBoolean:
+        raise _wrong(tensor, "binary data", "of BOOL has a byte other than 0 and 1") from None
+    except (ValueError, OverflowError):
+        raise _wrong(tensor, "shape", f"{list(shape)} is too large") from None
+
+
+class NoBoolean(ValueError):
+    """A byte other than 0 and 1 in a BOOL tensor."""
+
+
+def viewed(dtype: np.dtype[Any], shape: tuple[int, ...], content: Buffer, at: int) -> Array:
+    """The tensor that begins at ``at``. Raises NoBoolean; ValueError or OverflowError where it does not fit."""
+    array: Array = np.ndarray(shape, dtype, content, at)
     if not array.flags.aligned:
         array = array.copy()
     if dtype.kind == "b" and array.size and array.view(np.uint8).max() > 1:
-        raise _wrong(tensor, "binary data", "of BOOL has a byte other than 0 and 1")
-    return _reshaped(tensor, array, shape)
+        raise NoBoolean
+    return array
 
 
 def _elements(tensor: Tensor, count: int, content: memoryview) -> Array:
@@ -210,8 +227,8 @@ def to_binary(datatype: str, array: Array) -> Buffer:
 
 def to_json(array: Array) -> list[Any]:
     """BYTES that are no text have no form in JSON; raises Refusal."""
-    values: list[Any] = array.ravel().tolist()
-    if array.dtype == object:
+    values: list[Any] = (array if array.ndim == 1 else array.ravel()).tolist()
+    if array.dtype.kind == "O":
         return [item if isinstance(item, str) else _text(item) for item in values]
     return values
 
