@@ -73,6 +73,7 @@ _CPU = Target(
         "numpy==2.5.5; python_version >= '3.12'",
         "numpy==2.4.6; python_version < '3.12'",
         "onnxruntime==1.31.1",
+        "orjson==3.13.0",
     ),
     provider="CPUExecutionProvider",
     opsets=(7, 26),

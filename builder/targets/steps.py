@@ -27,7 +27,7 @@ STEP_REQUIREMENTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 class HandlerRequirementsConflict(ResolutionError):
     code = "handler-requirements-conflict"
     message = "the requirements of handler.py do not go together with what the image has ({fixed}): {reason}"
-    hint = "ask for versions that do; numpy and onnxruntime are the target's (docs/targets.md)"
+    hint = "ask for versions that do; numpy, onnxruntime and orjson are the target's (docs/targets.md)"
 
 
 def step_requirements(steps: Collection[str]) -> tuple[str, ...]:

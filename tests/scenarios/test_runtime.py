@@ -1,4 +1,4 @@
-"""The real runtime: numpy and onnxruntime from their index, staged, compiled, inferring under the image's Python."""
+"""The real runtime: numpy, onnxruntime and orjson from their index, staged, compiled, inferring under the image's Python."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ BOTH = (Platform.parse("linux/amd64"), Platform.parse("linux/arm64"))
 INFER = """
 import json, os, sys
 sys.path.insert(0, sys.argv[1])
-import numpy, onnxruntime
+import numpy, onnxruntime, orjson
 from importlib.metadata import files, version
 session = onnxruntime.InferenceSession(sys.argv[2], providers=["CPUExecutionProvider"])
 outputs = session.run(None, {"x": numpy.zeros((2, 4), numpy.float32)})
@@ -41,8 +41,8 @@ compiled = {name: cached for name, cached in loaded if cached}
 assert len(compiled) > 100
 print(json.dumps({
     "sums": outputs[0].sum(axis=1).tolist(),
-    "record": all(file.locate().is_file() for name in ("numpy", "onnxruntime") for file in files(name)),
-    "versions": [version("numpy"), version("onnxruntime")],
+    "record": all(file.locate().is_file() for name in ("numpy", "onnxruntime", "orjson") for file in files(name)),
+    "versions": [version("numpy"), version("onnxruntime"), version("orjson")],
     "uncompiled": [name for name, cached in compiled.items() if not os.path.exists(cached)],
     "used": numpy.random.default_rng(1).random() < 1 and float(numpy.fft.fft(numpy.ones(3))[0].real) == 3,
 }))
@@ -67,10 +67,10 @@ def interpreter(host: Host) -> StagedTree:
 
 
 @pytest.mark.parametrize("platform", BOTH, ids=str)
-def test_a_platform_has_exactly_its_two_wheels(host: Host, platform: Platform) -> None:
+def test_a_platform_has_exactly_its_wheels(host: Host, platform: Platform) -> None:
     machine = {"amd64": "x86_64", "arm64": "aarch64"}[platform.architecture]
     wheels = locked(platform, host)
-    assert [wheel.name for wheel in wheels] == ["numpy", "onnxruntime"]
+    assert [wheel.name for wheel in wheels] == ["numpy", "onnxruntime", "orjson"]
     assert all("cp313-cp313-manylinux" in wheel.filename and machine in wheel.filename for wheel in wheels)
     assert "http" not in json.dumps([wheel.to_json() for wheel in wheels])
 

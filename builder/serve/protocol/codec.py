@@ -108,7 +108,8 @@ def _decode_framed(signature: Signature, header: str, content: memoryview) -> In
     framing = signature.repeats.framing(text)
     if framing is not None and framing.length == len(content) - length:
         try:
-            return InferRequest(framed(framing, content, length), framing.wanted, None, framing.size)
+            feeds = framed(framing, content, length)
+            return InferRequest(feeds, framing.wanted, None, framing.size, framing.timeout_us)
         except ValueError:
             pass  # the way below says what is wrong
     request = _decode_json(signature, text, content[length:])
@@ -125,7 +126,7 @@ def _decode_repeated(signature: Signature, body: bytes | bytearray) -> InferRequ
     if blank is not None:
         array = filled(blank, body, start, end)
         if array is not None:
-            return InferRequest({blank.graph_name: array}, blank.wanted, None, blank.count)
+            return InferRequest({blank.graph_name: array}, blank.wanted, None, blank.count, blank.timeout_us)
     request = _decode_json(signature, body, _NOTHING)
     signature.repeats.keep_blank(signature, text, start, request)
     return request

@@ -36,6 +36,7 @@ class Blank:
     count: int
     pack: Callable[..., bytes]
     wanted: tuple[Wanted, ...]
+    timeout_us: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,7 @@ class Framing:
     length: int
     size: int
     wanted: tuple[Wanted, ...]
+    timeout_us: int
 
 
 class Repeats:
@@ -68,7 +70,7 @@ class Repeats:
             parts.append((name, dtype, array.shape, at))
             at += array.nbytes
         if at == length:  # else some of the numbers were in the text
-            _keep(self._framings, text, Framing(tuple(parts), length, request.size, request.wanted))
+            _keep(self._framings, text, Framing(tuple(parts), length, request.size, request.wanted, request.timeout_us))
 
     def blank(self, body: bytes | bytearray) -> tuple[bytes, int, int, Blank | None] | None:
         """The text without its first list of data, where that list begins and ends, and what is known of the text."""
@@ -87,12 +89,12 @@ class Repeats:
             return
         blank = None
         if len(request.feeds) == 1 and _is_blank(text, start):
-            (name, array), = request.feeds.items()
+            ((name, array),) = request.feeds.items()
             code = PACKED.get(DTYPES[signature.datatypes[name]])
             if code is not None and code != "?":
                 count = math.prod(array.shape)
                 pack = struct.Struct(f"<{count}{code}").pack
-                blank = Blank(name, array.shape, array.dtype, count, pack, request.wanted)
+                blank = Blank(name, array.shape, array.dtype, count, pack, request.wanted, request.timeout_us)
         _keep(self._blanks, text, blank)
 
 

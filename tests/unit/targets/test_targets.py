@@ -11,4 +11,4 @@ from builder.targets import TARGETS
 def test_every_python_of_an_upstream_base_has_one_pin_of_each_wheel(python: str) -> None:
     pins = dict(pin.split("==") for pin in TARGETS["cpu"].pins(python))
     old = python.startswith("3.11")
-    assert pins == {"numpy": "2.4.6" if old else "2.5.5", "onnxruntime": "1.31.1"}
+    assert pins == {"numpy": "2.4.6" if old else "2.5.5", "onnxruntime": "1.31.1", "orjson": "3.13.0"}
