@@ -1,4 +1,4 @@
-"""The real runtime: numpy, onnxruntime and orjson from their index, staged, compiled, inferring under the image's Python."""
+"""The real runtime: its wheels from their index, staged, compiled, inferring under the image's Python."""
 
 from __future__ import annotations
 
