@@ -81,7 +81,7 @@ class Connection(asyncio.Protocol):
         self._shared = shared
         settings = shared.settings
         self._parser = Parser(max_head=settings.max_head, max_body=settings.max_body)
-        self._clock = asyncio.get_running_loop().time
+        self._loop = asyncio.get_running_loop()
         self._idle_timeout = settings.idle_timeout
         self._transport: asyncio.Transport
         self._exchange: Exchange | None = None
@@ -226,7 +226,7 @@ class Connection(asyncio.Protocol):
 
     def _enter(self, stage: str, seconds: float) -> None:
         self._stage = stage
-        self._deadline = self._clock() + seconds
+        self._deadline = self._loop.time() + seconds
 
     def _refuse(self, refusal: Refusal) -> None:
         self._write(refusal.response(), "close")
