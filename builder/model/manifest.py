@@ -23,6 +23,7 @@ from builder.model.handler import HandlerSpec
 from builder.model.metric import USUAL_CASES, MetricSettings
 from builder.model.problems import Problem, listing
 from builder.model.schema_check import check_schema, is_nan_free
+from builder.model.server_settings import USUAL_SERVER, ServerSettings
 from builder.model.signature import Datatype, Signature, TensorSpec
 from builder.model.source import ModelSource
 from builder.model.yaml_text import YamlProblem, parse_mapping
@@ -144,24 +145,6 @@ class GoldenSettings:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ServerSettings:
-    """See the schema. ``threads`` 0: as many as the container has processors."""
-
-    grace_seconds: float = 25.0
-    max_body_bytes: int = 64 << 20
-    threads: int = 0
-    queue: int = 512
-
-    def to_json(self) -> dict[str, object]:
-        return {
-            "grace_seconds": self.grace_seconds,
-            "max_body_bytes": self.max_body_bytes,
-            "threads": self.threads,
-            "queue": self.queue,
-        }
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class QuantizeSettings:
     """What model.yaml asks for, and what is enough."""
 
@@ -191,7 +174,7 @@ class ModelManifest:
     golden: GoldenSettings = GoldenSettings()
     quantize: QuantizeSettings = QuantizeSettings()
     metric: MetricSettings | None = None
-    server: ServerSettings = ServerSettings()
+    server: ServerSettings = USUAL_SERVER
     labels: Pairs = ()
     path: PurePosixPath | None = None
 
@@ -236,6 +219,10 @@ def _semantic_problems(value: Mapping[str, Any]) -> Iterator[Problem]:
             yield Problem(
                 f"dims.{name}", ", ".join(f"{key} {size}" for key, size in sizes) + " are not in rising order"
             )
+    batching = value.get("server", {}).get("batching", {})
+    for rows in batching.get("preferred", ()):
+        if 0 < batching.get("max_batch", 0) < rows:
+            yield Problem("server.batching.preferred", f"{rows} is more than max_batch, {batching['max_batch']}")
     for side, names in value.get("renames", {}).items():
         for new in sorted({new for new in names.values() if list(names.values()).count(new) > 1}):
             yield Problem(f"renames.{side}", f"two tensors are renamed to {new!r}")
@@ -263,7 +250,7 @@ def _manifest(value: Mapping[str, Any], path: PurePosixPath, default_name: str) 
         golden=_golden(value.get("golden", {})),
         quantize=_quantize(value.get("quantize", {})),
         metric=_metric(value["metric"]) if "metric" in value else None,
-        server=ServerSettings(**value.get("server", {})),
+        server=ServerSettings.from_json(value.get("server", {})),
         labels=_pairs(value.get("labels", {})),
         path=path,
     )

@@ -16,14 +16,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import VERSION
-from .cpus import available
 from .http.connection import Connection, Connections
 from .http.listener import BACKLOG, CannotListen, accept_all, listen, stop_new_connections
+from .limits import available, largest_body, memory
 from .observe.logs import Log
 from .settings import SettingError, Settings, unknown
 
@@ -53,6 +53,8 @@ def serve(environ: Mapping[str, str]) -> int:
     started = time.perf_counter()
     try:
         settings = Settings.from_environ(environ)
+        if not settings.max_body:
+            settings = replace(settings, max_body=largest_body(memory()))
         log = Log(settings.log_level)
         gate = _gate(settings, log)
     except SettingError as error:
@@ -174,6 +176,7 @@ class Server:
             server=VERSION,
             python=".".join(map(str, sys.version_info[:3])),
             threads=threads,
+            max_body=self._settings.max_body,
             seconds=round(time.perf_counter() - self._started, 3),
             **loaded.facts,
         )
@@ -210,21 +213,29 @@ def load(settings: Settings, log: Log) -> Loaded:
     try:
         models = engine.load_models(Path(settings.models))
         opened = time.perf_counter()
-        served = [inference.Served(model, golden.warm_up(model)) for model in models]
+        warm_ups = [golden.warm_up(model) for model in models]
         warm = time.perf_counter()
+        served = [inference.opened(*each, settings) for each in zip(models, warm_ups, strict=True)]
+        checked = time.perf_counter()
         cases = _self_test(models, log) if settings.selftest else 0
     except ModelUnusable as error:
         raise CannotStart(str(error)) from error
     facts: dict[str, object] = {
-        "models": [{"name": m.name, "version": m.version, "provider": m.provider} for m in models],
+        "models": [_described(each) for each in served],
         "onnxruntime": engine.RUNTIME_VERSION,
         "seconds_imports": round(imported - begun, 3),
         "seconds_sessions": round(opened - imported, 3),
         "seconds_warm_up": round(warm - opened, 3),
+        "seconds_batch_check": round(checked - warm, 3),
     }
     if settings.selftest:
-        facts |= {"selftest_cases": cases, "seconds_selftest": round(time.perf_counter() - warm, 3)}
+        facts |= {"selftest_cases": cases, "seconds_selftest": round(time.perf_counter() - checked, 3)}
     return Loaded(served, facts)
+
+
+def _described(served: Served) -> dict[str, str]:
+    model = served.model
+    return {"name": model.name, "version": model.version, "provider": model.provider, **served.batching_said}
 
 
 def _self_test(models: list[AnyModel], log: Log) -> int:

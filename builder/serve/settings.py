@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -31,10 +32,23 @@ class Settings:
     host: str = setting(EVERY_ADDRESS, "MBUILD_HOST", "address to listen on; * is every one, IPv4 and IPv6")
     port: int = setting(8000, "MBUILD_PORT", "port to listen on; 0 takes a free one", high=65535)
     threads: int = setting(0, "MBUILD_THREADS", "inference threads; 0 takes the container's CPU quota", high=1024)
+    max_batch: int = setting(
+        0,
+        "MBUILD_MAX_BATCH",
+        "rows of one run; 0: as the model says, else 8 on a CPU; 1: requests run alone",
+        high=65536,
+    )
+    batch_delay: float = setting(
+        -1.0,
+        "MBUILD_BATCH_DELAY",
+        "longest that a request is held back for more; -1: as the model says, else 0",
+        low=-1,
+    )
+    batch_sizes: str = setting("auto", "MBUILD_BATCH_SIZES", "rows not held back, such as 4,8; auto: as the model says")
     queue: int = setting(512, "MBUILD_QUEUE", "requests accepted and not yet answered; more get 503", low=1)
     queue_timeout: float = setting(30.0, "MBUILD_QUEUE_TIMEOUT", "longest wait for an inference thread", low=0.001)
     max_connections: int = setting(4096, "MBUILD_MAX_CONNECTIONS", "open connections; more are turned away", low=1)
-    max_body: int = setting(64 * 2**20, "MBUILD_MAX_BODY", "largest request body, also after decompression", low=1)
+    max_body: int = setting(0, "MBUILD_MAX_BODY", "largest request body, also decompressed; 0: by the memory")
     max_head: int = setting(16 * 2**10, "MBUILD_MAX_HEAD", "largest request line with headers", low=256)
     head_timeout: float = setting(
         10.0, "MBUILD_HEAD_TIMEOUT", "from a request's first byte to its last header", low=0.1
@@ -73,6 +87,9 @@ class Settings:
         level = given.get("log_level", "info")
         if level not in ("debug", "info", "warning", "error"):
             raise SettingError(f"MBUILD_LOG_LEVEL is {level!r}; it must be debug, info, warning or error.")
+        sizes = given.get("batch_sizes", "auto")
+        if sizes != "auto" and not re.fullmatch(r"[1-9]\d{0,4}(\s*,\s*[1-9]\d{0,4})*", sizes, re.ASCII):
+            raise SettingError(f"MBUILD_BATCH_SIZES is {sizes!r}; it must be numbers of rows such as 4,8, or auto.")
         return cls(**given)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 
 from builder.host.trees import TreeWriter
-from builder.model.manifest import ServerSettings
+from builder.model.server_settings import USUAL_SERVER, ServerSettings
 from builder.plan.image import ConfigPatch, Healthcheck
 from builder.resources import server_source_directory
 from builder.servers.places import CODE, MODELS, RUNTIME, copied, model_home, write_model
@@ -58,7 +58,7 @@ class HttpServer:
 
 def _environ(settings: ServerSettings) -> tuple[tuple[str, str], ...]:
     """The server's variables (builder/serve/settings.py) for what model.yaml sets otherwise than the default."""
-    default = ServerSettings()
+    default = USUAL_SERVER
     variables = (
         ("MBUILD_GRACE_SECONDS", settings.grace_seconds, default.grace_seconds),
         ("MBUILD_MAX_BODY", settings.max_body_bytes, default.max_body_bytes),

@@ -76,6 +76,37 @@ def slow(side: int = 700) -> onnx.ModelProto:
     return model_of(nodes, {"x": (TensorProto.FLOAT, (1,))}, {"y": (TensorProto.FLOAT, ())}, {"w": square}, opset=17)
 
 
+def looked_up() -> onnx.ModelProto:
+    """y = table[x], two numbers for each row: a row outside the table is only found while running."""
+    table = np.arange(20, dtype=np.float32).reshape(10, 2)
+    return model_of(
+        [helper.make_node("Gather", ["table", "x"], ["y"], axis=0)],
+        {"x": (TensorProto.INT64, ("n", "m"))},
+        {"y": (TensorProto.FLOAT, ("n", "m", 2))},
+        {"table": table},
+    )
+
+
+def centred() -> onnx.ModelProto:
+    """y = x - mean of all rows: takes any batch, and each row's answer depends on the others."""
+    nodes = [
+        helper.make_node("ReduceMean", ["x"], ["mean"], axes=[0], keepdims=1),
+        helper.make_node("Sub", ["x", "mean"], ["y"]),
+    ]
+    number = TensorProto.FLOAT
+    return model_of(nodes, {"x": (number, ("n", 4))}, {"y": (number, ("n", 4))})
+
+
+def dynamically_quantised() -> onnx.ModelProto:
+    """y is x in eight bits, whose scale is that of the whole batch."""
+    nodes = [
+        helper.make_node("DynamicQuantizeLinear", ["x"], ["q", "scale", "zero"]),
+        helper.make_node("DequantizeLinear", ["q", "scale", "zero"], ["y"]),
+    ]
+    number = TensorProto.FLOAT
+    return model_of(nodes, {"x": (number, ("n", 4))}, {"y": (number, ("n", 4))})
+
+
 def place(
     models: Path,
     name: str,

@@ -175,7 +175,7 @@ class Call:
         except Exception:
             return False  # whose fault it is shows when each runs alone
         if parts is None:
-            first._served.batching = None
+            first._stop_batching()
             return False
         for call, outputs in zip(calls, parts, strict=True):
             call._outputs = outputs
@@ -184,6 +184,12 @@ class Call:
             call._run_rows = sum(rows)
         first._leads = True
         return True
+
+    def _stop_batching(self) -> None:
+        """The check at load was wrong: these inputs give outputs without the rows."""
+        served = self._served
+        served.batching, served.why_alone = None, "a run of several rows did not give all of them"
+        self._inference.log.event("warning", f"batching is off: {served.why_alone}", model=served.model.name)
 
     def ran(self) -> None:
         """On the loop, after the run or instead of it."""

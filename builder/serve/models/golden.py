@@ -60,9 +60,9 @@ class Answered:
 
 def warm_up(model: AnyModel) -> WarmUp:
     """Runs a golden case, or zeros where there is none. Raises ModelUnusable when that is not answered as expected."""
-    case = model.folder.golden() or _zeros(model)
+    case = usual_case(model)
     try:
-        feeds = _feeds(model, case)
+        feeds = feeds_of(model, case)
         seconds = []
         for _ in range(3):  # the first run allocates; the last one is what a request will cost
             started = time.perf_counter()
@@ -96,7 +96,7 @@ def _answered(model: AnyModel, file: Path) -> Answered:
     seconds, problem = 0.0, ""
     try:
         case = model.folder.case(file)
-        feeds = _feeds(model, case)
+        feeds = feeds_of(model, case)
         started = time.perf_counter()
         results = _run(model, feeds)
         seconds = time.perf_counter() - started
@@ -114,7 +114,13 @@ def _run(model: AnyModel, feeds: dict[str, Array]) -> list[Array]:
     return model.run(feeds, [tensor.graph_name for tensor in model.signature.outputs])
 
 
-def _feeds(model: AnyModel, case: Golden) -> dict[str, Array]:
+def usual_case(model: AnyModel) -> Golden:
+    """The smallest golden case, or zeros where there is none."""
+    return model.folder.golden() or _zeros(model)
+
+
+def feeds_of(model: AnyModel, case: Golden) -> dict[str, Array]:
+    """By the graph's names. Raises ModelUnusable."""
     return {tensor.graph_name: _fed(tensor, case) for tensor in model.signature.inputs}
 
 

@@ -33,16 +33,33 @@ _INLINE_WATCHED = 64
 class Served:
     """A model with its counters, how its requests are put together, and whether it is quick enough for the loop."""
 
-    __slots__ = ("_inputs", "batching", "debt_ns", "inline_size", "metrics", "model", "watched")
+    __slots__ = ("_inputs", "batching", "debt_ns", "inline_size", "metrics", "model", "watched", "why_alone")
 
-    def __init__(self, model: AnyModel, warm: WarmUp, batching: Batching | None = None) -> None:
+    def __init__(self, model: AnyModel, warm: WarmUp, batching: Batching | None, why_alone: str = "") -> None:
         self.model = model
         self.batching = batching
+        self.why_alone = why_alone
+        """Where requests are not put together."""
         self._inputs = [tensor.graph_name for tensor in model.signature.inputs]
         self.metrics = ModelMetrics(model.name, model.version)
-        self.inline_size = warm.size if model.is_graph and warm.seconds < _INLINE_SECONDS else -1
+        held_back = batching is not None and batching.delay_ns > 0
+        is_quick = model.is_graph and warm.seconds < _INLINE_SECONDS and not held_back
+        self.inline_size = warm.size if is_quick else -1
         self.debt_ns = 0
         self.watched = 0
+
+    @property
+    def batching_said(self) -> dict[str, str]:
+        """How requests are put together, in words for /config and the log."""
+        batching = self.batching
+        if batching is None:
+            return {"batching": f"off: {self.why_alone}"}
+        said = {"batching": "on", "max_batch": str(batching.max_rows)}
+        if batching.delay_ns:
+            said["batch_delay_microseconds"] = str(batching.delay_ns // 1000)
+        if batching.preferred:
+            said["preferred_batch_sizes"] = ",".join(map(str, batching.preferred))
+        return said
 
     def rows(self, request: InferRequest) -> int:
         """Rows of a batch where the model has such a thing, else 1."""
@@ -84,6 +101,16 @@ class Served:
         self.debt_ns = max(0, self.debt_ns + nanoseconds - _INLINE_FREE_NS)
         if self.debt_ns > _INLINE_DEBT_NS:
             self.inline_size = -1
+
+
+def opened(model: AnyModel, warm: WarmUp, settings: Settings) -> Served:
+    """The model as it is served; finds out whether its requests can be put together. Raises ModelUnusable."""
+    from .batch_check import NotBatchable, find_batching
+
+    try:
+        return Served(model, warm, find_batching(model, warm, settings))
+    except NotBatchable as reason:
+        return Served(model, warm, None, str(reason))
 
 
 class Inference:

@@ -126,11 +126,10 @@ class Routes:
     def _model_paths(self, path: str, served: Served, inference: Inference) -> dict[str, dict[str, Answer]]:
         model = served.model
         metadata = json_response(_metadata(model))
-        config = json_response(_config(model))
         return {
             path: {"GET": lambda _: metadata},
             f"{path}/ready": {"GET": lambda _: self._model_ready(model)},
-            f"{path}/config": {"GET": lambda _: config},
+            f"{path}/config": {"GET": lambda _: json_response(_config(served))},
             f"{path}/stats": {"GET": lambda _: self._statistics([served])},
             f"{path}/infer": {"POST": partial(inference.accept, served)},
         }
@@ -196,8 +195,9 @@ def _metadata(model: AnyModel) -> dict[str, Any]:
     }
 
 
-def _config(model: AnyModel) -> dict[str, Any]:
-    """As Triton describes a model without server-side batching: whole shapes, max_batch_size 0."""
+def _config(served: Served) -> dict[str, Any]:
+    """Whole shapes, and so max_batch_size 0 in Triton's words; ``parameters`` say how requests are put together."""
+    model = served.model
 
     def typed(datatype: str) -> str:
         return "TYPE_STRING" if datatype == "BYTES" else f"TYPE_{datatype}"
@@ -219,5 +219,5 @@ def _config(model: AnyModel) -> dict[str, Any]:
         ],
         "instance_group": [{"name": model.name, "kind": "KIND_CPU", "count": 1}],
         "default_model_filename": model.file,
-        "parameters": {},
+        "parameters": {name: {"string_value": value} for name, value in served.batching_said.items()},
     }

@@ -48,7 +48,8 @@ def test_the_start_line_says_what_runs(server_source: Path, models: Path) -> Non
     place(models, "mlp", mlp())
     with running(server_source, models, MBUILD_THREADS="3") as server:
         line = server.event("ready")
-        assert line["models"] == [{"name": "mlp", "version": "1", "provider": "CPUExecutionProvider"}]
+        batching = {"batching": "on", "max_batch": "8"}
+        assert line["models"] == [{"name": "mlp", "version": "1", "provider": "CPUExecutionProvider", **batching}]
         assert line["threads"] == 3 and line["onnxruntime"] == "1.31.1"
         assert all(line[f"seconds_{part}"] >= 0 for part in ("imports", "sessions", "warm_up"))
         health = run(server_source, models, "health", MBUILD_PORT=str(server.port))

@@ -14,13 +14,13 @@ from builder.model.manifest import (
     ManifestInvalid,
     ManifestUnreadable,
     ModelManifest,
-    ServerSettings,
     TwoManifests,
     parse_manifest,
     read_manifest,
     slug,
 )
 from builder.model.renames import serve_signature, to_graph_names, to_served_names
+from builder.model.server_settings import BatchingSettings, ServerSettings
 from builder.model.signature import Datatype, Signature, TensorSpec
 from builder.model.source import list_model
 from builder.resources import schema_file
@@ -82,7 +82,8 @@ def test_every_key_and_its_place() -> None:
         dims: {batch: {max: 8}, n: {min: 2}, m: {min: 2, opt: 3, max: 4}}
         tolerance: {absolute: 1e-3, outputs: {scores: {relative: 0}}}
         golden: {seed: 7, count: 5, paths: [cases/*.npz]}
-        server: {grace_seconds: 1.5, max_body_bytes: 2048, threads: 4, queue: 10}
+        server:
+          {grace_seconds: 1.5, max_body_bytes: 2048, threads: 4, queue: 10, batching: {max_batch: 4, preferred: [2, 4]}}
         labels: {team: vision}
         """
     )
@@ -98,7 +99,13 @@ def test_every_key_and_its_place() -> None:
     assert manifest.tolerance.of("scores") == Tolerance(absolute=1e-3, relative=0)
     assert manifest.tolerance.of("other") == Tolerance(absolute=1e-3)
     assert manifest.golden == GoldenSettings(seed=7, count=5, paths=("cases/*.npz",))
-    assert manifest.server == ServerSettings(grace_seconds=1.5, max_body_bytes=2048, threads=4, queue=10)
+    assert manifest.server == ServerSettings(
+        grace_seconds=1.5,
+        max_body_bytes=2048,
+        threads=4,
+        queue=10,
+        batching=BatchingSettings(max_batch=4, preferred=(2, 4)),
+    )
     assert manifest.labels == (("team", "vision"),)
 
 

@@ -16,7 +16,7 @@ MS = 1_000_000
 def served(seconds: float) -> Served:
     model: Any = SimpleNamespace(name="m", version="1", is_graph=True, signature=Signature((), ()))
     warm: Any = SimpleNamespace(case="c", seconds=seconds, size=4)
-    return Served(model, warm)
+    return Served(model, warm, None)
 
 
 def test_only_what_was_quick_in_its_warm_up_starts_on_the_loop() -> None:

@@ -13,7 +13,7 @@ from builder.serve.settings import SettingError, Settings, unknown
 def test_defaults_and_overrides() -> None:
     settings = Settings.from_environ({"MBUILD_PORT": "9000", "MBUILD_HEAD_TIMEOUT": "2.5", "MBUILD_HOST": " "})
     assert (settings.port, settings.head_timeout, settings.host) == (9000, 2.5, "*")
-    assert settings.max_body == 64 * 2**20 and settings.grace == 25
+    assert settings.max_body == 0 and settings.grace == 25
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,9 @@ def test_defaults_and_overrides() -> None:
         ("MBUILD_QUEUE", "0", "must be a whole number from 1"),
         ("MBUILD_GRACE_SECONDS", "nan", "must be a number from 0"),
         ("MBUILD_ACCESS_LOG", "2", "must be a number from 0 to 1."),
+        ("MBUILD_BATCH_SIZES", "4,many", "must be numbers of rows such as 4,8, or auto."),
+        ("MBUILD_BATCH_SIZES", "0", "must be numbers of rows such as 4,8, or auto."),
+        ("MBUILD_BATCH_DELAY", "-2", "must be a number from -1"),
         ("MBUILD_LOG_LEVEL", "verbose", "must be debug, info, warning or error"),
     ],
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from builder.model.manifest import ServerSettings
+from builder.model.server_settings import ServerSettings
 from builder.serve.settings import Settings
 from builder.servers.http import HttpServer
 

@@ -1,4 +1,4 @@
-"""Threads follow the container's quota, not the host's processors."""
+"""Threads and bodies follow the container's quota and memory, not the host's."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from builder.serve.cpus import available
+from builder.serve.limits import available, largest_body, memory
 
 
 @pytest.fixture(autouse=True)
@@ -49,3 +49,23 @@ def test_version_1(tmp_path: Path, quota: str, threads: int) -> None:
     (group / "cpu.cfs_period_us").write_text("100000")
     write(tmp_path, proc__self__cgroup="4:cpu,cpuacct:/\n3:memory:/\n")
     assert available(tmp_path) == threads
+
+
+MACHINE = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.parametrize(("limit", "is_said"), [("max", False), ("268435456", True), (str(2**62), False)])
+def test_memory_of_version_2(tmp_path: Path, limit: str, is_said: bool) -> None:
+    write(tmp_path, proc__self__cgroup="0::/pod/app\n", sys__fs__cgroup__pod__memory_dot_max=limit + "\n")
+    assert memory(tmp_path) == (int(limit) if is_said else MACHINE)
+
+
+@pytest.mark.parametrize(("limit", "is_said"), [("9223372036854771712", False), ("134217728", True)])
+def test_memory_of_version_1(tmp_path: Path, limit: str, is_said: bool) -> None:
+    write(tmp_path, proc__self__cgroup="4:memory:/app\n", sys__fs__cgroup__memory__app__memory_dot_limit_in_bytes=limit)
+    assert memory(tmp_path) == (int(limit) if is_said else MACHINE)
+
+
+@pytest.mark.parametrize(("megabytes", "body"), [(64_000, 64 * 2**20), (240, 10 * 2**20), (0, 1)])
+def test_the_largest_body_leaves_half_of_the_memory(megabytes: int, body: int) -> None:
+    assert largest_body(megabytes * 2**20) == body

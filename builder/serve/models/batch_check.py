@@ -1,0 +1,152 @@
+"""Whether requests of a model may be put together, found out by doing it: two rows at once must give what each gives.
+
+A graph may take any first dim and still look at all rows together (a mean over them, a scale for quantisation). So two
+rows that differ are run alone and stacked, and compared more closely than any tolerance that was agreed on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..http.answers import Refusal
+from ..protocol.tensors import Array, Tensor
+from .batching import Batching, split, stacked
+from .golden import feeds_of, usual_case
+from .model_folder import ModelUnusable
+
+if TYPE_CHECKING:
+    from ..settings import Settings
+    from .golden import WarmUp
+    from .plain import AnyModel
+
+_USUAL_ROWS = {"CPUExecutionProvider": 8}  # measured: more than 8 rows lose on two cores, with 64 tokens
+_USUAL_ROWS_ELSEWHERE = 32
+_SHARED_SECONDS = 0.0005
+_LOUDER = 16.0
+_HALVES = ("FP16", "BF16")
+
+Feeds = dict[str, Array]
+
+
+class NotBatchable(Exception):
+    """The message says why, for people."""
+
+
+def find_batching(model: AnyModel, warm: WarmUp, settings: Settings) -> Batching:
+    """Raises NotBatchable, and ModelUnusable where mbuild.json has no sense."""
+    wish = _wish(model, settings)
+    if wish.max_rows < 2:
+        raise NotBatchable("max_batch is 1")
+    _check_signature(model)
+    _check_rows(model)
+    shared = warm.seconds > _SHARED_SECONDS and not wish.delay_ns
+    return Batching(max_rows=wish.max_rows, delay_ns=wish.delay_ns, preferred=wish.preferred, shared=shared)
+
+
+def _wish(model: AnyModel, settings: Settings) -> Batching:
+    """What the variables say, else what model.yaml said."""
+    said = model.folder.settings.get("batching", {})
+    try:
+        rows = settings.max_batch or int(said.get("max_batch", 0))
+        delay = float(said.get("delay_seconds", 0)) if settings.batch_delay < 0 else settings.batch_delay
+        preferred = said.get("preferred", ()) if settings.batch_sizes == "auto" else settings.batch_sizes.split(",")
+        sizes = tuple(sorted(int(each) for each in preferred))
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ModelUnusable(f"{model.folder.path / 'mbuild.json'}: settings.batching is wrong: {error}.") from None
+    usual = _USUAL_ROWS.get(model.provider, _USUAL_ROWS_ELSEWHERE)
+    return Batching(max_rows=rows or usual, delay_ns=int(delay * 1e9), preferred=sizes)
+
+
+def _check_signature(model: AnyModel) -> None:
+    if not model.is_graph:
+        raise NotBatchable("its steps take each request by itself")
+    signature = model.signature
+    for kind, tensors in (("input", signature.inputs), ("output", signature.outputs)):
+        for tensor in tensors:
+            if not tensor.shape or isinstance(tensor.shape[0], int):
+                raise NotBatchable(f"{kind} '{tensor.name}' {tensor.protocol_shape} has no batch dim")
+    names = {tensor.shape[0]: tensor.name for tensor in signature.inputs if tensor.shape[0]}
+    if len(names) > 1:
+        raise NotBatchable(f"the first dims of its inputs differ: {', '.join(map(str, sorted(map(str, names))))}")
+
+
+def _check_rows(model: AnyModel) -> None:
+    feeds = feeds_of(model, usual_case(model))
+    rows = {array.shape[0] for array in feeds.values()}
+    if len(rows) > 1 or 0 in rows:
+        raise NotBatchable("the rows of its golden case do not go together")
+    one = {name: array[:1] for name, array in feeds.items()}
+    try:
+        expected = _run(model, one)
+    except Refusal as refusal:
+        raise NotBatchable(f"it does not take a single row: {refusal.message}") from None
+    other, wanted = _other(model, feeds, one)
+    try:
+        parts = split(_run(model, stacked([one, other])), [1, 1])
+    except Refusal as refusal:
+        raise NotBatchable(f"it does not take two rows: {refusal.message}") from None
+    if parts is None:
+        raise NotBatchable("two rows do not give two rows of each output")
+    for tensor, *arrays in zip(model.signature.outputs, expected, parts[0], wanted, parts[1], strict=True):
+        alone, together, other_alone, other_together = arrays
+        if not (_same(tensor, alone, together) and _same(tensor, other_alone, other_together)):
+            raise NotBatchable(f"output '{tensor.name}' of a row depends on the rows beside it")
+
+
+def _other(model: AnyModel, feeds: Feeds, one: Feeds) -> tuple[Feeds, list[Array]]:
+    """A row that differs from the first and that the model takes, with what it gives; else the first again."""
+    for other in _others(model, feeds, one):
+        try:
+            return other, _run(model, other)
+        except Refusal:
+            continue
+    return one, _run(model, one)
+
+
+def _others(model: AnyModel, feeds: Feeds, one: Feeds) -> Iterator[Feeds]:
+    def differs(other: Feeds) -> bool:
+        return any(not np.array_equal(other[name], one[name]) for name in one)
+
+    texts = {tensor.graph_name for tensor in model.signature.inputs if tensor.datatype == "BYTES"}
+    rows = next(iter(feeds.values())).shape[0]
+    candidates = (
+        {name: _louder(array) for name, array in one.items()},
+        {name: array[rows - 1 :] for name, array in feeds.items()},
+        {name: array if name in texts else np.zeros_like(array) for name, array in one.items()},
+        {name: array if name in texts else np.ones_like(array) for name, array in one.items()},
+    )
+    yield from filter(differs, candidates)
+
+
+def _louder(array: Array) -> Array:
+    """Much larger numbers show a scale that is common to all rows, as dynamic quantisation has one."""
+    if array.dtype.kind != "f":
+        return array
+    with np.errstate(all="ignore"):
+        louder: Array = array * array.dtype.type(_LOUDER)
+    return louder
+
+
+def _run(model: AnyModel, feeds: Feeds) -> list[Array]:
+    return model.run(feeds, [tensor.graph_name for tensor in model.signature.outputs])
+
+
+def _same(tensor: Tensor, alone: Array, together: Array) -> bool:
+    if alone.shape != together.shape:
+        return False
+    if alone.dtype.kind != "f" and tensor.datatype != "BF16":
+        return bool(np.array_equal(alone, together))
+    if tensor.datatype == "BF16":
+        alone, together = _widened(alone), _widened(together)
+    alone, together = alone.astype(np.float64), together.astype(np.float64)
+    finite = np.abs(alone[np.isfinite(alone)])
+    scale = float(finite.max(initial=0.0))
+    relative, absolute = (1e-2, 5e-3) if tensor.datatype in _HALVES else (1e-4, 2e-5)
+    return bool(np.allclose(together, alone, rtol=relative, atol=absolute * scale, equal_nan=True))
+
+
+def _widened(bits: Array) -> Array:
+    return (bits.astype(np.uint32) << 16).view(np.float32)
