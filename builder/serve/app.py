@@ -94,8 +94,8 @@ class Server:
         self._started = started
         self._routes = Routes(log, settings.access_log, pages() if settings.ui else {})
         self._connections = Connections(settings, self._routes.answer, self._routes.written)
-        self._routes.connections = lambda: len(self._connections.open)
         self._gate = gate
+        self._routes.figures += [self._connections.families, *([gate.families] if gate else [])]
         self._connection = gate.stand_before(self._connections) if gate else lambda: Connection(self._connections)
         self._stopping = asyncio.Event()
         self._failure: CannotStart | None = None

@@ -8,7 +8,7 @@ says so.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from ..environment import SettingError
 from ..http.answers import Refusal, Response
 from ..http.connection import Connection, Connections, Exchange
 from ..http.http1 import Request
+from ..observe.exposition import Family, counted, counter
 from ..observe.logs import Log, Rarely
 from ..settings import Settings
 from .keys import SHORT, Keys, has_key
@@ -68,6 +69,12 @@ class Gate:
             "tls": "off" if tls is None else "mutual" if tls.mutual else "on",
             "keys": len(self._keys) if self._keys else 0,
         }
+
+    def families(self) -> Iterator[Family]:
+        """For /metrics."""
+        about = "Requests refused because their API key was missing or wrong"
+        yield counted("mbuild_auth_failures_total", about, "reason", self.refused)
+        yield counter("mbuild_tls_handshake_failures_total", "TLS handshakes that failed", self.failed_handshakes)
 
     def tick(self) -> None:
         """Called about twice a second: takes files that have changed, and keeps what it has where they are wrong."""

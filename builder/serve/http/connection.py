@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from ..observe.exposition import Family, counted, counter, gauge
 from ..settings import Settings
 from .answers import Refusal, Response, head
 from .http1 import Parser, Request
@@ -19,6 +20,9 @@ _PIPELINED = 65536
 _JOINED = 65536
 _LINGER_SECONDS = 2.0
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+_REFUSALS = ("400", "408", "413", "417", "431")
 
 
 class Exchange:
@@ -58,6 +62,7 @@ class Connections:
     dress: Callable[[Exchange, Response], Response] | None = None
     open: set[Expiring] = field(default_factory=set)
     turned_away: int = 0
+    refused: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_REFUSALS, 0))
     draining: bool = False
     date: str = ""
 
@@ -66,6 +71,14 @@ class Connections:
         self.date = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime())
         for connection in list(self.open):
             connection.expire(now)
+
+    def families(self) -> Iterator[Family]:
+        """For /metrics."""
+        yield gauge("mbuild_connections", "Open client connections", len(self.open))
+        about = "Connections turned away because too many were open"
+        yield counter("mbuild_connections_refused_total", about, self.turned_away)
+        about = "Requests refused before they were whole (no HTTP, too large, too slow, no key), by status"
+        yield counted("mbuild_requests_refused_total", about, "status", self.refused)
 
     def close_idle(self) -> None:
         for connection in list(self.open):
@@ -229,6 +242,7 @@ class Connection(asyncio.Protocol):
         self._deadline = self._loop.time() + seconds
 
     def _refuse(self, refusal: Refusal) -> None:
+        self._shared.refused[str(refusal.status)] = self._shared.refused.get(str(refusal.status), 0) + 1
         self._write(refusal.response(), "close")
         self._linger()
 

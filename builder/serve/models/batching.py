@@ -7,7 +7,7 @@ go first come first served: within a group always, between groups by whose oldes
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
@@ -103,6 +103,9 @@ class Waiting(Generic[Call]):
     def __len__(self) -> int:
         return sum(len(group.calls) for group in self._groups.values())
 
+    def __iter__(self) -> Iterator[Call]:
+        return (call for group in self._groups.values() for call in group.calls)
+
     def add(self, call: Call) -> None:
         group = self._groups.get(call.group)
         if group is None:
@@ -138,7 +141,7 @@ class Waiting(Generic[Call]):
         return removed
 
     def next_deadline_ns(self) -> int | None:
-        return min((call.deadline_ns for group in self._groups.values() for call in group.calls), default=None)
+        return min((call.deadline_ns for call in self), default=None)
 
 
 def stacked(feeds: Sequence[Mapping[str, Array]]) -> dict[str, Array]:

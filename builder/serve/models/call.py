@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ..http.answers import Refusal, Response
 from ..http.connection import Exchange
-from ..observe.metrics import Durations
+from ..observe.metrics import Durations, ModelMetrics
 from ..protocol.codec import InferRequest, decode, encode
 from ..protocol.tensors import Array
 from .batching import ALONE, Batching, split, stacked
@@ -64,6 +64,10 @@ class Call:
         self.batching: Batching | None = None
         self.queued_ns = 0
         self.deadline_ns = exchange.received_ns + inference.queue_timeout_ns
+
+    @property
+    def metrics(self) -> ModelMetrics:
+        return self._served.metrics
 
     @property
     def gone(self) -> bool:

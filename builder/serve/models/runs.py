@@ -17,6 +17,7 @@ from .batching import Waiting
 from .executor import Returned
 
 if TYPE_CHECKING:
+    from ..observe.metrics import ModelMetrics
     from .call import Call
 
 _SWEEP_SECONDS = 0.01
@@ -63,6 +64,11 @@ class Runs:
         for call in gone:
             call.ran()
         self._swept = self._loop.time()
+
+    def waiting(self) -> list[tuple[ModelMetrics, int]]:
+        """The counters of whose model, and since when, of each call that no thread has taken yet."""
+        with self._lock:
+            return [(call.metrics, call.queued_ns) for call in self._waiting]
 
     def _wake_up(self) -> None:
         self._waking = False

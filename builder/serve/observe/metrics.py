@@ -1,20 +1,23 @@
-"""Counters of the server under Triton's names, as Prometheus text and as Triton's statistics document.
+"""What each model did: counters, and Triton's statistics document of them.
 
 Written on the event loop only, so plain integers do.
 """
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Iterable, Iterator
+from bisect import bisect_left
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 REASONS = ("REJECTED", "CANCELED", "BACKEND", "OTHER")
 _LISTED_ROWS = 128
-_STARTED = time.time()
+LATENCY_SECONDS = (
+    *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1),
+    *(0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0),
+)
+"""Upper bounds of the buckets of durations; those of Triton's histogram are among them."""
+_BOUNDS_NS = [round(each * 1e9) for each in LATENCY_SECONDS]
 
 
 @dataclass(slots=True)
@@ -52,6 +55,8 @@ class ModelMetrics:
     spent: Durations = field(default_factory=Durations)
     batches: dict[int, BatchTimes] = field(default_factory=dict)
     """By rows; larger runs than clients usually ask for are counted, not listed."""
+    latency: list[int] = field(default_factory=lambda: [0] * (len(LATENCY_SECONDS) + 1))
+    """Successful requests by duration: a number for each bucket, and one for what took longer."""
 
     def executed(self, rows: int, nanoseconds: int) -> None:
         """A run of the model, for one request or for several."""
@@ -73,6 +78,7 @@ class ModelMetrics:
             batch.compute_input += durations.compute_input
             batch.compute_output += durations.compute_output
         self.last_inference_ms = time.time_ns() // 1_000_000
+        self.latency[bisect_left(_BOUNDS_NS, durations.request)] += 1
         spent = self.spent
         spent.request += durations.request
         spent.queue += durations.queue
@@ -119,68 +125,3 @@ class ModelMetrics:
             ],
             "memory_usage": [],
         }
-
-
-def exposition(models: Iterable[ModelMetrics], ready: bool, connections: int) -> str:
-    """Prometheus text format 0.0.4."""
-    every = list(models)
-    lines: list[str] = []
-    for name, kind, about, samples in _families(every):
-        lines += [f"# HELP {name} {about}", f"# TYPE {name} {kind}", *(f"{name}{{{at}}} {n}" for at, n in samples)]
-    for name, kind, about, number in (
-        ("mbuild_ready", "gauge", "1 when the server answers ready", int(ready)),
-        ("mbuild_connections", "gauge", "Open client connections", connections),
-        *_process(),
-    ):
-        lines += [f"# HELP {name} {about}", f"# TYPE {name} {kind}", f"{name} {number}"]
-    return "\n".join(lines) + "\n"
-
-
-def _families(models: list[ModelMetrics]) -> Iterator[tuple[str, str, str, list[tuple[str, int]]]]:
-    labels = {id(model): f'model="{_escaped(model.model)}",version="{model.version}"' for model in models}
-
-    def samples(attribute: str) -> list[tuple[str, int]]:
-        return [(labels[id(model)], getattr(model, attribute)) for model in models]
-
-    yield (
-        "nv_inference_request_success",
-        "counter",
-        "Number of successful inference requests, all batch sizes",
-        samples("success"),
-    )
-    failures = [
-        (f'{labels[id(model)]},reason="{reason}"', number)
-        for model in models
-        for reason, number in model.failure.items()
-    ]
-    yield "nv_inference_request_failure", "counter", "Number of failed inference requests, all batch sizes", failures
-    yield "nv_inference_count", "counter", "Number of inferences performed", samples("inferences")
-    yield "nv_inference_exec_count", "counter", "Number of model executions performed", samples("executions")
-    yield "nv_inference_pending_request_count", "gauge", "Requests accepted and not yet answered", samples("pending")
-    for name in ("request", "queue", "compute_input", "compute_infer", "compute_output"):
-        spent = [(labels[id(model)], getattr(model.spent, name) // 1000) for model in models]
-        about = f"Cumulative {name.replace('_', ' ')} duration in microseconds"
-        yield f"nv_inference_{name}_duration_us", "counter", about, spent
-
-
-def _escaped(label: str) -> str:
-    return label.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-
-
-def _process() -> Iterator[tuple[str, str, str, float]]:
-    times = os.times()
-    yield (
-        "process_cpu_seconds_total",
-        "counter",
-        "User and system CPU time in seconds",
-        round(times.user + times.system, 2),
-    )
-    yield "process_start_time_seconds", "gauge", "Start time since the epoch in seconds", round(_STARTED, 3)
-    try:
-        size, resident = Path("/proc/self/statm").read_text().split()[:2]
-        page = os.sysconf("SC_PAGE_SIZE")
-        yield "process_virtual_memory_bytes", "gauge", "Virtual memory in bytes", int(size) * page
-        yield "process_resident_memory_bytes", "gauge", "Resident memory in bytes", int(resident) * page
-        yield "process_open_fds", "gauge", "Open file descriptors", sum(1 for _ in Path("/proc/self/fd").iterdir())
-    except (OSError, ValueError):
-        return  # no /proc: the figures are left out

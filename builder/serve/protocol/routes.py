@@ -16,14 +16,18 @@ from urllib.parse import unquote
 from .. import VERSION
 from ..http.answers import JSON, Refusal, Response, as_json, json_response
 from ..http.connection import Exchange
+from ..observe import exposition
+from ..observe.exposition import Family, gauge
+from ..observe.figures import model_families, queue_families
 from ..observe.logs import Log
-from ..observe.metrics import exposition
+from ..observe.machine import Machine
 from . import openapi
 from .codec import compressed
 
 if TYPE_CHECKING:
     from ..models.inference import Inference, Served
     from ..models.plain import AnyModel
+    from ..observe.metrics import ModelMetrics
 
 SERVER_NAME = "mbuild-serve"
 EXTENSIONS = ["model_repository", "model_configuration", "statistics", "binary_tensor_data"]
@@ -40,7 +44,8 @@ class Routes:
         self._access_log = access_log
         self._served: dict[str, Served] = {}
         self._ready = False
-        self.connections: Callable[[], int] = lambda: 0
+        self._waiting: Callable[[], list[tuple[ModelMetrics, int]]] = list
+        self.figures: list[Callable[[], Iterable[Family]]] = [self._own_figures, Machine().families]
         self._paths: dict[str, dict[str, Answer]] = {
             "/v2": {"GET": self._server},
             "/v2/health/live": {"GET": lambda _: _EMPTY},
@@ -58,6 +63,7 @@ class Routes:
 
     def publish(self, served: list[Served], inference: Inference) -> None:
         """Ready from now on, if there is a model."""
+        self._waiting = inference.runs.waiting
         for each in served:
             name, version = each.model.name, each.model.version
             self._served[name] = each
@@ -170,8 +176,14 @@ class Routes:
         )
 
     def _metrics(self, _: Exchange) -> Response:
-        text = exposition((each.metrics for each in self._served.values()), self._ready, self.connections())
-        return Response(200, "text/plain; version=0.0.4; charset=utf-8", (text.encode(),))
+        families = (family for figures in self.figures for family in figures())
+        return Response(200, exposition.CONTENT_TYPE, (exposition.text(families).encode(),))
+
+    def _own_figures(self) -> Iterable[Family]:
+        models = [each.metrics for each in self._served.values()]
+        yield from model_families(models)
+        yield from queue_families(models, self._waiting(), time.monotonic_ns())
+        yield gauge("mbuild_ready", "1 when the server answers ready", int(self._ready))
 
 
 def _reading(page: Callable[[], Response]) -> Answer:
