@@ -120,9 +120,10 @@ INTERRUPTED = 130
 
 def report(error: MbuildError) -> int:
     """Print message, cause and hint to stderr; with MBUILD_DEBUG also the traceback."""
-    _complain("error", f" ({error.code})", str(error), error.advice)
+    message = "\n".join((str(error), *getattr(error, "__notes__", ())))
+    _complain("error", f" ({error.code})", message, error.advice)
     if os.environ.get("GITHUB_ACTIONS") == "true":
-        sys.stderr.write(f"::error title=mbuild {error.code}::{github_message(str(error))}\n")
+        sys.stderr.write(f"::error title=mbuild {error.code}::{github_message(message)}\n")
     if os.environ.get("MBUILD_DEBUG"):
         sys.stderr.write(traceback.format_exc())
     return error.exit_code

@@ -107,8 +107,7 @@ def plan_command(
         sys.stdout.write(readable_json(planned.plan.to_json()).decode())
     else:
         tables.print_plan(planned.plan, verbose=verbose)
-        if planned.quantization:
-            tables.print_variants(planned.quantization)
+        tables.print_variants(planned.models)
 
 
 def render_command(

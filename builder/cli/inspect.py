@@ -29,10 +29,10 @@ def inspect_command(
     output_format: options.FormatOption = options.OutputFormat.HUMAN,
 ) -> None:
     """Show what was seen in a model directory and why, without converting or building; ends as a build would."""
-    from builder.pipeline.inspect import inspect_model
+    from builder.pipeline.inspect import inspect_directory
 
     with host_session(quiet=True) as host:
-        seen = inspect_model(model, target, host)
+        seen = inspect_directory(model, target, host)
     if output_format is options.OutputFormat.JSON:
         sys.stdout.write(readable_json(seen.to_json()).decode())
     else:
@@ -42,6 +42,9 @@ def inspect_command(
 
 
 def print_inspection(seen: Inspection) -> None:
+    if seen.models:
+        _print_collection(seen)
+        return
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="bold")
     grid.add_column(overflow="fold")
@@ -66,6 +69,15 @@ def print_inspection(seen: Inspection) -> None:
     for name, text in rows:
         grid.add_row(name, _plain(text))
     Console(highlight=False, soft_wrap=True).print(grid)
+
+
+def _print_collection(seen: Inspection) -> None:
+    said = seen.manifest or "none, all defaults"
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(_plain(f"{seen.directory} holds {len(seen.models)} models for one image (model.yaml: {said})"))
+    for one in seen.models:
+        console.print()
+        print_inspection(one)
 
 
 def _plain(text: str) -> str:

@@ -23,9 +23,9 @@ from builder.host.clock import rfc3339
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from builder.assemble.image import AssembledLayer
     from builder.host.housekeeping import Collected, Item, Usage
     from builder.model.parity_report import Verification
+    from builder.pipeline.answered import AnsweredModel
     from builder.pipeline.fleet import Outcome
     from builder.pipeline.pull import PullResult
     from builder.pipeline.quantize import Quantization
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from builder.registry.transfer import Moved
 
 _LABEL, _WIDTH, _GLUE = 8, 80, "\N{NO-BREAK SPACE}"
+_MOST_NAMED = 5
 Row = tuple[str, str]
 """A label and what it says; an empty label goes on with the row above."""
 
@@ -64,15 +65,15 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, right
 
 def print_result(result: BuildResult, *, verbose: bool) -> None:
     """The table that ends every build: what, how large, which digest, how it tested, where it is, how to run it."""
-    on_disk = amount(sum(result.unpacked.values()), "bytes")
-    if len(result.unpacked) < len(result.image.layers):  # of an upstream base, whose layers were not unpacked
+    on_disk = amount(sum(layer.size for layer in result.planned.values()), "bytes")
+    if len(result.planned) < len(result.image.layers):  # of an upstream base, whose layers were not unpacked
         on_disk = f"base and {on_disk}"
     rows = [
         ("image", f"{result.name} {result.version}  ({result.locked.identifier})"),
         ("digest", str(result.image.manifest.digest)),
         ("size", f"{amount(result.size, 'bytes')} compressed, {on_disk} on disk"),
     ]
-    rows += (("", line) for line in _layer_lines(result.image.layers))
+    rows += (("", line) for line in _layer_lines(result))
     rows += _prose("time", _time(result))
     rows += _report_rows(result.report) if result.report else [("test", "not run (--no-test)")]
     if result.pushed:
@@ -81,17 +82,30 @@ def print_result(result: BuildResult, *, verbose: bool) -> None:
         rows += _choices(result)
     if result.layout:
         rows.append(("layout", str(result.layout)))
-    if result.quantization:
-        rows.append(("variant", result.quantization.summary))
+    for one in result.models:
+        if one.quantization:
+            rows.append(("variant", _of(one, result.models) + one.quantization.summary))
     if result.loaded_as:
         rows.append(("run", f"docker run --rm -p 8000:8000 --read-only --tmpfs /tmp {result.loaded_as}"))
     print_rows(rows)
-    if result.quantization:
-        print_variants(result.quantization)
+    print_variants(result.models)
 
 
-def print_variants(quantization: Quantization) -> None:
-    """Every variant that was looked at: size, speed on this machine, error against the model as it was, metric."""
+def _of(one: AnsweredModel, models: Sequence[AnsweredModel]) -> str:
+    """Which of several models is spoken of."""
+    return f"{one.manifest.name}: " if len(models) > 1 else ""
+
+
+def print_variants(models: Sequence[AnsweredModel]) -> None:
+    """Every variant that was looked at, of each model for which one was asked for."""
+    for one in models:
+        if one.quantization:
+            print_rows([("", ""), *([(one.manifest.name, "")] if len(models) > 1 else [])])
+            _print_variants(one.quantization)
+
+
+def _print_variants(quantization: Quantization) -> None:
+    """Size, speed on this machine, error against the model as it was, metric."""
     first, rows = quantization.variants[0], []
     for one in quantization.variants:
         worst, label = one.worst, one.name + (" *" if one.name == quantization.choice.chosen else "")
@@ -106,7 +120,6 @@ def print_variants(quantization: Quantization) -> None:
         size = amount(one.size, "bytes") if one.size else ""
         rows.append((label, size, time, ratio, *figures, metric, one.problem))
     numbers = ("size", "time", "speed", "error", "largest", "cosine", "agree", quantization.metric or "metric")
-    print_rows([("", "")])
     print_table(("variant", *numbers, ""), rows, right=numbers)
 
 
@@ -124,19 +137,20 @@ def _choices(result: BuildResult) -> Iterator[Row]:
         yield "wheel", f"{wheel.filename} sha256:{wheel.sha256}"
     for name, version in (*locked.tools, *locked.writer):
         yield "tool", f"{name} {version}"
-    yield from _parity_rows(result.parity)
+    for one in result.models:
+        yield from _parity_rows(one.parity, _of(one, result.models))
     for case in report.cases if report else ():
         yield "case", f"{case.model} {case.case}: largest difference {case.worst_absolute:.2g}"
     for check in report.checks if report else ():
         yield "check", f"{check.name}: {f'{len(check.findings)} findings' if check.findings else 'clean'}"
 
 
-def _parity_rows(parity: Verification) -> Iterator[Row]:
+def _parity_rows(parity: Verification, of: str) -> Iterator[Row]:
     """How close the ONNX is to the source, for each output of each case and edge."""
     if parity.conversion is None:
         return
     versions = ", ".join(f"{name} {version}" for name, version in parity.versions.items())
-    yield "parity", f"{parity.framework} ({versions}; guard: {parity.guard}) and onnxruntime {parity.runtime}"
+    yield "parity", f"{of}{parity.framework} ({versions}; guard: {parity.guard}) and onnxruntime {parity.runtime}"
     for name, tensors in (
         *((case.name, case.tensors) for case in parity.conversion.cases),
         *((edge.name, edge.tensors) for edge in parity.edges),
@@ -211,13 +225,21 @@ def _movements(moved: Sequence[Moved]) -> Iterator[str]:
         yield f"{role} {', '.join(ways)}".replace(" ", _GLUE)
 
 
-def _layer_lines(layers: Sequence[AssembledLayer]) -> Iterator[str]:
-    """One for each layer; many of one role are one line."""
-    for role, group in groupby(layers, key=lambda layer: layer.role):
+def _layer_lines(result: BuildResult) -> Iterator[str]:
+    """One for each layer; many of one role are one line, but for those of models."""
+    several = len(result.models) > 1
+    for role, group in groupby(result.image.layers, key=lambda layer: layer.role):
         same = list(group)
-        size = amount(sum(layer.descriptor.size for layer in same), "bytes")
-        what = same[0].descriptor.digest.short if len(same) == 1 else f"in {len(same)} layers"
-        yield f"{role!s:<8} {size:>9}  {what}"
+        for part in [[layer] for layer in same] if several and role == "model" else [same]:
+            size = amount(sum(layer.descriptor.size for layer in part), "bytes")
+            what = part[0].descriptor.digest.short if len(part) == 1 else f"in {len(part)} layers"
+            plan = result.planned.get(part[0].diff_id)
+            of = f"  {_names(plan.models)}" if several and plan and plan.models else ""
+            yield f"{role!s:<8} {size:>9}  {what}{of}"
+
+
+def _names(models: Sequence[str]) -> str:
+    return ", ".join(models[:_MOST_NAMED]) + (f" and {len(models) - _MOST_NAMED} more" * (len(models) > _MOST_NAMED))
 
 
 _CHANGES_WITH = {
@@ -231,14 +253,14 @@ _CHANGES_WITH = {
 
 def print_plan(plan: ImagePlan, *, verbose: bool) -> None:
     """Layers with their sizes, then how the image starts; every file with ``verbose``."""
-    rows = []
+    rows, several = [], sum(len(layer.models) for layer in plan.layers) > 1
     if plan.base:
         size = amount(sum(d.size for d in plan.base.layers), "bytes")
         rows.append(("base", "upstream", "", size, "", "the image that --base names"))
     for layer in plan.layers:
         files = sum(1 for entry in layer.entries if entry.digest)
         size = amount(layer.size, "bytes")
-        why = _CHANGES_WITH[layer.role.value]
+        why = _CHANGES_WITH[layer.role.value] + (f" of {_names(layer.models)}" if several and layer.models else "")
         rows.append((layer.role.value, layer.compression.value, str(files), size, layer.key[:12], why))
     title = dict(plan.config.labels).get("org.opencontainers.image.title", "")
     start = " ".join((*plan.config.entrypoint, *plan.config.cmd))

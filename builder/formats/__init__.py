@@ -104,13 +104,19 @@ class PickleOfNoModel(UnsupportedModel):
 class SeveralFormats(UnsupportedModel):
     code = "several-formats"
     message = "{path} holds models in {count} formats:\n{models}"
-    hint = "say which one to pack, in model.yaml: `format: {example}`; or move the others out of the directory"
+    hint = (
+        "say which one to pack, in model.yaml: `format: {example}`; or move the others out of the directory; "
+        "docs/several-models.md packs all of them into one image"
+    )
 
 
 class SeveralModels(UnsupportedModel):
     code = "several-models"
     message = "{path} holds {count} models:\n{models}"
-    hint = "say which one to pack, in model.yaml: `file: {example}`; or give each a directory of its own"
+    hint = (
+        "say which one to pack, in model.yaml: `file: {example}`; or give each a directory of its own; "
+        "docs/several-models.md packs all of them into one image"
+    )
 
 
 class UnknownFormat(SpecError):

@@ -24,6 +24,7 @@ from builder.formats.onnx_wire import NotProtobuf, read_skeleton
 from builder.model.signature import Signature
 from builder.model.source import Detection, ModelArtifact, ModelSource, PackedFile
 from builder.oci.digest import Digest
+from builder.plan.chunks import MOST_CHUNKS
 
 MAX_GRAPH_BYTES = (1 << 31) - 1
 """What protobuf can parse as one message (protobuf.dev, encoding: 2 GiB)."""
@@ -122,10 +123,14 @@ def read_model(source: ModelSource, entry: PurePosixPath, limits: OnnxLimits) ->
 
 
 def stage_artifact(
-    source: ModelSource, model: OnnxModel, digest_of: Callable[[Path], Digest] = Digest.of_file
+    source: ModelSource,
+    model: OnnxModel,
+    digest_of: Callable[[Path], Digest] = Digest.of_file,
+    most_chunks: int = MOST_CHUNKS,
 ) -> ModelArtifact:
     """The model's files where they lie, under the names that they have in the image: ``model.onnx``, and external data
-    at its place relative to it; large weights are laid out in chunks. ``digest_of`` may remember files."""
+    at its place relative to it; large weights are laid out in at most ``most_chunks`` chunks. ``digest_of`` may
+    remember files."""
     placed = [(_GRAPH_NAME, source.locate(model.entry))]
     placed += [(path.relative_to(model.entry.parent), source.locate(path)) for path in model.external]
     if len({path for path, _ in placed}) < len(placed):
@@ -133,15 +138,15 @@ def stage_artifact(
     return ModelArtifact(
         files=tuple((path, local, digest_of(local)) for path, local in placed),
         opset=model.opset,
-        laid_out=_laid_out(source, model),
+        laid_out=_laid_out(source, model, most_chunks),
     )
 
 
-def _laid_out(source: ModelSource, model: OnnxModel) -> tuple[PackedFile, ...]:
+def _laid_out(source: ModelSource, model: OnnxModel, most_chunks: int) -> tuple[PackedFile, ...]:
     files = (model.entry, *model.external)
     if sum(source.locate(path).stat().st_size for path in files) < CHUNK_FROM:
         return ()
-    packed = pack_weights(source, model.entry, *_parse(source, model.entry))
+    packed = pack_weights(source, model.entry, *_parse(source, model.entry), most_chunks)
     return (PackedFile(path=_GRAPH_NAME, content=packed[0]), *packed[1]) if packed else ()
 
 

@@ -28,7 +28,7 @@ _Place = tuple[PurePosixPath, int, int]
 
 
 def pack_weights(
-    source: ModelSource, entry: PurePosixPath, proto: Any, raw: Mapping[int, tuple[int, int]]
+    source: ModelSource, entry: PurePosixPath, proto: Any, raw: Mapping[int, tuple[int, int]], most_chunks: int
 ) -> tuple[bytes, tuple[PackedFile, ...]] | None:
     """The graph and the chunk files of a model; None where it stays as it is. ``proto`` is the model without the data
     that ``raw`` finds in the file of ``entry``: (offset, length) by the initializer's position. It is changed."""
@@ -40,7 +40,7 @@ def pack_weights(
     sizes = {name: length for (_, _, length), name in unique.items()}
     if sum(sizes.values()) < CHUNK_FROM:
         return None
-    chunks = plan_chunks(sizes)
+    chunks = plan_chunks(sizes, most_chunks)
     home = {name: (chunk, offset) for chunk in chunks for name, offset in chunk.tensors}
     for tensor in proto.graph.initializer:
         if tensor.name in places:

@@ -43,6 +43,7 @@ USUAL_TOLERANCES: Mapping[Datatype, Tolerance] = MappingProxyType(
 EDGES = ("batches", "longest", "zeros", "extremes", "missing", "infinite", "empty", "unknown")
 """What ``golden.edges`` may name (builder/model/edges.py makes them)."""
 _NAMES = (PurePosixPath("model.yaml"), PurePosixPath("model.yml"))
+_OF_AN_IMAGE = {"models", "name", "version", "description", "licence", "labels", "server"}
 
 
 class ManifestInvalid(SpecError):
@@ -155,7 +156,8 @@ class QuantizeSettings:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelManifest:
     """model.yaml with its defaults. ``inputs`` are for sources that do not say what they take (a TorchScript file), in
-    the order of the call. ``path`` is the file it came from, None where there is none; ``format``,
+    the order of the call. ``models`` are patterns of directories where the file lies beside several models, and then
+    speaks of the image that they go into. ``path`` is the file it came from, None where there is none; ``format``,
     ``file`` and ``signature`` are empty where the directory decides."""
 
     name: str
@@ -176,6 +178,7 @@ class ModelManifest:
     metric: MetricSettings | None = None
     server: ServerSettings = USUAL_SERVER
     labels: Pairs = ()
+    models: tuple[str, ...] = ()
     path: PurePosixPath | None = None
 
 
@@ -207,6 +210,10 @@ def parse_manifest(content: bytes, path: PurePosixPath, default_name: str) -> Mo
 
 
 def _semantic_problems(value: Mapping[str, Any]) -> Iterator[Problem]:
+    for key in sorted(value.keys() - _OF_AN_IMAGE) if "models" in value else ():
+        yield Problem(
+            key, "it speaks of one model, and `models` names several: put it into that model's own model.yaml"
+        )
     if "licence" in value:
         try:
             canonicalize_license_expression(value["licence"])
@@ -252,6 +259,7 @@ def _manifest(value: Mapping[str, Any], path: PurePosixPath, default_name: str) 
         metric=_metric(value["metric"]) if "metric" in value else None,
         server=ServerSettings.from_json(value.get("server", {})),
         labels=_pairs(value.get("labels", {})),
+        models=tuple(value.get("models", ())),
         path=path,
     )
 

@@ -17,23 +17,24 @@ from builder.host import Host
 from builder.host.docker import DockerEngine, connect, require
 from builder.host.trees import StagedTree
 from builder.model.bounds import Quantize
-from builder.model.parity_report import Verification
+from builder.model.manifest import ModelManifest
 from builder.oci.digest import Digest
 from builder.oci.graph import Graph, layout_graph
 from builder.oci.reference import Reference
+from builder.pipeline.answered import AnsweredModel, answer_model, in_words
 from builder.pipeline.base import resolve_base
 from builder.pipeline.cache import sweep_cache, tell_repairs
 from builder.pipeline.checks import check_build, check_plan
+from builder.pipeline.collection import FoundImage, LoadedImage, find_image, for_each, load_image
 from builder.pipeline.image import check_layers, check_server, creation_time, plan_image
-from builder.pipeline.model import FoundModel, LoadedModel, find_model, load_model
+from builder.pipeline.model import LoadedModel
 from builder.pipeline.prove import prove
 from builder.pipeline.quantize import Quantization, asked_mode, quantize_model
 from builder.pipeline.resolve import resolve
 from builder.pipeline.result import BuildResult
-from builder.pipeline.stage import AnsweredCases, stage_layers, stage_model, stage_server
+from builder.pipeline.stage import stage_layers, stage_model, stage_server
 from builder.pipeline.steps import Steps
-from builder.pipeline.verify import answer, answer_plain
-from builder.plan.image import ImagePlan
+from builder.plan.image import ImagePlan, LayerPlan
 from builder.plan.spec import BuildSpec, Delivery, Engine
 from builder.probe.report import ProbeReport
 from builder.registry.push import PushResult, push_graph
@@ -46,15 +47,14 @@ from builder.targets.lock import LockedTarget
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Planned:
-    """A plan, the bytes that it names, the model that it packs, and the choices behind it; ``quantization`` is None
-    where nothing of that kind was asked for."""
+    """A plan, the bytes that it names, the models that it packs, and the choices behind it; ``manifest`` speaks of the
+    image."""
 
     plan: ImagePlan
     tree: StagedTree
-    model: LoadedModel
+    manifest: ModelManifest
+    models: tuple[AnsweredModel, ...]
     locked: LockedTarget
-    parity: Verification
-    quantization: Quantization | None
 
 
 def build(spec: BuildSpec, delivery: Delivery, host: Host) -> BuildResult:
@@ -100,25 +100,23 @@ def _stream(spec: BuildSpec, delivery: Delivery, steps: Steps, host: Host) -> Bu
 def _result(
     spec: BuildSpec, delivery: Delivery, planned: Planned, image: AssembledImage | StreamedImage, steps: Steps
 ) -> BuildResult:
-    manifest = planned.model.manifest
     return BuildResult(
-        name=manifest.name,
-        version=manifest.version,
+        name=planned.manifest.name,
+        version=planned.manifest.version,
         locked=planned.locked,
         image=image,
-        unpacked=_unpacked(image, planned.plan),
+        planned=_planned_layers(image, planned.plan),
         lock=spec.lock,
         engine=delivery.engine.value,
-        parity=planned.parity,
-        quantization=planned.quantization,
+        models=planned.models,
         steps=tuple(steps.records),
     )
 
 
-def _unpacked(image: AssembledImage | StreamedImage, plan: ImagePlan) -> dict[Digest, int]:
-    """The bytes of the files in each layer of the plan, by diff_id; layers of an upstream base come first."""
+def _planned_layers(image: AssembledImage | StreamedImage, plan: ImagePlan) -> dict[Digest, LayerPlan]:
+    """Each layer of the plan by its diff_id; layers of an upstream base come first."""
     own = image.layers[len(plan.base.layers) if plan.base else 0 :]
-    return {layer.diff_id: planned.size for layer, planned in zip(own, plan.layers, strict=False)}
+    return {layer.diff_id: planned for layer, planned in zip(own, plan.layers, strict=False)}
 
 
 def plan_model(spec: BuildSpec, host: Host) -> Planned:
@@ -139,53 +137,52 @@ def render_model(spec: BuildSpec, directory: Path, template_dir: Path | None, ho
 def _plan(spec: BuildSpec, keep: Keep, steps: Steps, host: Host) -> Planned:
     server, target = find_server(spec.server), find_target(spec.target, spec.platform, spec.server)
     with steps("detect") as note:
-        found = find_model(spec.model, spec.convert)
-        note.detail = (
-            f"{found.manifest.name} {found.manifest.version}: {found.detection.entry} ({found.detection.format})"
-        )
+        found = find_image(spec.model, spec.convert)
+        note.detail = found.summary
     with steps("convert") as note:
-        loaded = load_model(found, target, host)
-        origin = f" from {loaded.format}" if loaded.origin else ", as it is"
-        note.detail = f"ONNX opset {loaded.artifact.opset}{origin}"
-    smaller = _quantize(spec, found, loaded, steps, host)
-    model = smaller.model if smaller else loaded
-    check_server(server, model, host)
+        loaded = load_image(found, target, host)
+        note.detail = loaded.summary
+    choices = _quantize(spec, found, loaded, steps, host)
+    image = loaded.with_models(each.model if each else one for one, each in zip(loaded.models, choices, strict=True))
+    for_each(image.models, partial(check_server, server), host)
     with steps("resolve") as note:
         base = resolve_base(spec, target, host)
         code = stage_server(server, host)
-        locked = resolve(spec, target, model, base, code, host)
+        locked = resolve(spec, target, image, base, code, host)
         note.detail = ", ".join(
             [f"{base.name} (Python {base.python})", *(f"{w.name} {w.version}" for w in locked.wheels)]
         )
     with steps("verify") as note:
-        cases, parity = answer(loaded, host)
-        plain, more = answer_plain(loaded, host)
-        note.detail = (
-            f"golden cases: {len(cases) + len(plain)} answered by the source model, "
-            f"{len(parity.cases) + len(more.cases)} agree"
-        )
-        if parity.edges:
-            note.detail += f"; edges: {parity.agreeing_edges} of {len(parity.edges)} answered, all agree"
-        cases, plain = (smaller.cases, smaller.plain) if smaller and smaller.cases else (cases, plain)
+        answered = for_each(loaded.models, answer_model, host)
+        note.detail = in_words(answered)
+    models = tuple(one.quantized(each) for one, each in zip(answered, choices, strict=True))
     with steps("stage") as note:
-        answered = AnsweredCases(tensors=cases, plain=plain, parity=parity)
-        staged = stage_layers(spec, locked, base, code, stage_model(server, model, answered, keep, host), host)
+        packed = [stage_model(server, one, keep, host) for one in models]
+        staged = stage_layers(spec, locked, base, code, packed, host)
         note.detail = f"{len(staged.tree.entries)} files and directories"
     with steps("plan") as note:
-        plan = plan_image(spec, server, model, base, staged, creation_time(host.environ, base))
+        plan = plan_image(spec, server, image, base, staged, creation_time(host.environ, base))
         check_layers(plan, host)
         note.detail = ", ".join(dict.fromkeys(layer.role.value for layer in plan.layers))
-    return Planned(plan=plan, tree=staged.tree, model=model, locked=locked, parity=parity, quantization=smaller)
+    return Planned(plan=plan, tree=staged.tree, manifest=image.manifest, models=models, locked=locked)
 
 
-def _quantize(spec: BuildSpec, found: FoundModel, loaded: LoadedModel, steps: Steps, host: Host) -> Quantization | None:
-    """The model in fewer bits, where somebody asks for it."""
-    if asked_mode(spec, loaded) is Quantize.NONE:
-        return None
+def _quantize(
+    spec: BuildSpec, found: FoundImage, loaded: LoadedImage, steps: Steps, host: Host
+) -> tuple[Quantization | None, ...]:
+    """The models in fewer bits, where somebody asks for it."""
+    target = find_target(spec.target, spec.platform, spec.server)
+    sources = {one.manifest.name: one.source for one in found.models}
+    if all(asked_mode(spec, model) is Quantize.NONE for model in loaded.models):
+        return (None,) * len(loaded.models)
+
+    def quantize(model: LoadedModel, own: Host) -> Quantization | None:
+        wanted = asked_mode(spec, model) is not Quantize.NONE
+        return quantize_model(spec, sources[model.manifest.name], model, target, own) if wanted else None
+
     with steps("quantize") as note:
-        target = find_target(spec.target, spec.platform, spec.server)
-        smaller = quantize_model(spec, found.source, loaded, target, host)
-        note.detail = smaller.summary
+        smaller = for_each(loaded.models, quantize, host)
+        note.detail = "; ".join(one.summary for one in smaller if one)
     return smaller
 
 
@@ -204,7 +201,7 @@ def _assemble(
     if delivery.engine is Engine.DOCKER and daemon is not None:
         write = partial(write_context, template_dir=delivery.template_dir)
         assembler = DockerAssembler(host, daemon, write)
-    name, identifier = planned.model.manifest.name, planned.locked.identifier
+    name, identifier = planned.manifest.name, planned.locked.identifier
     output = delivery.output or host.store.root / "images" / name / identifier
     with steps("assemble") as note, host.store.exclusive(content_key({"layout": str(output.resolve())})):
         image = assembler.assemble(planned.plan, planned.tree, output)
@@ -229,8 +226,7 @@ def _load(
     """Tag it in the local engine; the name that ``docker run`` takes, or nothing."""
     if delivery.load is False or daemon is None:
         return ""
-    manifest = planned.model.manifest
-    tag = delivery.tag or Reference.parse(f"{manifest.name}:{manifest.version}")
+    tag = delivery.tag or Reference.parse(f"{planned.manifest.name}:{planned.manifest.version}")
     with steps.effect("load") as note:
         load_into(daemon, image, [tag])
         note.detail = tag.familiar

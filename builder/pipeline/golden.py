@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from builder.errors import UsageError
 from builder.host import Host
 from builder.host.fs import atomic_write
 from builder.model.golden import write_case
-from builder.pipeline.model import find_model, load_model
-from builder.pipeline.verify import answer, answer_plain
+from builder.pipeline.answered import AnsweredModel, answer_model
+from builder.pipeline.collection import FoundImage, find_image, for_each, load_image
+from builder.pipeline.model import FoundModel
 from builder.plan.spec import BuildSpec
 from builder.targets import find_target
 
@@ -21,17 +23,26 @@ class GoldenThere(UsageError):
 
 
 def write_golden(spec: BuildSpec, host: Host) -> tuple[Path, ...]:
-    """The files below ``golden/`` of the model directory. Raises GoldenThere, and what a build raises."""
-    found = find_model(spec.model, spec.convert)
-    there = [str(file.path) for file in found.source.files if file.path.parts[0] == "golden"]
-    if there:
-        raise GoldenThere(path=spec.model, names=", ".join(there[:5]))
-    model = load_model(found, find_target(spec.target, spec.platform, spec.server), host)
-    sides = (("", answer(model, host)[0]), ("plain-", answer_plain(model, host)[0]))
-    written = []
-    for prefix, cases in sides:
+    """The files below ``golden/`` of each model's directory. Raises GoldenThere, and what a build raises."""
+    found = find_image(spec.model, spec.convert)
+    for one in found.models:
+        there = [str(file.path) for file in one.source.files if file.path.parts[0] == "golden"]
+        if there:
+            raise GoldenThere(path=_place(spec, found, one), names=", ".join(there[:5]))
+    image = load_image(found, find_target(spec.target, spec.platform, spec.server), host)
+    answered = for_each(image.models, answer_model, host)
+    places = [_place(spec, found, one) for one in found.models]
+    return tuple(path for one, place in zip(answered, places, strict=True) for path in _write(one, place))
+
+
+def _place(spec: BuildSpec, found: FoundImage, one: FoundModel) -> Path:
+    """The model's directory, written as the user wrote it."""
+    return spec.model if len(found.models) == 1 else spec.model / one.source.directory.relative_to(spec.model.resolve())
+
+
+def _write(one: AnsweredModel, place: Path) -> Iterator[Path]:
+    for prefix, cases in (("", one.cases), ("plain-", one.plain)):
         for case in cases:
-            path = spec.model / "golden" / f"{prefix}{case.name}.npz"
+            path = place / "golden" / f"{prefix}{case.name}.npz"
             atomic_write(path, write_case(case))
-            written.append(path)
-    return tuple(written)
+            yield path

@@ -10,6 +10,7 @@ from builder.events import Warned
 from builder.host import Host
 from builder.host.clock import rfc3339
 from builder.pipeline.base import ResolvedBase
+from builder.pipeline.collection import LoadedImage
 from builder.pipeline.model import LoadedModel
 from builder.pipeline.stage import StagedLayers
 from builder.plan.image import BASE_LAYERS, ImagePlan
@@ -27,7 +28,9 @@ class MalformedEpoch(UsageError):
 class TooManyLayers(AssemblyError):
     code = "too-many-layers"
     message = "the image would have {count} layers; engines stop at {most}"
-    hint = "the base has most of them: take one with fewer (`--base`), or mbuild's own"
+    hint = (
+        "the base has most of them, or there are many large models: take a base with fewer (`--base`), or mbuild's own"
+    )
 
 
 MOST_LAYERS = 127
@@ -38,17 +41,20 @@ LARGEST_LAYER = 10_000_000_000
 
 
 def plan_image(
-    spec: BuildSpec, server: Server, model: LoadedModel, base: ResolvedBase, staged: StagedLayers, created: str
+    spec: BuildSpec, server: Server, image: LoadedImage, base: ResolvedBase, staged: StagedLayers, created: str
 ) -> ImagePlan:
     """The plan; the same arguments give the same plan, and the same plan the same image."""
-    config = server.config(base.interpreter, _unanswered(model))
-    labels = _labels(model, spec, server.name)
+    config = server.config(base.interpreter, tuple(map(_unanswered, image.models)), image.manifest.server)
+    labels = _labels(image, spec, server.name)
     if base.upstream:
         labels[BASE_LAYERS] = str(len(base.upstream.layers))
     return ImagePlan(
         platform=spec.platform,
         base=base.upstream,
-        layers=plan_layers({role: tree.entries for role, tree in staged.roles.items()}),
+        layers=plan_layers(
+            {role: tree.entries for role, tree in staged.roles.items()},
+            {name: tree.entries for name, tree in staged.models.items()},
+        ),
         config=replace(config, labels=tuple(sorted(labels.items()))),
         created=created,
         annotations=tuple(sorted(_annotations(labels, base, created).items())),
@@ -109,18 +115,25 @@ def epoch(environ: Mapping[str, str]) -> str:
         raise MalformedEpoch(text=text) from error
 
 
-def _labels(model: LoadedModel, spec: BuildSpec, server: str) -> dict[str, str]:
+def _labels(image: LoadedImage, spec: BuildSpec, server: str) -> dict[str, str]:
     """One line each: a label with a line break cannot be written in a Dockerfile."""
-    manifest = model.manifest
+    manifest = image.manifest
+    quantized = {
+        one.manifest.name: one.quantize.chosen for one in image.models if one.quantize and one.quantize.is_smaller
+    }
+    several = len(image.models) > 1
     labels = {
         **dict(manifest.labels),
         "org.opencontainers.image.title": manifest.name,
         "org.opencontainers.image.version": manifest.version,
         "org.opencontainers.image.description": manifest.description,
         "org.opencontainers.image.licenses": manifest.licence,
-        "dev.mbuild.model.digest": str(model.digest),
-        "dev.mbuild.model.format": model.format,
-        "dev.mbuild.model.quantized": model.quantize.chosen if model.quantize and model.quantize.is_smaller else "",
+        "dev.mbuild.model.digest": str(image.digest),
+        "dev.mbuild.model.format": " ".join(dict.fromkeys(one.format for one in image.models)),
+        "dev.mbuild.model.quantized": " ".join(f"{k}={v}" if several else v for k, v in quantized.items()),
+        "dev.mbuild.models": " ".join(f"{m.manifest.name}:{m.manifest.version}" for m in image.models)
+        if several
+        else "",
         "dev.mbuild.server": server,
         "dev.mbuild.target": spec.target,
     }

@@ -13,9 +13,11 @@ from builder.formats import FORMATS
 from builder.formats.known import recognize
 from builder.host import Host
 from builder.model.handler import read_handler
+from builder.model.manifest import read_manifest
 from builder.model.signature import Signature
 from builder.model.source import Detection, ModelSource, list_model
 from builder.oci.platform import Platform
+from builder.pipeline.collection import find_image, member_directories
 from builder.pipeline.converters import framework_version
 from builder.pipeline.model import find_model, load_model
 from builder.targets import find_target
@@ -25,7 +27,8 @@ from builder.targets import find_target
 class Inspection:
     """``seen`` are pairs of a file and what in it says what it is; ``golden`` are files; ``handler`` are the
     functions of the user's own handler.py, ``plain`` is the signature of what is served beside the tensors. What could
-    not be found out is None or empty; ``error`` is what a build would stop with."""
+    not be found out is None or empty; ``error`` is what a build would stop with. Of a directory of several models
+    ``models`` are those, and only ``manifest`` and ``error`` speak of the image that they go into."""
 
     directory: Path
     files: int = 0
@@ -38,6 +41,7 @@ class Inspection:
     handler: tuple[str, ...] = ()
     signature: Signature | None = None
     plain: Signature | None = None
+    models: tuple[Inspection, ...] = ()
     error: MbuildError | None = None
 
     def to_json(self) -> dict[str, object]:
@@ -56,6 +60,7 @@ class Inspection:
             "handler": list(self.handler),
             "signature": self.signature.to_json() if self.signature else None,
             "plain": self.plain.to_json() if self.plain else None,
+            "models": [one.to_json() for one in self.models],
             "error": {"code": error.code, "exit_code": error.exit_code, "message": str(error), "hint": error.advice}
             if error
             else None,
@@ -73,8 +78,26 @@ def _converter_json(origin: SourceModel, installed: bool) -> dict[str, object]:
     }
 
 
+def inspect_directory(directory: Path, target: str, host: Host) -> Inspection:
+    """Look at a model, or at several for one image. An error of theirs does not raise: it is part of the result."""
+    result = Inspection(directory=directory)
+    try:
+        source = list_model(directory)
+        places = member_directories(source)
+        if not places:
+            return inspect_model(directory, target, host)
+        shown = [directory / place.relative_to(source.directory) for place in places]
+        models = tuple(inspect_model(place, target, host) for place in shown)
+        manifest = str(read_manifest(source).path or "")
+        result = replace(result, files=len(source.files), manifest=manifest, models=models)
+        find_image(directory)
+        return replace(result, error=next((one.error for one in models if one.error), None))
+    except MbuildError as error:
+        return replace(result, error=error)
+
+
 def inspect_model(directory: Path, target: str, host: Host) -> Inspection:
-    """Look at it. An error of the model does not raise: it is part of the result."""
+    """One model, as ``inspect_directory``."""
     result = Inspection(directory=directory)
     try:
         source = list_model(directory)

@@ -28,7 +28,9 @@ from builder.model.source import Detection, ModelArtifact, ModelSource, list_mod
 from builder.oci.digest import Digest
 from builder.pipeline.converted import limits_of, onnx_of
 from builder.pipeline.plain import PlainModel, find_around, plain_model
+from builder.plan.chunks import MOST_CHUNKS
 from builder.plan.spec import NO_OPTIONS, ConvertOptions
+from builder.servers import tensors_name
 from builder.targets import Target
 from builder.targets.lock import QuantizeChoice
 
@@ -36,13 +38,14 @@ from builder.targets.lock import QuantizeChoice
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FoundModel:
     """What a directory holds. ``origin`` is the model of another framework, None where it is ONNX already;
-    ``example`` is an input that lies beside the model."""
+    ``example`` is an input that lies beside the model; ``most_chunks`` may hold its weights in the image."""
 
     source: ModelSource
     manifest: ModelManifest
     detection: Detection
     origin: SourceModel | None
     example: Example | None = None
+    most_chunks: int = MOST_CHUNKS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,6 +64,13 @@ class LoadedModel:
     plain: PlainModel | None = None
     edges: tuple[GoldenCase, ...] = ()
     quantize: QuantizeChoice | None = None
+    most_chunks: int = MOST_CHUNKS
+
+    @property
+    def served_names(self) -> tuple[str, ...]:
+        """The names that clients call it by: its own, and with a plain model that of its tensors."""
+        name = self.manifest.name
+        return tuple(dict.fromkeys((name, tensors_name(name, is_plain=self.plain is not None))))
 
 
 def find_model(directory: Path, options: ConvertOptions = NO_OPTIONS) -> FoundModel:
@@ -109,7 +119,9 @@ def load_model(found: FoundModel, target: Target, host: Host) -> LoadedModel:
     signature = serve_signature(graph.signature, manifest, around.outputs)
     interface = around.whole(graph.signature, signature)
     given = read_both_cases(found.source, manifest, signature, interface.signature if interface else None)
-    artifact = stage_artifact(onnx.source, graph, lambda path: remembered_digest(path, host.store, host.clock.now()))
+    artifact = stage_artifact(
+        onnx.source, graph, lambda path: remembered_digest(path, host.store, host.clock.now()), found.most_chunks
+    )
     samples = onnx.samples(manifest.renames)
     manifest = with_ranges(manifest, signature, onnx.ranges())
     tolerance = manifest.tolerance.usual(found.origin.converter.tolerance) if found.origin else manifest.tolerance
@@ -133,6 +145,7 @@ def load_model(found: FoundModel, target: Target, host: Host) -> LoadedModel:
         cases=cases,
         edges=edge_cases(signature, manifest, cases, samples) if found.origin else (),
         digest=_digest(manifest, signature, artifact, cases),
+        most_chunks=found.most_chunks,
     )
     return model if plain is None else _with_plain(model, plain)
 

@@ -108,7 +108,7 @@ def quantize_model(
     )
     if asked is not Quantize.AUTO:
         return quantizer.fixed(asked, asked.value, timed=True)
-    locked = locked_quantize(spec, target)
+    locked = locked_quantize(spec, target, model.manifest.name)
     if locked and locked.asked == asked.value and not spec.convert.measure_again:
         try:
             return quantizer.fixed(asked, locked.chosen, timed=False)
@@ -160,7 +160,8 @@ class Quantizer:
     def _make(self, mode: Quantize) -> ModelArtifact:
         calibration = self._calibration() if mode is Quantize.INT8_STATIC else ()
         directory = list_model(tools.quantize(self.model.artifact, mode.value, calibration, self.host))
-        return stage_artifact(directory, read_model(directory, ONNX_ENTRY, limits_of(self.target)))
+        graph = read_model(directory, ONNX_ENTRY, limits_of(self.target))
+        return stage_artifact(directory, graph, most_chunks=self.model.most_chunks)
 
     def _calibration(self) -> tuple[GoldenCase, ...]:
         manifest, signature = self.model.manifest, self.model.signature

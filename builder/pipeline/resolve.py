@@ -13,43 +13,55 @@ from builder.host.trees import StagedTree
 from builder.oci.digest import Digest
 from builder.oci.layer_writer import Compression
 from builder.pipeline.base import ResolvedBase
+from builder.pipeline.collection import LoadedImage
 from builder.pipeline.model import LoadedModel
 from builder.plan.image import REVISION as PLAN_REVISION
 from builder.plan.spec import BuildSpec
 from builder.targets import Target
-from builder.targets.lock import LockDrift, LockedTarget, LockMissing, QuantizeChoice, drift, read_lock, write_lock
+from builder.targets.lock import (
+    LockDrift,
+    LockedModel,
+    LockedTarget,
+    LockMissing,
+    QuantizeChoice,
+    drift,
+    read_lock,
+    write_lock,
+)
 from builder.targets.steps import answers_all, close_requirements
 from builder.targets.wheels import LockedWheel, resolve_wheels, uv_platform
 
 
-def locked_quantize(spec: BuildSpec, target: Target) -> QuantizeChoice | None:
-    """What an earlier build chose."""
+def locked_quantize(spec: BuildSpec, target: Target, name: str) -> QuantizeChoice | None:
+    """What an earlier build chose for the model of that name."""
     old = read_lock(spec.lock).get(target.identifier(spec.platform))
-    return old.quantize if old else None
+    return old.choice(name) if old else None
 
 
 def resolve(
-    spec: BuildSpec, target: Target, model: LoadedModel, base: ResolvedBase, server: StagedTree, host: Host
+    spec: BuildSpec, target: Target, image: LoadedImage, base: ResolvedBase, server: StagedTree, host: Host
 ) -> LockedTarget:
     """The locked choices for this build. Wheels that are locked for the same request are kept; only where the request
     is new is an index asked. Writes the lock, or with ``spec.locked`` raises LockMissing or LockDrift instead.
     """
-    identifier, asked = target.identifier(spec.platform), _asked(target, model, base)
+    identifier, asked = target.identifier(spec.platform), _asked(target, image, base)
     old = read_lock(spec.lock).get(identifier)
     if spec.locked and old is None:
         raise LockMissing(path=spec.lock, identifier=identifier)
+    alone = image.models[0] if len(image.models) == 1 else None
     locked = LockedTarget(
         identifier=identifier,
-        model=model.digest,
+        model=image.digest,
         base_name=base.name,
         base=base.digest,
         python=base.python,
         requirements=asked.requirements,
         wheels=_kept_wheels(old, asked, base) or _new_wheels(spec, asked, base, old, host),
         server=tree_digest(server),
-        tools=tuple(sorted({**_answering(model), **_compiler(base), **_converting(model)}.items())),
+        tools=tuple(sorted({**_answering(image), **_compiler(base), **(_converting(alone) if alone else {})}.items())),
         writer=(("gzip", Compression.GZIP.writer), ("plan", str(PLAN_REVISION)), ("tar", Compression.NONE.writer)),
-        quantize=model.quantize,
+        quantize=alone.quantize if alone else None,
+        models=() if alone else tuple(map(_locked_model, image.models)),
     )
     if spec.locked and old is not None and (changes := drift(old, locked)):
         raise LockDrift(path=spec.lock, drift="\n".join(changes))
@@ -71,10 +83,16 @@ class _Asked:
         return (*self.pins, *self.more)
 
 
-def _asked(target: Target, model: LoadedModel, base: ResolvedBase) -> _Asked:
-    plain = model.plain
-    pins = (*target.pins(base.python), *(plain.pins if plain else ()))
-    return _Asked(pins=pins, more=plain.requirements if plain else ())
+def _asked(target: Target, image: LoadedImage, base: ResolvedBase) -> _Asked:
+    plains = [one.plain for one in image.models if one.plain]
+    pins = (*target.pins(base.python), *(pin for plain in plains for pin in plain.pins))
+    more = (requirement for plain in plains for requirement in plain.requirements)
+    return _Asked(pins=tuple(dict.fromkeys(pins)), more=tuple(dict.fromkeys(more)))
+
+
+def _locked_model(model: LoadedModel) -> LockedModel:
+    tools = tuple(sorted(_converting(model).items()))
+    return LockedModel(name=model.manifest.name, digest=model.digest, tools=tools, quantize=model.quantize)
 
 
 def _enter(path: Path, locked: LockedTarget, host: Host) -> None:
@@ -83,9 +101,9 @@ def _enter(path: Path, locked: LockedTarget, host: Host) -> None:
         write_lock(path, {**read_lock(path), locked.identifier: locked})
 
 
-def _answering(model: LoadedModel) -> Mapping[str, str]:
+def _answering(image: LoadedImage) -> Mapping[str, str]:
     """What computed the answers of the golden cases."""
-    return {**reference.tools(), **(plain_reference.tools() if model.plain else {})}
+    return {**reference.tools(), **(plain_reference.tools() if any(one.plain for one in image.models) else {})}
 
 
 def _converting(model: LoadedModel) -> Mapping[str, str]:

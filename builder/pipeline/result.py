@@ -8,11 +8,11 @@ from pathlib import Path
 
 from builder.assemble.image import AssembledImage
 from builder.assemble.streamed import StreamedImage
-from builder.model.parity_report import Verification
 from builder.oci.digest import Digest
 from builder.oci.reference import PinnedReference
-from builder.pipeline.quantize import Quantization
+from builder.pipeline.answered import AnsweredModel
 from builder.pipeline.steps import StepRecord
+from builder.plan.image import LayerPlan
 from builder.probe.report import ProbeReport
 from builder.registry.push import PushResult
 from builder.targets.lock import LockedTarget
@@ -22,25 +22,24 @@ SCHEMA = 1
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BuildResult:
-    """``unpacked`` has the bytes of the files of each layer that mbuild made, by its diff_id; ``layout`` is the OCI
-    layout with the image, None where it went to a registry alone; ``loaded_as`` the name in the local Docker engine or
-    empty; ``parity`` is what the gate found; ``report`` is None when the image was not tested, ``pushed`` when it was
-    not pushed, ``quantization`` when nothing of that kind was asked for."""
+    """``name`` and ``version`` are the image's; ``models`` are sorted by name; ``planned`` has the plan of each layer
+    that mbuild made, by its diff_id; ``layout`` is the OCI layout with the image, None where it went to a registry
+    alone; ``loaded_as`` the name in the local Docker engine or empty; ``report`` is None when the image was not tested,
+    ``pushed`` when it was not pushed."""
 
     name: str
     version: str
     locked: LockedTarget
     image: AssembledImage | StreamedImage
-    unpacked: Mapping[Digest, int]
+    planned: Mapping[Digest, LayerPlan]
     lock: Path
     engine: str
-    parity: Verification
+    models: tuple[AnsweredModel, ...]
     steps: tuple[StepRecord, ...]
     layout: Path | None = None
     loaded_as: str = ""
     report: ProbeReport | None = None
     pushed: PushResult | None = None
-    quantization: Quantization | None = None
 
     @property
     def size(self) -> int:
@@ -52,7 +51,8 @@ class BuildResult:
         return self.pushed.reference if self.pushed else None
 
     def to_json(self) -> dict[str, object]:
-        image = self.image
+        image, models = self.image, [_model_json(one) for one in self.models]
+        alone = models[0] if len(models) == 1 else {"quantize": None, "parity": None}
         return {
             "schema": SCHEMA,
             "name": self.name,
@@ -74,14 +74,28 @@ class BuildResult:
                     "diff_id": str(layer.diff_id),
                     "media_type": layer.descriptor.media_type,
                     "size": layer.descriptor.size,
-                    "unpacked_size": self.unpacked.get(layer.diff_id),
+                    "unpacked_size": plan.size if plan else None,
+                    "models": list(plan.models) if plan else [],
                 }
-                for layer in image.layers
+                for layer, plan in ((layer, self.planned.get(layer.diff_id)) for layer in image.layers)
             ],
+            "models": models,
             "files": {"layout": str(self.layout) if self.layout else None, "lock": str(self.lock)},
-            "quantize": self.quantization.to_json() if self.quantization else None,
+            "quantize": alone["quantize"],
             "steps": [step.to_json() for step in self.steps],
-            "parity": self.parity.to_json(),
+            "parity": alone["parity"],
             "test": self.report.to_json() if self.report else None,
             "push": self.pushed.to_json() if self.pushed else None,
         }
+
+
+def _model_json(one: AnsweredModel) -> dict[str, object]:
+    return {
+        "name": one.manifest.name,
+        "version": one.manifest.version,
+        "format": one.model.format,
+        "digest": str(one.model.digest),
+        "served_as": list(one.model.served_names),
+        "quantize": one.quantization.to_json() if one.quantization else None,
+        "parity": one.parity.to_json(),
+    }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,12 +11,11 @@ from builder.canonical import content_key
 from builder.events import Warned
 from builder.host import Host
 from builder.host.trees import StagedTree, TreeWriter, load_tree, merged
-from builder.model.golden import GoldenCase, write_case
-from builder.model.parity_report import Verification
+from builder.model.golden import write_case
 from builder.oci.digest import Digest
 from builder.oci.platform import Platform
+from builder.pipeline.answered import AnsweredModel
 from builder.pipeline.base import ResolvedBase
-from builder.pipeline.model import LoadedModel
 from builder.plan.image import LayerRole
 from builder.plan.spec import BuildSpec
 from builder.servers import PackedModel, PackedPlain, Server
@@ -32,13 +31,14 @@ REVISION = 2
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StagedLayers:
-    """The tree of each role, and all of them as one (what an assembler reads bytes from)."""
+    """The tree of each role, of each model by its name, and all of them as one (what an assembler reads bytes from)."""
 
     roles: Mapping[LayerRole, StagedTree]
+    models: Mapping[str, StagedTree]
 
     @property
     def tree(self) -> StagedTree:
-        return merged(self.roles.values())
+        return merged((*self.roles.values(), *self.models.values()))
 
 
 def stage_server(server: Server, host: Host) -> StagedTree:
@@ -56,36 +56,35 @@ def stage_server(server: Server, host: Host) -> StagedTree:
     return _staged("server", key, write, host)
 
 
-@dataclass(frozen=True, kw_only=True)
-class AnsweredCases:
-    """The golden cases of the graph and of the plain model, and what the gate found about them."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StagedModel:
+    """A model's tree, and apart from it the chunks of its weights."""
 
-    tensors: tuple[GoldenCase, ...]
-    plain: tuple[GoldenCase, ...]
-    parity: Verification
+    name: str
+    tree: StagedTree
+    weights: StagedTree
 
 
-def stage_model(
-    server: Server, model: LoadedModel, cases: AnsweredCases, keep: Keep, host: Host
-) -> Mapping[LayerRole, StagedTree]:
-    """The model as the server reads it, with its answered golden cases and the gate's verdict, and apart from it the
-    chunks of its weights, whose layers are made here, in one pass, and kept as ``keep`` says."""
-    plain, verdict = model.plain, cases.parity.verdict()
+def stage_model(server: Server, answered: AnsweredModel, keep: Keep, host: Host) -> StagedModel:
+    """The model as the server reads it, with its answered golden cases and the gate's verdict. The layers of its chunks
+    are made here, in one pass, and kept as ``keep`` says."""
+    model, verdict = answered.model, answered.parity.verdict()
+    plain = model.plain
     packed = PackedModel(
         manifest=model.manifest,
         signature=model.signature,
         artifact=model.artifact,
-        cases=cases.tensors,
+        cases=answered.cases,
         parity=verdict,
-        plain=PackedPlain(interface=plain.interface, files=plain.files, cases=cases.plain) if plain else None,
+        plain=PackedPlain(interface=plain.interface, files=plain.files, cases=answered.plain) if plain else None,
     )
-    answers = [[str(Digest.of(write_case(case))) for case in side] for side in (cases.tensors, cases.plain)]
-    decides = {"model": str(model.digest), "server": server.name, "cases": answers, "parity": verdict}
-    key = content_key({**decides, "revision": REVISION})
-    tree = _staged("model", key, lambda writer: server.write_model(writer, packed), host)
     home = server.model_home(packed.tensors_name)
     chunks = [(home / file.path, file.content) for file in model.artifact.packed if isinstance(file.content, tuple)]
-    return {LayerRole.WEIGHTS: stage_chunks(chunks, keep, host), LayerRole.MODEL: tree}
+    answers = [[str(Digest.of(write_case(case))) for case in side] for side in (answered.cases, answered.plain)]
+    decides = {"model": str(model.digest), "server": server.name, "cases": answers, "parity": verdict}
+    key = content_key({**decides, "chunks": [str(path) for path, _ in chunks], "revision": REVISION})
+    tree = _staged("model", key, lambda writer: server.write_model(writer, packed), host)
+    return StagedModel(name=model.manifest.name, tree=tree, weights=stage_chunks(chunks, keep, host))
 
 
 def _staged(kind: str, key: str, write: Callable[[TreeWriter], None], host: Host) -> StagedTree:
@@ -102,7 +101,7 @@ def stage_layers(
     locked: LockedTarget,
     base: ResolvedBase,
     server: StagedTree,
-    model: Mapping[LayerRole, StagedTree],
+    models: Sequence[StagedModel],
     host: Host,
 ) -> StagedLayers:
     """Base and runtime from their pins, then bytecode for all that is Python."""
@@ -111,7 +110,9 @@ def stage_layers(
     python = {LayerRole.RUNTIME: runtime, LayerRole.SERVER: server}
     if base.own is not None:
         python = {LayerRole.BASE: base.own.stage(spec.platform, host), **python}
-    return StagedLayers(roles={**_with_bytecode(python, base, host), **model})
+    weights = merged(one.weights for one in models)
+    roles = {**_with_bytecode(python, base, host), LayerRole.WEIGHTS: weights}
+    return StagedLayers(roles=roles, models={one.name: one.tree for one in models})
 
 
 def _with_bytecode(

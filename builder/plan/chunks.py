@@ -18,6 +18,9 @@ CHUNK_BYTES = 64 << 20
 MOST_CHUNKS = 48
 """Of one model: with base, runtime, server and model layers it stays below 60 layers; engines stop at 127."""
 
+_ROOM = 110
+"""Layers for models and their weights in an image of many: engines stop at 127, and a base may have some."""
+
 _ALIGNMENT, _PAGE = 64, 4096
 _PAGE_FROM = 64 << 10
 
@@ -31,11 +34,16 @@ class Chunk:
     size: int
 
 
-def plan_chunks(sizes: Mapping[str, int]) -> tuple[Chunk, ...]:
-    """Groups for tensors of these ``sizes`` (bytes by name), in the order of their names."""
+def share_of_chunks(large: int, layers: int) -> int:
+    """How many chunks each of ``large`` models may have in an image with ``layers`` layers for models beside them."""
+    return max(1, min(MOST_CHUNKS, (_ROOM - layers) // max(1, large)))
+
+
+def plan_chunks(sizes: Mapping[str, int], most: int = MOST_CHUNKS) -> tuple[Chunk, ...]:
+    """At most ``most`` groups for tensors of these ``sizes`` (bytes by name), in the order of their names."""
     names, limit = sorted(sizes), CHUNK_BYTES
     groups = _split(names, sizes, limit)
-    while len(groups) > MOST_CHUNKS:
+    while len(groups) > most:
         limit *= 2
         groups = _split(names, sizes, limit)
     return tuple(_chunk(group, sizes) for group in groups)

@@ -40,11 +40,13 @@ class LayerRole(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LayerPlan:
-    """One layer: its entries, sorted by path, and how it is stored."""
+    """One layer: its entries, sorted by path, and how it is stored. ``models`` are the names of those that a layer of
+    models holds."""
 
     role: LayerRole
     entries: tuple[FileEntry, ...]
     compression: Compression
+    models: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
@@ -113,6 +115,7 @@ class ImagePlan:
             "layers": [
                 {
                     "role": layer.role.value,
+                    "models": list(layer.models),
                     "compression": layer.compression.value,
                     "key": layer.key,
                     "size": layer.size,

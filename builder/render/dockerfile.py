@@ -89,7 +89,7 @@ def layer_directories(plan: ImagePlan) -> tuple[tuple[LayerPlan, str], ...]:
 
 def _layer_text(layer: LayerPlan, directory: str) -> _LayerText:
     return _LayerText(
-        comment=_COMMENTS[layer.role],
+        comment=": ".join((_COMMENTS[layer.role], *([", ".join(layer.models)] if layer.models else []))),
         files=sum(1 for entry in layer.entries if entry.digest),
         size=f"{layer.size / 1e6:.1f} MB",
         archive=archive_name(layer),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from builder.errors import UsageError
 from builder.servers.http import HttpServer
-from builder.servers.server import PackedModel, PackedPlain, Server
+from builder.servers.server import PackedModel, PackedPlain, Server, tensors_name
 
 
 class UnknownServer(UsageError):
@@ -23,4 +23,4 @@ def find_server(name: str) -> Server:
     return SERVERS[name]
 
 
-__all__ = ["SERVERS", "PackedModel", "PackedPlain", "Server", "find_server"]
+__all__ = ["SERVERS", "PackedModel", "PackedPlain", "Server", "find_server", "tensors_name"]

@@ -31,7 +31,9 @@ class HttpServer:
     def write_model(self, tree: TreeWriter, model: PackedModel) -> None:
         write_model(tree, model)
 
-    def config(self, interpreter: PurePosixPath, model: PackedModel) -> ConfigPatch:
+    def config(
+        self, interpreter: PurePosixPath, models: tuple[PackedModel, ...], settings: ServerSettings
+    ) -> ConfigPatch:
         python = str(interpreter)
         return ConfigPatch(
             env=(
@@ -44,7 +46,7 @@ class HttpServer:
                 # numpy's BLAS is not used for inference; one thread saves 80 ms of CPU at start (measured).
                 ("OPENBLAS_NUM_THREADS", "1"),
                 ("MBUILD_MODELS", str(MODELS)),
-                *_environ(model.manifest.server),
+                *_environ(settings),
             ),
             entrypoint=(python, "-m", "mbuild_serve"),
             cmd=("serve",),

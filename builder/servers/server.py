@@ -10,11 +10,16 @@ from typing import Protocol
 from builder.host.trees import TreeWriter
 from builder.model.golden import GoldenCase
 from builder.model.interface import Interface
-from builder.model.manifest import ModelManifest
+from builder.model.manifest import ModelManifest, ServerSettings
 from builder.model.signature import Signature
 from builder.model.source import ModelArtifact
 from builder.oci.digest import Digest
 from builder.plan.image import ConfigPatch
+
+
+def tensors_name(name: str, *, is_plain: bool) -> str:
+    """Under which a model's graph itself is served: beside a plain model it has another name."""
+    return f"{name}-tensors" if is_plain else name
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,13 +63,12 @@ class PackedModel:
 
     @property
     def tensors_name(self) -> str:
-        """Under which the graph itself is served: beside a plain model it has another name."""
-        return f"{self.manifest.name}-tensors" if self.plain else self.manifest.name
+        return tensors_name(self.manifest.name, is_plain=self.plain is not None)
 
 
 class Server(Protocol):
-    """Adds its own code, the model in the layout that it reads, and the config that starts it. Pure but for the trees
-    that it is handed."""
+    """Adds its own code, each model in the layout that it reads, and the config that starts it. Pure but for the trees
+    that it is handed. Each model has a tree of its own, which becomes a layer of its own."""
 
     name: str
 
@@ -85,6 +89,9 @@ class Server(Protocol):
         """The model and what the server must know about it; chunks of its weights are not written here."""
         ...
 
-    def config(self, interpreter: PurePosixPath, model: PackedModel) -> ConfigPatch:
-        """How the image starts, given the path of Python in it."""
+    def config(
+        self, interpreter: PurePosixPath, models: tuple[PackedModel, ...], settings: ServerSettings
+    ) -> ConfigPatch:
+        """How the image with ``models`` (at least one, without cases) starts, given the path of Python in it.
+        ``settings`` hold for the whole process."""
         ...

@@ -64,13 +64,38 @@ class QuantizeChoice:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class LockedModel:
+    """One of several models in an image: ``tools`` are (name, version) of what converted it; ``quantize`` is None where
+    nothing of that kind was asked for."""
+
+    name: str
+    digest: Digest
+    tools: tuple[tuple[str, str], ...] = ()
+    quantize: QuantizeChoice | None = None
+
+    def to_json(self) -> dict[str, object]:
+        return {
+            "digest": str(self.digest),
+            **({"tools": dict(self.tools)} if self.tools else {}),
+            **({"quantize": self.quantize.to_json()} if self.quantize else {}),
+        }
+
+    @classmethod
+    def from_json(cls, name: str, value: Mapping[str, Any]) -> LockedModel:
+        choice = QuantizeChoice(**value["quantize"]) if "quantize" in value else None
+        tools = tuple(sorted(value.get("tools", {}).items()))
+        return cls(name=name, digest=Digest(value["digest"]), tools=tools, quantize=choice)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class LockedTarget:
     """What was chosen for one identifier.
 
     ``base`` identifies the base (the digest of our own base's lock and rules, or of an upstream manifest) and
     ``base_name`` says which it is; ``python`` is the exact version in it; ``server`` is the digest of the server's
     files; ``tools`` are (name, version) of what makes bytes or reference answers; ``writer`` the revisions of our own
-    writers; ``quantize`` is None where nothing of that kind was asked for.
+    writers; ``quantize`` is None where nothing of that kind was asked for. In an image of several models ``model``
+    covers all, and ``models`` has each, sorted by name.
     """
 
     identifier: str
@@ -84,6 +109,11 @@ class LockedTarget:
     tools: tuple[tuple[str, str], ...]
     writer: tuple[tuple[str, str], ...]
     quantize: QuantizeChoice | None = None
+    models: tuple[LockedModel, ...] = ()
+
+    def choice(self, name: str) -> QuantizeChoice | None:
+        """What was chosen to make a model smaller."""
+        return {one.name: one.quantize for one in self.models}.get(name) if self.models else self.quantize
 
     def to_json(self) -> dict[str, object]:
         return {
@@ -95,6 +125,7 @@ class LockedTarget:
             "tools": dict(self.tools),
             "writer": dict(self.writer),
             **({"quantize": self.quantize.to_json()} if self.quantize else {}),
+            **({"models": {one.name: one.to_json() for one in self.models}} if self.models else {}),
         }
 
     @classmethod
@@ -112,6 +143,7 @@ class LockedTarget:
             tools=tuple(sorted(value["tools"].items())),
             writer=tuple(sorted(value["writer"].items())),
             quantize=QuantizeChoice(**value["quantize"]) if "quantize" in value else None,
+            models=tuple(LockedModel.from_json(*one) for one in sorted(value.get("models", {}).items())),
         )
 
 

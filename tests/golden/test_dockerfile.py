@@ -30,8 +30,8 @@ PLAN = ImagePlan(
             LayerRole.BASE: [file("/usr/bin/python3.13", 46_000_000)],
             LayerRole.RUNTIME: [file("/opt/mbuild/runtime/numpy/__init__.py", 76_000_000)],
             LayerRole.SERVER: [file("/opt/mbuild/server/mbuild_serve/__init__.py", 90_000)],
-            LayerRole.MODEL: [file("/models/digits/1/model.onnx", 150_000)],
-        }
+        },
+        {"digits": [file("/models/digits/1/model.onnx", 150_000)]},
     ),
     config=ConfigPatch(
         env=(("PATH", "/usr/bin"), ("QUOTED", 'a "b" $c \\d')),

@@ -49,7 +49,7 @@ def python_image(
     plan = ImagePlan(
         platform=platform,
         base=None,
-        layers=plan_layers({LayerRole.BASE: base.entries, LayerRole.MODEL: own.entries}),
+        layers=plan_layers({LayerRole.BASE: base.entries}, {"double": own.entries}),
         config=ConfigPatch(
             env=(*ENV, *(env or {}).items()),
             entrypoint=entrypoint,

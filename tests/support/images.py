@@ -66,7 +66,7 @@ def model_tree(directory: Path) -> StagedTree:
 def small_plan(directory: Path) -> tuple[ImagePlan, StagedTree]:
     """A plan of a base layer (gzip) and a model layer (plain), and the tree that it is made of."""
     base, model = base_tree(directory / "base"), model_tree(directory / "model")
-    rootfs, weights = plan_layers({LayerRole.BASE: base.entries, LayerRole.MODEL: model.entries})
+    rootfs, weights = plan_layers({LayerRole.BASE: base.entries}, {"digits": model.entries})
     plan = ImagePlan(
         platform=Platform(os="linux", architecture="amd64"),
         base=None,

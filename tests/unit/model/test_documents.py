@@ -26,7 +26,9 @@ def keys(schema: dict[str, Any]) -> set[str]:
 def test_the_page_shows_every_key_and_is_legal() -> None:
     (text,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "model-yaml.md").read_text(), re.DOTALL)
     parse_manifest(text.encode(), PurePosixPath("model.yaml"), "d")
-    shown = set(re.findall(r"(\w+):", text))
+    (beside,) = re.findall(r"```yml\n(.*?)```", (ROOT / "docs" / "model-yaml.md").read_text(), re.DOTALL)
+    assert parse_manifest(beside.encode(), PurePosixPath("model.yaml"), "d").models
+    shown = set(re.findall(r"(\w+):", text + beside))
     assert keys(json.loads(schema_file("model").read_bytes())) <= shown
 
 
