@@ -25,7 +25,7 @@ from builder.plan.layering import MOST_MODEL_LAYERS
 from builder.plan.spec import NO_OPTIONS, ConvertOptions
 from builder.targets import Target
 
-_OF_ONE_MODEL = {HANDLER, INTERFACE, "MLmodel", "config.pbtxt", "config.json"}
+_OF_ONE_MODEL = {str(HANDLER), INTERFACE, "MLmodel", "config.pbtxt", "config.json"}
 """Files that belong to a model beside them, whatever lies in the directories around."""
 _KEPT_BY_A_MODEL = {"golden", "labelled", "calibration"}
 

@@ -9,7 +9,16 @@ from pathlib import Path
 import pytest
 
 from builder.oci.digest import Digest
-from builder.targets.lock import LockedTarget, LockNotWritable, MalformedLock, drift, read_lock, write_lock
+from builder.targets.lock import (
+    LockedModel,
+    LockedTarget,
+    LockNotWritable,
+    MalformedLock,
+    QuantizeChoice,
+    drift,
+    read_lock,
+    write_lock,
+)
 from builder.targets.wheels import LockedWheel
 
 WHEEL = LockedWheel(
@@ -112,3 +121,17 @@ def test_drift_says_whose_environment_converted(old: dict[str, str], new: dict[s
 
 def test_drift_of_pins_alone_says_nothing_of_an_environment() -> None:
     assert drift(TARGET, replace(TARGET, tools=(("onnxruntime", "2"),))) == ("  tools.onnxruntime: 1.31.1 -> 2",)
+
+
+def test_several_models_are_locked_one_by_one(tmp_path: Path) -> None:
+    first = LockedModel(name="a", digest=Digest.of(b"a"), quantize=QuantizeChoice(asked="auto", chosen="fp16"))
+    second = LockedModel(name="b", digest=Digest.of(b"b"), tools=(("convert.numpy", "2"),))
+    several = replace(TARGET, models=(first, second))
+    path = tmp_path / "mbuild.lock"
+    write_lock(path, {several.identifier: several})
+    assert read_lock(path) == {several.identifier: several}
+    assert several.choice("a") == first.quantize
+    assert several.choice("b") is several.choice("c") is None
+    changed = replace(several, models=(first, replace(second, digest=Digest.of(b"new"))))
+    (line,) = drift(several, changed)
+    assert line.startswith("  models.b.digest: sha256:")
