@@ -16,7 +16,8 @@ from builder.formats.onnx_weights import CHUNK_FROM
 from builder.host import Host
 from builder.model.handler import FILE as HANDLER
 from builder.model.interface import FILE as INTERFACE
-from builder.model.manifest import ModelManifest, ServerSettings, read_manifest
+from builder.model.manifest import ModelManifest, read_manifest
+from builder.model.server_settings import USUAL_SERVER, ServerSettings
 from builder.model.source import ModelSource, list_model
 from builder.oci.digest import Digest
 from builder.pipeline.model import FoundModel, LoadedModel, find_model, load_model
@@ -25,7 +26,7 @@ from builder.plan.layering import MOST_MODEL_LAYERS
 from builder.plan.spec import NO_OPTIONS, ConvertOptions
 from builder.targets import Target
 
-_OF_ONE_MODEL = {str(HANDLER), INTERFACE, "MLmodel", "config.pbtxt", "config.json"}
+_OF_ONE_MODEL = {str(HANDLER), str(INTERFACE), "MLmodel", "config.pbtxt", "config.json"}
 """Files that belong to a model beside them, whatever lies in the directories around."""
 _KEPT_BY_A_MODEL = {"golden", "labelled", "calibration"}
 
@@ -224,10 +225,11 @@ def _require_distinct(named: Sequence[tuple[str, str]]) -> None:
 
 
 def _server(manifest: ModelManifest, models: Sequence[FoundModel]) -> ServerSettings:
-    """What the image's own model.yaml says, else what its models say, if they say the same."""
-    usual = ServerSettings()
-    said = {one.manifest.name: one.manifest.server for one in models if one.manifest.server != usual}
-    if manifest.server != usual or not said:
+    """Of the process: what the image's own model.yaml says, else what its models say, if they say the same. Batching is
+    each model's own."""
+    own = {one.manifest.name: replace(one.manifest.server, batching=USUAL_SERVER.batching) for one in models}
+    said = {name: settings for name, settings in own.items() if settings != USUAL_SERVER}
+    if manifest.server != USUAL_SERVER or not said:
         return manifest.server
     if len(set(said.values())) > 1:
         lines = "\n".join(f"  {name}: {settings.to_json()}" for name, settings in said.items())

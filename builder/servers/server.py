@@ -10,7 +10,8 @@ from typing import Protocol
 from builder.host.trees import TreeWriter
 from builder.model.golden import GoldenCase
 from builder.model.interface import Interface
-from builder.model.manifest import ModelManifest, ServerSettings
+from builder.model.manifest import ModelManifest
+from builder.model.server_settings import ServerSettings
 from builder.model.signature import Signature
 from builder.model.source import ModelArtifact
 from builder.oci.digest import Digest
