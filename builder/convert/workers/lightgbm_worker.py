@@ -21,11 +21,14 @@ TREE_OPSET = 15
 
 
 def load(path: str) -> Any:
-    if b"\nend of trees" not in Path(path).read_bytes():  # LightGBM would read on into nothing
+    content = Path(path).read_bytes()
+    if b"\nend of trees" not in content:  # LightGBM would read on into nothing, here and below
         raise Failure("bad-model", "it ends before its last tree")
+    if b"\nparameters:" in content and b"\nend of parameters" not in content:
+        raise Failure("bad-model", "it ends amid its parameters")
     try:
         return lightgbm.Booster(model_file=path)
-    except (lightgbm.basic.LightGBMError, ValueError) as error:  # ValueError: its parameters are cut off
+    except (lightgbm.basic.LightGBMError, ValueError) as error:
         raise Failure("bad-model", error) from error
 
 
