@@ -27,6 +27,9 @@ UNIT = Path(__file__).parent / "unit"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-goldens", action="store_true", help="rewrite tests/golden, then look at the diff")
+    parser.addoption(
+        "--kills", type=int, default=3, help="how often the build that is killed again and again is killed"
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

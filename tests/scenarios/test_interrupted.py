@@ -40,21 +40,32 @@ def until_at_work(run: subprocess.Popen[str], cache: Path) -> None:
         time.sleep(0.01)
 
 
+def killed_build(model: Path, cache: Path, seconds: float) -> tuple[bool, str]:
+    """Killed so many seconds after its work began: whether it had ended before, and what it said."""
+    argv = [COMMAND, model, *QUIET, "--locked"]
+    env = {**os.environ, "MBUILD_CACHE": str(cache)}
+    with subprocess.Popen(argv, env=env, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True) as run:
+        until_at_work(run, cache)
+        time.sleep(seconds)
+        finished = run.poll() is not None
+        if not finished:
+            os.killpg(run.pid, signal.SIGKILL)
+        return finished, run.communicate()[1]
+
+
 @pytest.mark.network
-def test_killed_again_and_again(host: Host, mbuild: Mbuild, digits: Path, tmp_path: Path) -> None:
+def test_killed_again_and_again(
+    host: Host, mbuild: Mbuild, digits: Path, tmp_path: Path, pytestconfig: pytest.Config
+) -> None:
+    """``--kills 50`` kills more often than CI has time for."""
     expected = mbuild.json(digits, *QUIET)["image"]["digest"]
     again = replace(mbuild, cache=half_empty(host.store.root, tmp_path / "cache"))
     chance, said = random.Random(9), ""
-    for number in range(3):
-        argv = [COMMAND, digits, *QUIET, "--locked"]
-        env = {**os.environ, "MBUILD_CACHE": str(again.cache)}
-        with subprocess.Popen(
-            argv, env=env, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True
-        ) as run:
-            until_at_work(run, again.cache)
-            time.sleep(number and chance.random())
-            os.killpg(run.pid, signal.SIGKILL)
-            said += run.communicate()[1]
+    for number in range(pytestconfig.getoption("kills")):
+        finished, told = killed_build(digits, again.cache, number and chance.random())
+        said += told
+        if finished:
+            again = replace(mbuild, cache=half_empty(host.store.root, tmp_path / f"cache-{number}"))
     done = again(digits, *QUIET, "--locked", "-o", tmp_path / "out", "--format", "json")
     assert done.returncode == 0, done.stderr
     said += done.stderr
