@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check test bench converters-matrix golden clean
+.PHONY: help setup demo check test bench bench-serving converters-matrix golden clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,10 @@ test: .venv/.ready ## every suite; starts a Docker engine and a registry where t
 
 bench: .venv/.ready ## ratios against a peer or a physical limit, measured in one run (WRITE=README.md, PLOT=docs/cost.png)
 	@scripts/services run $(BIN)/python -m tests.bench $(if $(PLOT),--plot $(PLOT)) $(if $(WRITE),--write $(WRITE))
+
+bench-serving: .venv/.ready ## our servers against their peers (ONLY=words ROUNDS=n SECONDS=s WRITE=docs/serving-bench.md PLOT=docs/serving.png)
+	@scripts/services run $(BIN)/python -m tests.bench.serving --only "$(ONLY)" $(if $(ROUNDS),--rounds $(ROUNDS)) \
+		$(if $(SECONDS),--seconds $(SECONDS)) $(if $(PLOT),--plot $(PLOT)) $(if $(WRITE),--write $(WRITE))
 
 converters-matrix: .venv/.ready ## every kind of model, built and tested, as one table (ONLY=word for some)
 	@$(BIN)/python -m tests.matrix --only "$(ONLY)" $(if $(WRITE),--write $(WRITE))
