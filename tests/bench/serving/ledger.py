@@ -28,7 +28,7 @@ class Ledger:
                 try:
                     said = json.loads(line)
                 except ValueError:
-                    continue  # the line that was being written when the bench was killed
+                    continue  # empty, or being written when the bench was killed
                 self.entries[tuple(said.pop("key"))] = said
 
     def __call__(self, key: Key, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
@@ -37,7 +37,7 @@ class Ledger:
             self.entries[key] = measure()
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with self._path.open("a") as file:
-                file.write(json.dumps({"key": key, **self.entries[key]}) + "\n")
+                file.write("\n" + json.dumps({"key": key, **self.entries[key]}))  # ends a line that was cut, too
         return self.entries[key]
 
 

@@ -100,7 +100,9 @@ class Measuring:
     def loops(self, number: int) -> None:
         for model in self.models:
             for threads in (1, 2):
-                self.measure("loop", number, model.name, threads, by=lambda m=model, t=threads: _loop(m, t, self.seconds))
+                self.measure(
+                    "loop", number, model.name, threads, by=lambda m=model, t=threads: _loop(m, t, self.seconds)
+                )
 
     def overloads(self) -> None:
         for model in self.models:
