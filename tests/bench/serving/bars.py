@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from tests.bench.serving.overload import DEADLINE, FACTOR
-from tests.bench.serving.results import P99, RATE, Load, Results, Rounds, Spread, ratio, spread
+from tests.bench.serving.results import Load, Results, Rounds, Spread, p99, rate, ratio, spread
 from tests.bench.serving.visit import CONCURRENCY
 
 OURS = "http"
@@ -63,16 +63,16 @@ def bars(results: Results, peers: Sequence[str]) -> Iterator[Bar]:
 
 def _rates(results: Results, model: str, peers: Sequence[str]) -> Iterator[Bar]:
     for connections in CONCURRENCY:
-        best, theirs = _best(results, model, peers, connections, RATE, max)
-        figure = ratio(results.loads(model, OURS, "json", connections, RATE), theirs)
+        best, theirs = _best(results, model, peers, connections, rate, max)
+        figure = ratio(results.loads(model, OURS, "json", connections, rate), theirs)
         what = f"{TITLES[model]}: requests/s at {connections} against the best peer ({best})"
         yield Bar(what=what, figure=figure, bar=4.0 if model == "mlp" else 1.0)
 
 
 def _latencies(results: Results, model: str, peers: Sequence[str]) -> Iterator[Bar]:
     for connections in CONCURRENCY[1:]:
-        best, theirs = _best(results, model, peers, connections, P99, min)
-        figure = ratio(results.loads(model, OURS, "json", connections, P99), theirs)
+        best, theirs = _best(results, model, peers, connections, p99, min)
+        figure = ratio(results.loads(model, OURS, "json", connections, p99), theirs)
         what = f"{TITLES[model]}: p99 at {connections} against the best peer ({best})"
         yield Bar(what=what, figure=figure, bar=1.0, most=True)
 
@@ -113,6 +113,6 @@ def _overloads(results: Results) -> Iterator[Bar]:
         if key[0] == "overload" and "problem" not in entry:
             what = f"{TITLES[str(key[1])]}: {FACTOR} times the load it can take"
             yield Bar(what=f"{what}: errors", figure=spread([entry["errors"]]), bar=0, most=True, unit="")
-            p99, refused = spread([entry["p99"]]), entry["refused"] / (entry["refused"] + entry["accepted"])
+            late, refused = spread([entry["p99"]]), entry["refused"] / (entry["refused"] + entry["accepted"])
             what += f": p99 of the {1 - refused:.0%} that it took, the queue's deadline being {DEADLINE:g} s"
-            yield Bar(what=what, figure=p99, bar=DEADLINE + _ANSWERED_LATE, most=True, unit="s")
+            yield Bar(what=what, figure=late, bar=DEADLINE + _ANSWERED_LATE, most=True, unit="s")

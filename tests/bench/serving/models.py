@@ -24,11 +24,6 @@ from tests.support.onnx_models import mlp, model_of
 
 Arrays = dict[str, Any]
 NAMES = ("mlp", "cnn", "minilm")
-TITLES = {
-    "mlp": "tiny MLP: 4 numbers to 3, 5 µs a run",
-    "cnn": "small CNN: 64x64 picture, 4.5 ms a run",
-    "minilm": "MiniLM: 64 tokens, 15 ms a run",
-}
 _SIDE = 64
 _TOKENS = 64
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.serving.bars import TITLES
-from tests.bench.serving.results import CPU, RATE, Load, Results, spread
+from tests.bench.serving.results import Load, Results, cpu, rate, spread
 
 _OURS, _PEER, _LIMIT = "#0072B2", "#C3C9D0", "#D55E00"
 _INK, _QUIET = "#22272E", "#6B7480"
@@ -31,8 +31,8 @@ def plot(results: Results, titles: Mapping[str, str], ours: Sequence[str], path:
     colours = [_OURS if name in ours else _PEER for name in names]
     for column, model in enumerate(models):
         rates, costs = grid[0][column], grid[1][column]
-        _bars(rates, _medians(results, model, names, RATE), colours, _limit(results, model))
-        _bars(costs, _medians(results, model, names, lambda load: CPU(load) * 1e6), colours)
+        _bars(rates, _medians(results, model, names, rate), colours, _limit(results, model))
+        _bars(costs, _medians(results, model, names, lambda load: cpu(load) * 1e6), colours)
         rates.set_title(f"{TITLES[model]}\nrequests a second: longer is better", **_TITLE)
         costs.set_title("CPU µs for each request: shorter is better", **_TITLE)
     for row in grid:

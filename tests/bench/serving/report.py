@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tests.bench.serving.bars import TITLES, bars
-from tests.bench.serving.results import CPU, P50, P99, RATE, Results, Spread, spread
+from tests.bench.serving.results import Results, Spread, cpu, p50, p99, rate, spread
 from tests.bench.serving.visit import CONCURRENCY
 
 _LATENCIES = ("p50 at 8, ms", "p99 at 8, ms", "p99 at 32, ms")
@@ -17,9 +17,7 @@ _COLUMNS = (
     "1",
     "8",
     "32",
-    "p50 at 8, ms",
-    "p99 at 8, ms",
-    "p99 at 32, ms",
+    *_LATENCIES,
     "CPU at 8, µs",
     "PSS, MB",
     "errors",
@@ -73,18 +71,18 @@ def _rows(results: Results, model: str, server: str, title: str) -> Iterator[lis
     for number, form in enumerate(forms):
         loads = {
             (figure, many): results.loads(model, server, form, many, figure)
-            for figure in (RATE, P50, P99, CPU)
+            for figure in (rate, p50, p99, cpu)
             for many in CONCURRENCY
         }
         first = number == 0
         yield [
             title if first else f"{title}, {form}",
             f"{spread(results.of_visit(model, server, 'start').values()).median:.2f}" if first else _NONE,
-            *(_with_share(spread(loads[RATE, many].values())) for many in CONCURRENCY),
-            f"{spread(loads[P50, 8].values()).median * 1e3:.2f}",
-            f"{spread(loads[P99, 8].values()).median * 1e3:.2f}",
-            f"{spread(loads[P99, 32].values()).median * 1e3:.2f}",
-            f"{spread(loads[CPU, 8].values()).median * 1e6:.0f}",
+            *(_with_share(spread(loads[rate, many].values())) for many in CONCURRENCY),
+            f"{spread(loads[p50, 8].values()).median * 1e3:.2f}",
+            f"{spread(loads[p99, 8].values()).median * 1e3:.2f}",
+            f"{spread(loads[p99, 32].values()).median * 1e3:.2f}",
+            f"{spread(loads[cpu, 8].values()).median * 1e6:.0f}",
             f"{spread(results.of_visit(model, server, 'memory').values()).median / 1e6:.0f}" if first else _NONE,
             str(results.errors(model, server)) if first else _NONE,
         ]
@@ -97,10 +95,10 @@ def _with_share(found: Spread) -> str:
 def _loop_row(results: Results, model: str, threads: int) -> Iterator[list[str]]:
     """One figure stands for all three: there are no connections."""
     if loops := results.loops(model, threads):
-        rate = _with_share(spread(entry["runs"] / entry["seconds"] for entry in loops.values()))
-        cpu = spread(entry["cpu_seconds"] / entry["runs"] for entry in loops.values()).median
+        runs = _with_share(spread(entry["runs"] / entry["seconds"] for entry in loops.values()))
+        spent = spread(entry["cpu_seconds"] / entry["runs"] for entry in loops.values()).median
         title = f"`session.run` alone, {threads} thread{'s' * (threads > 1)}"
-        yield [title, _NONE, *[rate] * 3, *[_NONE] * 3, f"{cpu * 1e6:.0f}", _NONE, _NONE]
+        yield [title, _NONE, *[runs] * 3, *[_NONE] * 3, f"{spent * 1e6:.0f}", _NONE, _NONE]
 
 
 def _split(results: Results) -> str:

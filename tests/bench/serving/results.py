@@ -38,10 +38,22 @@ def ratio(over: Rounds, under: Rounds) -> Spread:
     return spread(over[number] / under[number] for number in over if under.get(number))
 
 
-RATE: Callable[[Load], float] = lambda load: load["requests"] / load["seconds"]  # noqa: E731
-P50: Callable[[Load], float] = lambda load: load["p50"]  # noqa: E731
-P99: Callable[[Load], float] = lambda load: load["p99"]  # noqa: E731
-CPU: Callable[[Load], float] = lambda load: load["cpu"] / max(1, load["requests"])  # noqa: E731
+def rate(load: Load) -> float:
+    """Requests a second."""
+    return float(load["requests"] / load["seconds"])
+
+
+def p50(load: Load) -> float:
+    return float(load["p50"])
+
+
+def p99(load: Load) -> float:
+    return float(load["p99"])
+
+
+def cpu(load: Load) -> float:
+    """Seconds of the server's processes for one request."""
+    return float(load["cpu"] / max(1, load["requests"]))
 
 
 @dataclass(frozen=True, slots=True)

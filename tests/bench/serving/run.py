@@ -13,7 +13,7 @@ from tests.bench.serving.environments import ensure
 from tests.bench.serving.ledger import Key, Ledger, path_of
 from tests.bench.serving.models import NAMES, Model, prepared, session_loop
 from tests.bench.serving.overload import DEADLINE, FACTOR, overload
-from tests.bench.serving.results import RATE, Results
+from tests.bench.serving.results import Results, rate
 from tests.bench.serving.servers import Bench, Server, impatient
 from tests.bench.serving.visit import Failed, started, visit
 
@@ -60,7 +60,7 @@ def attempted(key: Key, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]
 def _told(came: dict[str, Any]) -> str:
     if "loads" not in came:
         return ", ".join(f"{name} {value}" for name, value in came.items() if name != "outputs")
-    rates = (f"{load['form']} {load['connections']}: {RATE(load):.0f}/s" for load in came["loads"])
+    rates = (f"{load['form']} {load['connections']}: {rate(load):.0f}/s" for load in came["loads"])
     return f"start {came['start']:.2f} s, {', '.join(rates)}"
 
 
@@ -115,8 +115,8 @@ class Measuring:
         form = server.forms["binary"]
         launch = server.prepare(model, self.bench)()
         with started(launch, model, form, self._log(model, "overload")) as running:
-            rate = wrk.load(running.port, form.request(model), connections=8, seconds=2).rate
-            return overload(running.port, form.request(model), rate=FACTOR * rate, seconds=_OVERLOAD_SECONDS)
+            taken = wrk.load(running.port, form.request(model), connections=8, seconds=2).rate
+            return overload(running.port, form.request(model), rate=FACTOR * taken, seconds=_OVERLOAD_SECONDS)
 
     def containers(self) -> None:
         model = next((each for each in self.models if each.name == "mlp"), None)

@@ -20,7 +20,7 @@ from tests.bench.serving.overload import Tally
 from tests.bench.serving.plot import plot
 from tests.bench.serving.processes import stat_fields
 from tests.bench.serving.report import report
-from tests.bench.serving.results import CPU, RATE, Results, Spread, ratio, spread
+from tests.bench.serving.results import Results, Spread, cpu, rate, ratio, spread
 from tests.bench.serving.run import attempted, chosen
 from tests.bench.serving.servers import available
 from tests.bench.serving.visit import Failed
@@ -206,7 +206,7 @@ def test_a_failed_visit_is_left_out_and_told() -> None:
     entries = visited({"http": 100.0})
     entries["visit", 1, "mlp", "http"] = {"problem": "did not start"}
     results = Results(entries)
-    assert results.loads("mlp", "http", "json", 8, RATE) == {0: 100.0}
+    assert results.loads("mlp", "http", "json", 8, rate) == {0: 100.0}
     assert "- visit 1 mlp http: did not start\n" in report(results, TITLES, ["fast"], 2)
 
 
@@ -233,8 +233,8 @@ def test_the_report_has_a_row_for_each_server() -> None:
 
 
 def test_cpu_is_for_one_request() -> None:
-    assert CPU(load(1000.0, 8)) == 0.00025
-    assert CPU({"cpu": 1.0, "requests": 0}) == 1.0
+    assert cpu(load(1000.0, 8)) == 0.00025
+    assert cpu({"cpu": 1.0, "requests": 0}) == 1.0
 
 
 def test_the_plot_is_a_picture(tmp_path: Path) -> None:
