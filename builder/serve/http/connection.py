@@ -170,8 +170,9 @@ class Connection(asyncio.Protocol):
         self._exchange = None
         if self._shared.dress is not None:
             response = self._shared.dress(exchange, response)
-        stay = exchange.request.keep_alive and not self._shared.draining
-        self._write(response, "" if stay else "close", only_head=exchange.request.method == "HEAD")
+        request = exchange.request
+        stay = request.keep_alive and not self._shared.draining
+        self._write(response, request.persists if stay else "close", only_head=request.method == "HEAD")
         self._shared.written(exchange, response)
         if not stay:
             self._linger()

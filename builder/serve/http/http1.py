@@ -30,6 +30,8 @@ class Request:
     headers: dict[str, str]
     keep_alive: bool
     body: bytes | bytearray = _NO_BODY
+    persists: str = ""
+    """What the response's Connection header says if the connection stays: HTTP/1.0 has to be told (RFC 9112 9.3)."""
 
 
 class Parser:
@@ -86,7 +88,9 @@ class Parser:
         if not data.startswith(self._last_head):
             return None
         last = self._last
-        return Request(last.method, last.target, last.headers, last.keep_alive, data[len(self._last_head) :])
+        return Request(
+            last.method, last.target, last.headers, last.keep_alive, data[len(self._last_head) :], last.persists
+        )
 
     def next_request(self) -> Request | None:
         """The next whole request, or None until more was fed. Raises Refusal."""
@@ -140,7 +144,7 @@ class Parser:
         last = self._last
         self._chunked, self._missing, self.continue_wanted = self._last_body
         self._trailer = -1
-        return Request(last.method, last.target, last.headers, last.keep_alive)
+        return Request(last.method, last.target, last.headers, last.keep_alive, _NO_BODY, last.persists)
 
     def _open(self, head: bytes) -> Request:
         if _FORBIDDEN.search(head):
@@ -158,8 +162,10 @@ class Parser:
         connection = [option.strip() for option in headers.get("connection", "").lower().split(",")]
         keep_alive = "close" not in connection if version == "1.1" else "keep-alive" in connection
         self._expect_body(headers, version)
-        request = Request(method, _origin_form(target), headers, keep_alive)
-        self._last_head, self._last = head + b"\r\n\r\n", Request(method, request.target, headers, keep_alive)
+        persists = "keep-alive" if keep_alive and version == "1.0" else ""
+        request = Request(method, _origin_form(target), headers, keep_alive, _NO_BODY, persists)
+        self._last_head = head + b"\r\n\r\n"
+        self._last = Request(method, request.target, headers, keep_alive, _NO_BODY, persists)
         self._last_body = (self._chunked, self._missing, self.continue_wanted)
         simple = not (self._chunked or self.continue_wanted)
         self._last_size = len(self._last_head) + self._missing if simple else -1

@@ -151,7 +151,7 @@ def from_text(text: Buffer) -> Any:
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:
-        return json.loads(str(text, "utf-8"))
+        return json.loads(str(text, "utf-8").removeprefix("\ufeff"))
 
 
 def _decode_json(signature: Signature, text: Buffer, binary: memoryview) -> InferRequest:
@@ -168,7 +168,10 @@ def _decode_json(signature: Signature, text: Buffer, binary: memoryview) -> Infe
     all_binary = _flag(parameters, "binary_data_output", "request")
     feeds, size = _inputs(signature, request.get("inputs"), binary)
     wanted = _outputs(signature, request.get("outputs"), all_binary is True)
-    timeout = _count(parameters, "timeout") if parameters else 0
+    timeout = 0
+    if parameters:
+        timeout = _count(parameters, "timeout")
+        _count(parameters, "priority")
     return InferRequest(feeds, wanted, identifier, size, timeout)
 
 
@@ -237,7 +240,7 @@ def _requested(signature: Signature, given: list[Any], all_binary: bool) -> tupl
     for entry in given:
         tensor = _named(entry, known, "output")
         if tensor.name in wanted:
-            raise Refusal(400, f"output '{tensor.name}' is asked for twice")
+            continue  # asked for twice, given once, as Triton does
         where = f"output '{tensor.name}'"
         binary = _flag(_parameters(entry, where), "binary_data", where)
         wanted[tensor.name] = Wanted(tensor, all_binary if binary is None else binary)

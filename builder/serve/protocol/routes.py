@@ -10,7 +10,7 @@ import random
 import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from .. import VERSION
@@ -21,7 +21,7 @@ from ..observe.exposition import Family, gauge
 from ..observe.figures import model_families, queue_families
 from ..observe.logs import Log
 from ..observe.machine import Machine
-from . import openapi
+from . import documents, openapi
 from .codec import compressed
 
 if TYPE_CHECKING:
@@ -131,11 +131,11 @@ class Routes:
 
     def _model_paths(self, path: str, served: Served, inference: Inference) -> dict[str, dict[str, Answer]]:
         model = served.model
-        metadata = json_response(_metadata(model))
+        metadata = json_response(documents.metadata(model))
         return {
             path: {"GET": lambda _: metadata},
             f"{path}/ready": {"GET": lambda _: self._model_ready(model)},
-            f"{path}/config": {"GET": lambda _: json_response(_config(served))},
+            f"{path}/config": {"GET": lambda _: json_response(documents.config(served))},
             f"{path}/stats": {"GET": lambda _: self._statistics([served])},
             f"{path}/infer": {"POST": partial(inference.accept, served)},
         }
@@ -188,48 +188,3 @@ class Routes:
 
 def _reading(page: Callable[[], Response]) -> Answer:
     return lambda _: page()
-
-
-def _metadata(model: AnyModel) -> dict[str, Any]:
-    signature = model.signature
-    outputs: list[dict[str, Any]] = [
-        {"name": t.name, "datatype": t.datatype, "shape": t.protocol_shape} for t in signature.outputs
-    ]
-    for output in outputs:
-        if output["name"] in model.labels:
-            output["parameters"] = {"labels": model.labels[output["name"]]}
-    return {
-        "name": model.name,
-        "versions": [model.version],
-        "platform": model.platform,
-        "inputs": [{"name": t.name, "datatype": t.datatype, "shape": t.protocol_shape} for t in signature.inputs],
-        "outputs": outputs,
-    }
-
-
-def _config(served: Served) -> dict[str, Any]:
-    """Whole shapes, and so max_batch_size 0 in Triton's words; ``parameters`` say how requests are put together."""
-    model = served.model
-
-    def typed(datatype: str) -> str:
-        return "TYPE_STRING" if datatype == "BYTES" else f"TYPE_{datatype}"
-
-    signature = model.signature
-    return {
-        "name": model.name,
-        "platform": model.platform,
-        "backend": model.backend,
-        "version_policy": {"specific": {"versions": [int(model.version)]}},
-        "max_batch_size": 0,
-        "input": [
-            {"name": t.name, "data_type": typed(t.datatype), "format": "FORMAT_NONE", "dims": t.protocol_shape}
-            for t in signature.inputs
-        ],
-        "output": [
-            {"name": t.name, "data_type": typed(t.datatype), "dims": t.protocol_shape, "label_filename": ""}
-            for t in signature.outputs
-        ],
-        "instance_group": [{"name": model.name, "kind": "KIND_CPU", "count": 1}],
-        "default_model_filename": model.file,
-        "parameters": {name: {"string_value": value} for name, value in served.batching_said.items()},
-    }

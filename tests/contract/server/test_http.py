@@ -89,7 +89,6 @@ WRONG: list[tuple[str, Any, str]] = [
     ("id", {"inputs": [FEATURES], "id": 5}, "id must be a string"),
     ("outputs", {"inputs": [FEATURES], "outputs": {}}, "outputs must be a list"),
     ("output", {"inputs": [FEATURES], "outputs": [{"name": "x"}]}, "unexpected output 'x'"),
-    ("same output", {"inputs": [FEATURES], "outputs": [{"name": "probabilities"}] * 2}, "asked for twice"),
     (
         "flag",
         {"inputs": [FEATURES], "outputs": [{"name": "probabilities", "parameters": {"binary_data": 1}}]},

@@ -54,8 +54,8 @@ def test_models_describe_themselves(client: triton.InferenceServerClient) -> Non
     assert metadata["inputs"] == [{"name": "features", "datatype": "FP32", "shape": [-1, 4]}]
     assert metadata["outputs"] == [{"name": "probabilities", "datatype": "FP32", "shape": [-1, 3]}]
     config = client.get_model_config("mlp")
-    assert config["max_batch_size"] == 0
-    assert (config["input"][0]["data_type"], config["input"][0]["dims"]) == ("TYPE_FP32", [-1, 4])
+    assert config["max_batch_size"] > 0
+    assert (config["input"][0]["data_type"], config["input"][0]["dims"]) == ("TYPE_FP32", [4])
     assert client.get_model_config("identity_BYTES")["input"][0]["data_type"] == "TYPE_STRING"
     index = {entry["name"]: entry["state"] for entry in client.get_model_repository_index()}
     assert index["mlp"] == "READY"

@@ -36,7 +36,11 @@ def test_what_python_reads_is_read(text: str) -> None:
     assert repr(from_text(text.encode())) == repr(json.loads(text))
 
 
-@pytest.mark.parametrize("text", [b"", b"[1,]", b"\xff", b'"\xed\xa0\x80"', b"\xef\xbb\xbf1", b"[" * 100_000, b"1 1"])
+def test_a_byte_order_mark_is_no_part_of_the_text() -> None:
+    assert from_text(b"\xef\xbb\xbf[1]") == [1]
+
+
+@pytest.mark.parametrize("text", [b"", b"[1,]", b"\xff", b'"\xed\xa0\x80"', b"[" * 100_000, b"1 1"])
 def test_what_python_refuses_is_refused(text: bytes) -> None:
     with pytest.raises((ValueError, RecursionError)):
         from_text(text)
