@@ -53,6 +53,18 @@ def mlp() -> onnx.ModelProto:
     return model_of(nodes, {"x": (TensorProto.FLOAT, ("n", 4))}, {"p": (TensorProto.FLOAT, ("n", 3))}, weights)
 
 
+def named_columns(*names: str) -> onnx.ModelProto:
+    """A number in each of the named inputs, one row for each, to three probabilities."""
+    weights = {"w": np.linspace(-1, 1, 3 * len(names), dtype=np.float32).reshape(len(names), 3)}
+    nodes = [
+        helper.make_node("Concat", list(names), ["x"], axis=1),
+        helper.make_node("MatMul", ["x", "w"], ["scores"]),
+        helper.make_node("Softmax", ["scores"], ["probabilities"], axis=-1),
+    ]
+    inputs = dict.fromkeys(names, (TensorProto.FLOAT, ("batch", 1)))
+    return model_of(nodes, inputs, {"probabilities": (TensorProto.FLOAT, ("batch", 3))}, weights)
+
+
 def two_inputs() -> onnx.ModelProto:
     """total = a + b, picked = a at row ``index``: an index out of bounds is only found while running."""
     nodes = [

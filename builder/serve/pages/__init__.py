@@ -12,12 +12,16 @@ from pathlib import Path
 from ..http.answers import Response
 
 _FOLDER = Path(__file__).parent
-_HTML = "text/html; charset=utf-8"
+_HTML, _SCRIPT = "text/html; charset=utf-8", "text/javascript; charset=utf-8"
 _FILES = {
+    "/": ("page.html", _HTML),
     "/docs": ("docs.html", _HTML),
     "/ui/style.css": ("style.css", "text/css; charset=utf-8"),
     "/ui/icon.svg": ("icon.svg", "image/svg+xml"),
-    "/ui/docs.js": ("docs.js", "text/javascript; charset=utf-8"),
+    **{
+        f"/ui/{name}.js": (f"{name}.js", _SCRIPT)
+        for name in ("shared", "programs", "answers", "inputs", "live", "page", "docs")
+    },
 }
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
@@ -33,8 +37,7 @@ _HEADERS = (
 
 def pages() -> dict[str, Callable[[], Response]]:
     """By path, what reads the file and makes its response: most servers are never asked for one."""
-    root = Response(307, body=(), headers=(("Location", "docs"),))
-    return {"/": lambda: root, **{path: partial(_response, name, kind) for path, (name, kind) in _FILES.items()}}
+    return {path: partial(_response, name, kind) for path, (name, kind) in _FILES.items()}
 
 
 def _response(name: str, kind: str) -> Response:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import struct
 import time
 import zlib
@@ -357,9 +358,19 @@ def test_the_openapi_examples_work(address: str) -> None:
 
 
 def test_the_page_for_people_needs_no_other_host(address: str) -> None:
-    page = ask(address, "GET", "/docs")
-    assert page.headers["content-security-policy"].startswith("default-src 'none'")
-    text = page.body.decode()
-    assert "://" not in text and "<script>" not in text and "style=" not in text
-    for name in ("ui/docs.js", "ui/style.css", "ui/icon.svg"):
-        assert name in text and ask(address, "GET", f"/{name}").status == 200
+    sizes: dict[str, int] = {}
+    for path, script in (("/", "page"), ("/docs", "docs")):
+        page = ask(address, "GET", path)
+        assert page.headers["content-security-policy"].startswith("default-src 'none'")
+        text = page.body.decode()
+        assert "://" not in text and "<script>" not in text and "style=" not in text
+        files = [f"ui/{script}.js", "ui/style.css", "ui/icon.svg"]
+        assert all(f'"{name}"' in text for name in files)
+        while files:
+            name = files.pop()
+            file = ask(address, "GET", f"/{name}")
+            assert file.status == 200
+            sizes[name] = len(ask(address, "GET", f"/{name}", headers={"Accept-Encoding": "gzip"}).body)
+            imported = re.findall(r'from "\./(\w+\.js)"', file.body.decode())
+            files += [each for each in (f"ui/{module}" for module in imported) if each not in sizes]
+    assert sum(sizes.values()) < 40_000

@@ -1,0 +1,173 @@
+// The page at /: one model at a time. What it is, a form that asks it, the programs that do the same, what it does now.
+
+import { send } from "./answers.js";
+import { inputForm } from "./inputs.js";
+import { livePanel, watch } from "./live.js";
+import { infer, isLong, programs } from "./programs.js";
+import { ask, byId, element, parsed, programTabs, readable, tensorOf, tensorList } from "./shared.js";
+
+let showFigures = () => {};
+let reading = [];
+
+// Models by name, from the OpenAPI document.
+function modelsOf(described) {
+  return described.tags.map((tag) => {
+    const { requestBody, responses } = described.paths[`/v2/models/${tag.name}/infer`].post;
+    const { schema, example } = requestBody.content["application/json"];
+    const tensors = (part, name) => part.properties[name].items.anyOf.map(tensorOf);
+    const answer = responses["200"].content["application/json"].schema;
+    const inputs = tensors(schema, "inputs");
+    if (tag["x-model"].takes === "image") inputs[0].files = "image files";
+    return { ...tag["x-model"], name: tag.name, description: tag.description, example, inputs, outputs: tensors(answer, "outputs") };
+  });
+}
+
+function facts(model, parent) {
+  const list = element("dl", parent, undefined, "facts");
+  const fact = (name, value, more = "") => {
+    if (!value) return;
+    const box = element("div", list);
+    box.title = more;
+    element("dt", box, name);
+    element("dd", box, value);
+  };
+  const { verified } = model;
+  fact("version", model.version);
+  fact("licence", model.licence);
+  fact("runs on", `${model.provider.replace("ExecutionProvider", "")}, ${model.runtime}`);
+  if (verified) {
+    const versions = Object.entries(verified.versions);
+    const [, own] = versions.find(([name]) => name === verified.source.toLowerCase()) || [];
+    fact("made from", [verified.source, own].filter(Boolean).join(" "), versions.map((each) => each.join(" ")).join(", "));
+    const [absolute, relative] = [verified.absolute, verified.relative].map((value) => value.toExponential());
+    fact("verified", `${verified.cases} golden case${verified.cases === 1 ? "" : "s"}, within ${absolute} + ${relative} × value`);
+  }
+}
+
+const binaryOnly = (model) => [...model.inputs, ...model.outputs].some(({ datatype }) => /^[FB][PF]16$/.test(datatype));
+
+function asRequest(model, read) {
+  const { text, file, blob, value, written } = read;
+  const request = { model: model.name, url: infer(model.name), outputs: model.outputs.map(({ name }) => name), text, file, value };
+  request.inputs = file ? [{ ...model.inputs[0], shape: [1] }] : value.inputs;
+  if (file) request.options = { body: blob, headers: { "Content-Type": file.type } };
+  else if (text !== undefined) request.options = { body: text, headers: { "Content-Type": "text/plain; charset=utf-8" } };
+  else {
+    request.body = written ?? readable(value);
+    request.options = { body: request.body, headers: { "Content-Type": "application/json" } };
+  }
+  request.options.method = "POST";
+  return request;
+}
+
+// What long programs read: the request, or the example's file, saved beside them.
+function saver() {
+  const link = element("a");
+  link.hidden = true;
+  return [link, (request) => {
+    const name = request?.file ? request.file.name : "request.json";
+    link.hidden = !request || !(request.file || isLong(request));
+    if (link.hidden) return;
+    URL.revokeObjectURL(link.href);
+    Object.assign(link, { download: name, textContent: `Save ${name}`, href: URL.createObjectURL(new Blob([request.options.body])) });
+  }];
+}
+
+function tryIt(model, column) {
+  const parent = element("section", column);
+  element("h2", parent, "Try it");
+  const form = element("form", parent);
+  const fields = element("div", form);
+  const problem = element("p", form, "", "error");
+  problem.setAttribute("role", "alert");
+  const row = element("div", form, undefined, "row");
+  const button = element("button", row, "Send", "main");
+  element("small", row, "Ctrl + Enter", "hint");
+  const answer = element("div", parent, undefined, "answer");
+  const written = element("section", column);
+  element("h2", written, "The same from a program");
+  const [link, offer] = saver();
+  const show = programTabs(written, programs, link);
+  let request;
+  const changed = () => {
+    try {
+      request = asRequest(model, read());
+      problem.textContent = "";
+    } catch (error) {
+      request = undefined;
+      problem.textContent = error.message;
+    }
+    show(request);
+    offer(request);
+  };
+  const read = inputForm(model, fields, changed);
+  form.addEventListener("keydown", (event) => { if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit(); });
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    changed();
+    if (!request || button.disabled) return;
+    button.disabled = true;
+    const texts = request.text === undefined ? request.inputs.length === 1 ? request.inputs[0].data || [] : [] : [request.text];
+    await send(`v2/models/${encodeURIComponent(model.name)}/infer`, request.options, answer, { labels: model.labels, texts });
+    changed();
+    button.disabled = false;
+  });
+}
+
+function show(model) {
+  document.title = `${model.name} · mbuild`;
+  const main = byId("main");
+  main.replaceChildren();
+  const about = element("section", main, undefined, "about");
+  element("h1", about, model.name);
+  if (model.description) element("p", about, model.description, "lead");
+  facts(model, about);
+  const columns = element("div", main, undefined, "columns");
+  const left = element("div", columns);
+  const aside = element("aside", columns);
+  if (binaryOnly(model)) element("p", element("section", left), "FP16 and BF16 have no JSON form: this model is asked in binary, as tritonclient does.");
+  else tryIt(model, left);
+  const now = element("section", aside);
+  element("h2", now, "Now");
+  showFigures = livePanel(model.name, now);
+  if (reading.length) showFigures(...reading);
+  const tensors = element("section", aside);
+  element("h2", tensors, "Tensors");
+  tensorList("inputs", model.inputs, tensors);
+  tensorList("outputs", model.outputs, tensors);
+}
+
+function chooser(models) {
+  const select = byId("model");
+  select.parentElement.hidden = models.length < 2;
+  for (const { name } of models) element("option", select, name);
+  const wanted = () => models.find(({ name }) => name === decodeURIComponent(location.hash.slice(1))) || models[0];
+  const use = () => { select.value = wanted().name; show(wanted()); };
+  select.addEventListener("change", () => { location.hash = encodeURIComponent(select.value); });
+  addEventListener("hashchange", use);
+  use();
+}
+
+// Models may still be loading: asks again until they are there.
+async function start() {
+  const note = byId("note");
+  for (;;) {
+    try {
+      const response = await ask("openapi.json");
+      const described = parsed(await response.text());
+      if (response.ok && described.tags.length) return void chooser(modelsOf(described));
+      note.textContent = response.ok ? "This server has no model to show." : `Not yet: ${described.error}.`;
+    } catch (error) {
+      note.textContent = `This server cannot be described: ${error.message}`;
+    }
+    await new Promise((resolve) => { setTimeout(resolve, 1000); });
+  }
+}
+
+byId("host").textContent = location.host;
+watch((...latest) => {
+  if (latest[0] === null) return;
+  reading = latest;
+  showFigures(...reading);
+});
+start();
