@@ -40,6 +40,7 @@ def _healthcheck(check: Healthcheck) -> dict[str, object]:
         "Interval": check.interval * _NANOSECONDS,
         "Timeout": check.timeout * _NANOSECONDS,
         "StartPeriod": check.start_period * _NANOSECONDS,
+        "StartInterval": check.start_interval * _NANOSECONDS,
         "Retries": check.retries,
     }
 

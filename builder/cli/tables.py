@@ -183,6 +183,8 @@ def _report_rows(report: ProbeReport) -> Iterator[Row]:
         f"largest difference {worst:.2g}; ready in {report.ready_seconds:.2f} s; "
         f"stopped in {report.stop_seconds:.2f} s",
     )
+    if report.start:
+        yield "", f"start in seconds: {report.start}"
     yield (
         "",
         f"p50 {report.latency.p50_ms:.2f} ms, p99 {report.latency.p99_ms:.2f} ms (binary); "

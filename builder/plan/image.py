@@ -61,12 +61,15 @@ class LayerPlan:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Healthcheck:
-    """An exec-form check; times in seconds."""
+    """An exec-form check; times in seconds. Until the container is healthy, or ``start_period`` is over, the check is
+    every ``start_interval``: engines before 25 do not know that, wait a whole ``interval``, and refuse it in a
+    Dockerfile, which is why a rendered one does not say it."""
 
     test: tuple[str, ...]
     interval: int = 10
     timeout: int = 3
     start_period: int = 10
+    start_interval: int = 1
     retries: int = 3
 
 

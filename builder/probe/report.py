@@ -14,7 +14,9 @@ from builder.probe.checks import Check, Finding, static_checks
 from builder.probe.contents import read_contents
 from builder.probe.replay import Form, Latency, Replay, measure, replay, wait_until_ready
 from builder.probe.runner import ImageRunner, Limits, ProbedImage, RunningImage
+from builder.probe.start import StartSplit, start_split
 
+_STARTING_LINES = 1000
 _MOST_LISTED = 10
 _MOST_WARNED = 3
 _READ_ONLY = "Read-only file system"
@@ -42,10 +44,12 @@ class Died(ProbeError):
 class ProbeReport:
     """A probe that went well. Times in seconds unless the name says ms, sizes in bytes. ``memory_limit`` says what
     enforced the limit: a cgroup, the engine, or rlimit (best effort). ``peak_memory_bytes`` is the most that was
-    resident of the server's process (builder/probe/memory.py); None where nothing tells."""
+    resident of the server's process (builder/probe/memory.py); ``start`` is where ``ready_seconds`` went. Both are None
+    where nothing tells."""
 
     runner: str
     ready_seconds: float
+    start: StartSplit | None
     cases: tuple[Replay, ...]
     latency_json: Latency
     latency_binary: Latency
@@ -64,6 +68,7 @@ class ProbeReport:
         return {
             "runner": self.runner,
             "ready_seconds": round(self.ready_seconds, 3),
+            "start": self.start.to_json() if self.start else None,
             "cases": [case.to_json() for case in self.cases],
             "latency": {"json": self.latency_json.to_json(), "binary": self.latency_binary.to_json()},
             "peak_memory_bytes": self.peak_memory_bytes,
@@ -89,7 +94,7 @@ def probe(
         ready = wait_until_ready(running, limits, host.clock)
         replays = replay(running, cases)
         latency = measure(running, cases, host.clock)
-        peak = running.peak_memory()
+        peak, start = running.peak_memory(), start_split(running.log(_STARTING_LINES), ready)
         behaviour = _behaviour(running)
         seconds, code = _stop(running, limits, host)
         checks += (behaviour, _writes(running))
@@ -97,6 +102,7 @@ def probe(
         return ProbeReport(
             runner=runner.name,
             ready_seconds=ready,
+            start=start,
             cases=replays,
             latency_json=latency[Form.JSON],
             latency_binary=latency[Form.BINARY],

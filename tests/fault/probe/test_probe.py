@@ -29,7 +29,7 @@ def test_a_good_server_gives_a_report(host: Host, tmp_path: Path) -> None:
     assert [(case.model, case.case) for case in report.cases] == [("double", "rows-1"), ("double", "rows-3")]
     assert all(case.json.passed and case.binary.passed for case in report.cases)
     assert {tensor.name for tensor in report.cases[0].json.tensors} == {"y", "twice"}
-    assert 0 < report.ready_seconds < 30
+    assert 0 < report.ready_seconds < 30 and report.start is None
     assert 0 < report.latency_json.p50_ms <= report.latency_json.p99_ms
     assert report.latency_binary.requests == 100
     assert report.peak_memory_bytes
