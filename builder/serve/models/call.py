@@ -1,19 +1,18 @@
 """One request through its stages: decode, wait, run, encode, reply. The calls of one run go through it together.
 
 Small bodies are decoded and encoded on the event loop, large ones on a codec thread, so that nobody waits for them.
-Only a model that was measured to be tiny runs on the loop, and only while nothing waits.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Hashable
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable, Hashable, Mapping
+from typing import TYPE_CHECKING
 
 from ..http.answers import Refusal, Response
 from ..http.connection import Exchange
 from ..observe.metrics import Durations, ModelMetrics
-from ..protocol.codec import InferRequest, decode, encode
+from ..protocol.codec import InferRequest, Wanted, decode, encode
 from ..protocol.tensors import Array
 from .batching import ALONE, Batching, split, stacked
 from .executor import Job
@@ -21,9 +20,9 @@ from .executor import Job
 if TYPE_CHECKING:
     from .inference import Inference, Served
 
-Returned = TypeVar("Returned")
+LARGE = 32 * 1024
+"""Bytes of a body that is decoded on a codec thread."""
 
-_LARGE = 32 * 1024
 _RETRY = (("Retry-After", "1"),)
 
 
@@ -75,33 +74,24 @@ class Call:
 
     def start(self) -> None:
         request, inference = self._exchange.request, self._inference
-        if len(request.body) > _LARGE or "content-encoding" in request.headers:
+        if len(request.body) > LARGE or "content-encoding" in request.headers:
             inference.codec.submit(Job(self._work_decode, self._decoded))
-        elif inference.pending == 1 and self._served.inline_size >= 0:
-            then = self._guard(self._here) or self._finish
-            then()
         else:
             self._work_decode()
             self._decoded()
 
-    def _here(self) -> Callable[[], None]:
-        """Every stage at once on the loop, up to the first that may take long; what comes next."""
-        spent, started = self._spent, time.monotonic_ns()
-        self._decode()
-        decoded = time.monotonic_ns()
-        spent.compute_input = decoded - started
-        if self._request.size > self._served.inline_size:
-            return self._decoded
-        self._served.run_inline(self._run)
-        ran = time.monotonic_ns()
-        spent.compute_infer = ran - decoded
-        self._served.metrics.executed(self.rows, spent.compute_infer)
-        self._run_rows = self.rows
-        if self._encodes_slowly():
-            return self.ran
-        self._encode()
-        spent.compute_output = time.monotonic_ns() - ran
-        return self._finish
+    def go_on(self, request: InferRequest, decoding_ns: int, outputs: list[Array] | None, running_ns: int) -> None:
+        """Takes over what was begun at once on the loop: a request to run, or its outputs to encode."""
+        self._request = request
+        self.rows = self._served.rows(request)
+        self._spent.compute_input = decoding_ns
+        if outputs is None:
+            self._decoded()
+            return
+        self._outputs = outputs
+        self._spent.compute_infer = running_ns
+        self._leads, self._run_rows = True, self.rows
+        self.ran()
 
     def _work_decode(self) -> None:
         started = time.monotonic_ns()
@@ -201,19 +191,11 @@ class Call:
             self._served.metrics.executed(self._run_rows, self._spent.compute_infer)
         if self._refusal is not None or self._exchange.gone:
             self._finish()
-        elif self._encodes_slowly():
+        elif encodes_slowly(self._request.wanted, self._outputs, self._exchange.request.headers):
             self._inference.codec.submit_urgent(Job(self._work_encode, self._finish))
         else:
             self._work_encode()
             self._finish()
-
-    def _encodes_slowly(self) -> bool:
-        if "accept-encoding" in self._exchange.request.headers:
-            return sum(array.nbytes for array in self._outputs) > _LARGE // 8
-        for wanted, array in zip(self._request.wanted, self._outputs, strict=True):
-            if array.size > _LARGE // 8 and (not wanted.binary or wanted.tensor.datatype == "BYTES"):
-                return True
-        return False
 
     def _work_encode(self) -> None:
         started = time.monotonic_ns()
@@ -225,21 +207,11 @@ class Call:
         accepted = headers.get("accept-encoding", "")
         self._response = encode((model.name, model.version), self._request, self._outputs, accepted)
 
-    def _guard(self, stage: Callable[[], Returned]) -> Returned | None:
-        """Runs a stage; a mistake of ours becomes a 500 and a line in the log, never a lost request."""
+    def _guard(self, stage: Callable[[], None]) -> None:
         try:
-            return stage()
-        except Refusal as refusal:
-            self._refusal = refusal
-            if refusal.status >= 500:
-                facts = {"user_code": refusal.trace} if refusal.trace else {}
-                self._inference.log.failure(refusal.message, refusal, model=self._served.model.name, **facts)
-        except MemoryError:
-            self._refusal = Refusal(503, "out of memory for this request", "OTHER")
+            stage()
         except Exception as error:
-            self._refusal = Refusal(500, "the server made a mistake with this request; its log says more", "OTHER")
-            self._inference.log.failure(f"{type(error).__name__}: {error}", error, model=self._served.model.name)
-        return None
+            self._refusal = refusal_for(error, self._inference, self._served)
 
     def _finish(self) -> None:
         metrics, exchange, refusal = self._served.metrics, self._exchange, self._refusal
@@ -254,3 +226,27 @@ class Call:
         else:
             metrics.succeeded(self._spent, self.rows, self._run_rows)
             exchange.reply(self._response)
+
+
+def encodes_slowly(wanted: tuple[Wanted, ...], outputs: list[Array], headers: Mapping[str, str]) -> bool:
+    """Whether others would have to wait for it."""
+    if "accept-encoding" in headers:
+        return sum(array.nbytes for array in outputs) > LARGE // 8
+    for each, array in zip(wanted, outputs, strict=True):
+        if array.size > LARGE // 8 and (not each.binary or each.tensor.datatype == "BYTES"):
+            return True
+    return False
+
+
+def refusal_for(error: Exception, inference: Inference, served: Served) -> Refusal:
+    """What the client is told: a mistake of ours becomes a 500 and a line in the log, never a lost request."""
+    name = served.model.name
+    if isinstance(error, Refusal):
+        if error.status >= 500:
+            facts = {"user_code": error.trace} if error.trace else {}
+            inference.log.failure(error.message, error, model=name, **facts)
+        return error
+    if isinstance(error, MemoryError):
+        return Refusal(503, "out of memory for this request", "OTHER")
+    inference.log.failure(f"{type(error).__name__}: {error}", error, model=name)
+    return Refusal(500, "the server made a mistake with this request; its log says more", "OTHER")

@@ -1,12 +1,13 @@
 """What accepts inference requests: the models with their counters, and the bound on what waits for them.
 
-Runs go to the inference threads first come first served. What is accepted is bounded: more is refused with 503.
+Runs go to the inference threads first come first served; only a model that was measured to be tiny runs on the loop,
+and only while nothing waits. What is accepted is bounded: more is refused with 503.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from typing import TYPE_CHECKING
 
 from ..http.answers import Refusal
@@ -15,12 +16,14 @@ from ..observe.logs import Log
 from ..observe.metrics import ModelMetrics
 from ..settings import Settings
 from .batching import ALONE, Batching
-from .call import Call
+from .call import LARGE, Call
 from .executor import Executor
+from .inline import answer_at_once
 from .runs import Runs
 
 if TYPE_CHECKING:
     from ..protocol.codec import InferRequest
+    from ..protocol.tensors import Array
     from .golden import WarmUp
     from .plain import AnyModel
 
@@ -79,14 +82,14 @@ class Served:
         wanted = tuple([each.tensor.graph_name for each in request.wanted])
         return (self, wanted, *[shape[1:] for shape in shapes])
 
-    def run_inline(self, run: Callable[[], None]) -> None:
+    def run_inline(self, feeds: dict[str, Array], names: list[str]) -> list[Array]:
         """Runs on the loop. A run that took long by the clock on the wall has the next ones timed by this thread's own
         clock, which waiting for a processor does not move, and which costs two system calls."""
         precise = self.watched > 0
         clock = time.thread_time_ns if precise else time.monotonic_ns
         started = clock()
         try:
-            run()
+            return self.model.run(feeds, names)
         finally:
             spent = clock() - started
             if precise:
@@ -130,6 +133,14 @@ class Inference:
         if self.pending >= self.settings.queue:
             served.metrics.failed("REJECTED", 0)
             raise Refusal(503, "too many requests are waiting (MBUILD_QUEUE)", headers=(("Retry-After", "1"),))
+        request = exchange.request
+        at_once = not self.pending and len(request.body) <= LARGE and "content-encoding" not in request.headers
+        if at_once and served.inline_size >= 0:
+            answer_at_once(self, served, exchange)
+        else:
+            self.begin(served, exchange).start()
+
+    def begin(self, served: Served, exchange: Exchange) -> Call:
         self.pending += 1
         served.metrics.pending += 1
-        Call(self, served, exchange).start()
+        return Call(self, served, exchange)

@@ -305,13 +305,17 @@ def encode(model: tuple[str, str], request: InferRequest, results: list[Array], 
     if request.id:
         answer["id"] = request.id
     head = as_json(answer)
-    length = (("Inference-Header-Content-Length", str(len(head))),) if any_binary else ()
-    return compressed(Response(200, BINARY if any_binary else JSON, (head, *parts), length), accept_encoding)
+    if any_binary:
+        length = (("Inference-Header-Content-Length", str(len(head))),)
+        response = Response(200, BINARY, (head, *parts), length)
+    else:
+        response = Response(200, JSON, (head,))
+    return compressed(response, accept_encoding) if accept_encoding else response
 
 
 def compressed(response: Response, accept_encoding: str) -> Response:
     """The response in the first of gzip and deflate that the client takes, if it is worth it."""
-    coding = _preferred(accept_encoding) if accept_encoding else None
+    coding = _preferred(accept_encoding)
     if coding is None or sum(map(len, response.body)) < _SMALLEST_COMPRESSED:
         return response
     packer = zlib.compressobj(1, zlib.DEFLATED, 31 if coding == "gzip" else 15)

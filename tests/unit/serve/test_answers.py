@@ -11,7 +11,7 @@ import pytest
 
 from builder.serve.http.answers import Refusal, Response, as_json, head
 from builder.serve.protocol.codec import InferRequest, Signature, Wanted, decode, encode, from_text
-from builder.serve.protocol.tensors import Tensor, from_json
+from builder.serve.protocol.tensors import Tensor, from_json, to_json
 
 
 @pytest.mark.parametrize(
@@ -60,6 +60,27 @@ def test_floats_keep_the_value_that_they_have_as_doubles() -> None:
     response = encode(("m", "1"), InferRequest({}, (Wanted(y, False),), None, 0), [array], "")
     written = json.loads(b"".join(response.body))["outputs"][0]["data"]
     assert repr(written) == repr([float(value) for value in array])
+
+
+MANY = np.random.default_rng(3).normal(size=(20, 50)) * 100
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        MANY.astype("f4"),
+        MANY,
+        np.where(MANY > 100, np.nan, MANY).astype("f4"),
+        MANY.astype("f4").T,
+        MANY[::2, ::3].astype(">f4"),
+        MANY.astype("i8") * 10**15,
+        MANY.astype("u1"),
+        MANY > 0,
+    ],
+    ids=["f4", "f8", "nan", "columns", "other order", "i8", "u1", "bool"],
+)
+def test_many_numbers_are_written_as_few_are(array: np.ndarray[Any, Any]) -> None:
+    assert repr(json.loads(as_json(to_json(array)))) == repr(array.ravel().tolist())
 
 
 def test_not_finite_numbers_come_in() -> None:
