@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from .guard.gate import Gate
     from .models.inference import Served
     from .models.plain import AnyModel
+    from .workers.acceptor import Acceptor
+    from .workers.peers import Worker
 
 _TICK_SECONDS = 0.5
 _LISTEN_ON_SECONDS = 0.1
@@ -64,12 +67,54 @@ def serve(environ: Mapping[str, str]) -> int:
         log.event("warning", f"not settings of this server, ignored: {', '.join(ignored)}")
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy only moves bytes here; its threads would cost start time
+    count = settings.processes or available()
     try:
         listener = listen(settings.host, settings.port)
+        if count > 1:
+            return _serve_in_several(count, settings, log, started, gate, listener)
         return asyncio.run(Server(settings, log, started, gate).run(listener))
     except (CannotListen, CannotStart) as error:
         log.failure(str(error), error.__cause__ or error)
         return 1
+
+
+def _serve_in_several(
+    count: int, settings: Settings, log: Log, started: float, gate: Gate | None, listener: socket.socket
+) -> int:
+    """Each worker has its share of what the container may use."""
+    from .workers.supervisor import Supervisor
+
+    share = replace(
+        settings,
+        threads=settings.threads or max(1, available() // count),
+        queue=-(-settings.queue // count),
+        max_connections=-(-settings.max_connections // count),
+        max_body=min(settings.max_body, largest_body(memory() // count)),
+    )
+
+    def serve_one(worker: Worker) -> int:
+        try:
+            return asyncio.run(Server(share, log, started, gate, worker).run(listener))
+        except CannotStart as error:
+            log.failure(str(error), error.__cause__ or error, worker=worker.number)
+            return 1
+
+    def facts() -> dict[str, object]:
+        return {"seconds": round(time.perf_counter() - started, 3)}
+
+    address = listener.getsockname()
+    log.event("info", "listening", host=settings.host, port=address[1], **(gate.facts() if gate else {}))
+    _import_all()
+    return Supervisor(count, settings.grace, log, facts).run(listener, serve_one)
+
+
+def _import_all() -> None:
+    """Before the processes part, so that they have the libraries' memory in common. What fails here fails there."""
+    with suppress(Exception):
+        from .models import batch_check, call, engine, golden, inference, runs  # noqa: F401
+        from .protocol import routes  # noqa: F401
+    gc.collect()
+    gc.freeze()
 
 
 def _gate(settings: Settings, log: Log) -> Gate | None:
@@ -85,7 +130,9 @@ def _gate(settings: Settings, log: Log) -> Gate | None:
 class Server:
     """Holds the parts together on one event loop."""
 
-    def __init__(self, settings: Settings, log: Log, started: float, gate: Gate | None) -> None:
+    def __init__(
+        self, settings: Settings, log: Log, started: float, gate: Gate | None, worker: Worker | None = None
+    ) -> None:
         from .pages import pages
         from .protocol.routes import Routes
 
@@ -97,6 +144,7 @@ class Server:
         self._gate = gate
         self._routes.figures += [self._connections.families, *([gate.families] if gate else [])]
         self._connection = gate.stand_before(self._connections) if gate else lambda: Connection(self._connections)
+        self._worker = worker
         self._stopping = asyncio.Event()
         self._failure: CannotStart | None = None
         self._port = settings.port
@@ -109,8 +157,12 @@ class Server:
         self._tick()
         self._port = listener.getsockname()[1]
         guarded = self._gate.facts() if self._gate is not None else {}
-        self._log.event("info", "listening", host=self._settings.host, port=self._port, **guarded)
-        server = await self._loop.create_server(self._connection, sock=listener, backlog=BACKLOG)
+        server: asyncio.Server | Acceptor
+        if self._worker is None:
+            self._log.event("info", "listening", host=self._settings.host, port=self._port, **guarded)
+            server = await self._loop.create_server(self._connection, sock=listener, backlog=BACKLOG)
+        else:
+            server = self._join(self._worker, listener)
         try:
             threading.Thread(target=self._load, name="load", daemon=True).start()
         except RuntimeError as error:
@@ -122,7 +174,27 @@ class Server:
         await self._drain(server, listener)
         return 0
 
+    def _join(self, worker: Worker, listener: socket.socket) -> Acceptor:
+        from .workers.acceptor import Acceptor
+
+        def others_have_fewer() -> bool:
+            return worker.others_have_fewer(len(self._connections.open) + acceptor.arriving)
+
+        worker.join(self._routes.told, self._stopping.set)
+        self._routes.gather = worker.gather
+        self._routes.all_ready = lambda: worker.board.all_ready
+        acceptor = Acceptor(listener, self._connection, others_have_fewer)
+        return acceptor
+
+    def _say(self, level: str, message: str, **facts: object) -> None:
+        """In the log; of a worker among several it is said that it is one."""
+        if self._worker is not None:
+            message, facts = f"worker: {message}", {**facts, "worker": self._worker.number}
+        self._log.event(level, message, **facts)
+
     def _tick(self) -> None:
+        if self._worker is not None:
+            self._worker.board.set_connections(self._worker.number, len(self._connections.open))
         self._connections.tick(self._loop.time())
         if self._gate is not None:
             self._gate.tick()
@@ -168,24 +240,28 @@ class Server:
             self._fail(CannotStart(f"{what}: {error}."), error)
             return
         self._routes.publish(loaded.served, Inference(self._settings, self._log, runs, codec))
-        self._log.event(
-            "info" if loaded.served else "warning",
-            "ready" if loaded.served else f"no models in {self._settings.models} (MBUILD_MODELS): never ready",
-            host=self._settings.host,
-            port=self._port,
-            server=VERSION,
-            python=".".join(map(str, sys.version_info[:3])),
-            threads=threads,
-            max_body=self._settings.max_body,
-            seconds=round(time.perf_counter() - self._started, 3),
+        facts = {
+            "host": self._settings.host,
+            "port": self._port,
+            "server": VERSION,
+            "python": ".".join(map(str, sys.version_info[:3])),
+            "threads": threads,
+            "max_body": self._settings.max_body,
+            "seconds": round(time.perf_counter() - self._started, 3),
             **loaded.facts,
-        )
+        }
+        if loaded.served:
+            self._say("info", "ready", **facts)
+        else:
+            self._say("warning", f"no models in {self._settings.models} (MBUILD_MODELS): never ready", **facts)
+        if self._worker is not None and loaded.served:
+            self._worker.say_ready(facts)
 
-    async def _drain(self, server: asyncio.Server, listener: socket.socket) -> None:
+    async def _drain(self, server: asyncio.Server | Acceptor, listener: socket.socket) -> None:
         """What the kernel accepted for us is answered too, so the listener stays a moment, and so do idle clients."""
         self._routes.withdraw()
         self._connections.draining = True
-        self._log.event("info", "stopping", connections=len(self._connections.open), grace=self._settings.grace)
+        self._say("info", "stopping", connections=len(self._connections.open), grace=self._settings.grace)
         begun = self._loop.time()
         end = begun + self._settings.grace
         await asyncio.sleep(min(_LISTEN_ON_SECONDS, self._settings.grace))
@@ -199,7 +275,10 @@ class Server:
             if self._loop.time() > begun + _IDLE_ON_SECONDS:
                 self._connections.close_idle()
             await asyncio.sleep(0.02)
-        self._log.event("info", "stopped", unanswered=len(self._connections.open))
+        unanswered = len(self._connections.open)
+        if self._worker is not None:
+            self._worker.board.set_unanswered(self._worker.number, unanswered)
+        self._say("info", "stopped", unanswered=unanswered)
 
 
 def load(settings: Settings, log: Log) -> Loaded:

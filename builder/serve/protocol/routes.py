@@ -21,6 +21,7 @@ from ..observe.exposition import Family, gauge
 from ..observe.figures import model_families, queue_families
 from ..observe.logs import Log
 from ..observe.machine import Machine
+from ..workers.sums import Told
 from . import documents, openapi
 from .codec import compressed
 
@@ -46,11 +47,15 @@ class Routes:
         self._ready = False
         self._waiting: Callable[[], list[tuple[ModelMetrics, int]]] = list
         self.figures: list[Callable[[], Iterable[Family]]] = [self._own_figures, Machine().families]
+        self.all_ready: Callable[[], bool] = lambda: True
+        """Whether the other processes behind this port are ready too."""
+        self.gather: Callable[[Callable[[Told], None]], None] = lambda then: then(self.told())
+        """Calls back with what all processes behind this port tell."""
         self._paths: dict[str, dict[str, Answer]] = {
             "/v2": {"GET": self._server},
             "/v2/health/live": {"GET": lambda _: _EMPTY},
             "/v2/health/ready": {"GET": self._health_ready},
-            "/v2/models/stats": {"GET": lambda _: self._statistics(self._served.values())},
+            "/v2/models/stats": {"GET": self._statistics},
             "/v2/repository/index": {"POST": self._index},
             "/metrics": {"GET": self._metrics},
             "/openapi.json": {"GET": self._starting},
@@ -59,7 +64,7 @@ class Routes:
 
     @property
     def ready(self) -> bool:
-        return self._ready
+        return self._ready and self.all_ready()
 
     def publish(self, served: list[Served], inference: Inference) -> None:
         """Ready from now on, if there is a model."""
@@ -87,8 +92,12 @@ class Routes:
             self._log.failure(f"{type(error).__name__}: {error}", error, target=exchange.request.target)
             response = Refusal(500, "the server made a mistake with this request; its log says more").response()
         if response is not None:
-            accepted = exchange.request.headers.get("accept-encoding", "")
-            exchange.reply(compressed(response, accepted) if accepted and response.body else response)
+            self._send(exchange, response)
+
+    def told(self) -> Told:
+        """What this process says of itself."""
+        families = [family for figures in self.figures for family in figures()]
+        return Told(families, [each.metrics.statistics() for each in self._served.values()])
 
     def written(self, exchange: Exchange, response: Response) -> None:
         if self._access_log and random.random() < self._access_log:  # noqa: S311  a sample, not a secret
@@ -136,7 +145,7 @@ class Routes:
             path: {"GET": lambda _: metadata},
             f"{path}/ready": {"GET": lambda _: self._model_ready(model)},
             f"{path}/config": {"GET": lambda _: json_response(documents.config(served))},
-            f"{path}/stats": {"GET": lambda _: self._statistics([served])},
+            f"{path}/stats": {"GET": lambda exchange: self._statistics(exchange, model.name)},
             f"{path}/infer": {"POST": partial(inference.accept, served)},
         }
 
@@ -144,20 +153,31 @@ class Routes:
         return json_response({"name": SERVER_NAME, "version": VERSION, "extensions": EXTENSIONS})
 
     def _health_ready(self, _: Exchange) -> Response:
-        if not self._ready:
+        if not self.ready:
             raise Refusal(503, "not ready")
         return _EMPTY
 
     def _model_ready(self, model: AnyModel) -> Response:
-        if not self._ready:
+        if not self.ready:
             raise Refusal(503, f"model '{model.name}' is not ready")
         return json_response({"name": model.name, "ready": True})
 
     def _starting(self, _: Exchange) -> Response:
         raise Refusal(503, "the models are not loaded", headers=(("Retry-After", "1"),))
 
-    def _statistics(self, served: Iterable[Served]) -> Response:
-        return json_response({"model_stats": [each.metrics.statistics() for each in served]})
+    def _statistics(self, exchange: Exchange, name: str = "") -> None:
+        def answer(told: Told) -> Response:
+            return json_response({"model_stats": [each for each in told.statistics if name in ("", each["name"])]})
+
+        self._gathered(exchange, answer)
+
+    def _gathered(self, exchange: Exchange, answer: Callable[[Told], Response]) -> None:
+        self.gather(lambda told: self._send(exchange, answer(told)))
+
+    @staticmethod
+    def _send(exchange: Exchange, response: Response) -> None:
+        accepted = exchange.request.headers.get("accept-encoding", "")
+        exchange.reply(compressed(response, accepted) if accepted and response.body else response)
 
     def _index(self, exchange: Exchange) -> Response:
         try:
@@ -166,24 +186,26 @@ class Routes:
             raise Refusal(400, f"request is not JSON: {error}") from None
         if type(asked) is not dict or type(asked.get("ready", False)) is not bool:
             raise Refusal(400, "request must be a JSON object; its field ready must be true or false")
-        state = "READY" if self._ready else "UNAVAILABLE"
+        state = "READY" if self.ready else "UNAVAILABLE"
         return json_response(
             [
                 {"name": each.model.name, "version": each.model.version, "state": state, "reason": ""}
                 for each in self._served.values()
-                if self._ready or not asked.get("ready")
+                if self.ready or not asked.get("ready")
             ]
         )
 
-    def _metrics(self, _: Exchange) -> Response:
-        families = (family for figures in self.figures for family in figures())
-        return Response(200, exposition.CONTENT_TYPE, (exposition.text(families).encode(),))
+    def _metrics(self, exchange: Exchange) -> None:
+        def answer(told: Told) -> Response:
+            return Response(200, exposition.CONTENT_TYPE, (exposition.text(told.families).encode(),))
+
+        self._gathered(exchange, answer)
 
     def _own_figures(self) -> Iterable[Family]:
         models = [each.metrics for each in self._served.values()]
         yield from model_families(models)
         yield from queue_families(models, self._waiting(), time.monotonic_ns())
-        yield gauge("mbuild_ready", "1 when the server answers ready", int(self._ready))
+        yield gauge("mbuild_ready", "1 when the server answers ready", int(self.ready))
 
 
 def _reading(page: Callable[[], Response]) -> Answer:

@@ -148,11 +148,12 @@ def test_an_unknown_command(server_source: Path, models: Path) -> None:
     assert run(server_source, models, "train").returncode == 2
 
 
-def test_sigterm_under_load_loses_no_accepted_request(server_source: Path, models: Path) -> None:
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_sigterm_under_load_loses_no_accepted_request(server_source: Path, models: Path, processes: str) -> None:
     place(models, "slow", slow())
     place(models, "quick", identity("FP32", (1,)))
     answered, lost = [], []
-    with running(server_source, models) as server:
+    with running(server_source, models, MBUILD_PROCESSES=processes) as server:
         address = server.ready().address
         stop_at = time.monotonic() + 10
 
