@@ -13,6 +13,9 @@ OURS = "http"
 TITLES = {"mlp": "tiny MLP", "cnn": "small CNN", "minilm": "MiniLM"}
 _MEMORY = 65.0
 _CONTAINER = 2.5
+_OF_THE_LIMIT = {"cnn": 0.8, "minilm": 0.99}
+"""0.95 of what native Triton with its onnxruntime backend reached of it (two instances, dynamic batching) on two such
+cores (376 of 449 a second, 145 of 139): the binary releases of Triton that anyone may fetch have no such backend."""
 _ANSWERED_LATE = 0.5
 """Seconds that a request which was taken in time may need to run, above the queue's deadline."""
 
@@ -52,6 +55,7 @@ def bars(results: Results, peers: Sequence[str]) -> Iterator[Bar]:
             yield from _rates(results, model, there)
             yield from _latencies(results, model, there)
             yield from _start(results, model, there)
+        yield from _limit(results, model)
     if memory := results.of_visit("mlp", OURS, "memory"):
         figure = spread(value / 1e6 for value in memory.values())
         yield Bar(what="tiny MLP: memory after the load (PSS)", figure=figure, bar=_MEMORY, most=True, unit="MB")
@@ -75,6 +79,15 @@ def _latencies(results: Results, model: str, peers: Sequence[str]) -> Iterator[B
         figure = ratio(results.loads(model, OURS, "json", connections, p99), theirs)
         what = f"{TITLES[model]}: p99 at {connections} against the best peer ({best})"
         yield Bar(what=what, figure=figure, bar=1.0, most=True)
+
+
+def _limit(results: Results, model: str) -> Iterator[Bar]:
+    """How much of what ``session.run`` alone does on two threads is left with a server around it (binary form)."""
+    loops = {number: entry["runs"] / entry["seconds"] for number, entry in results.loops(model, 2).items()}
+    served = results.loads(model, OURS, "binary", 8, rate)
+    if model in _OF_THE_LIMIT and loops.keys() & served.keys():
+        what = f"{TITLES[model]}, binary: requests/s at 8 against `session.run` alone on 2 threads"
+        yield Bar(what=what, figure=ratio(served, loops), bar=_OF_THE_LIMIT[model])
 
 
 def _start(results: Results, model: str, peers: Sequence[str]) -> Iterator[Bar]:

@@ -192,6 +192,16 @@ def test_without_peers_there_is_nothing_to_beat() -> None:
     assert found == ["tiny MLP: memory after the load (PSS)", "errors of our server under all loads"]
 
 
+def test_session_run_alone_is_a_limit() -> None:
+    entries = visited({"http": 100.0}, "cnn")
+    for number in (0, 1):
+        entries["visit", number, "cnn", "http"]["loads"] = [{**load(100.0, 8), "form": "binary"}]
+        entries["loop", number, "cnn", 2] = {"runs": 250, "seconds": 2.0, "cpu_seconds": 4.0}
+    found = {bar.what: bar for bar in bars(Results(entries), [])}
+    alone = found["small CNN, binary: requests/s at 8 against `session.run` alone on 2 threads"]
+    assert alone.cells()[1:] == ("0.80 x", "at least 0.8 x", "met")
+
+
 def test_errors_and_overload_have_bars() -> None:
     entries = visited({"http": 100.0}, "cnn")
     entries["visit", 0, "cnn", "http"]["loads"] = [load(100.0, 32, errors=3)]
