@@ -33,6 +33,7 @@ from builder.convert.worker import (
 from builder.errors import ConversionError, MbuildError, SpecError, UnsupportedModel
 from builder.host import Host
 from builder.host.fs import temporary_directory
+from builder.host.remembered import remembered_digest
 from builder.model.golden import Array, GoldenCase
 from builder.model.manifest import DimRange, ModelManifest, ModuleSpec
 from builder.model.signature import TensorSpec
@@ -99,14 +100,14 @@ class CodeInWeights(UnsupportedModel):
 class SourceModel:
     """A model of another framework as it lies in its directory, and the converter that reads it. ``inputs``, ``dims``,
     ``signature`` and ``module`` are what model.yaml says; ``declared`` where the inputs are what the directory itself
-    says instead (a signature of MLflow); ``digest`` covers every file that the converter may read; ``own`` is an
+    says instead (a signature of MLflow); ``files`` are all that the converter may read; ``own`` is an
     environment of the user's, where one was named."""
 
     directory: Path
     entry: PurePosixPath
     inputs: tuple[TensorSpec, ...]
     converter: Converter
-    digest: Digest
+    files: tuple[PurePosixPath, ...]
     dims: tuple[DimRange, ...] = ()
     signature: str = ""
     module: ModuleSpec | None = None
@@ -139,7 +140,7 @@ def source_model(
         inputs=inputs,
         converter=converter.fitted(dict(found.versions)),
         options=options,
-        digest=_digest(source, manifest.handler.file if manifest.handler else None),
+        files=_read_by_converters(source, manifest.handler.file if manifest.handler else None),
         dims=manifest.dims,
         signature=manifest.signature,
         module=manifest.module,
@@ -153,19 +154,16 @@ def in_own_environment(model: SourceModel, host: Host) -> SourceModel:
     return replace(model, own=own_environment(python, model.converter, host)) if python else model
 
 
-def _digest(source: ModelSource, handler: PurePosixPath | None) -> Digest:
-    """Of all files but those that only mbuild or a person reads, and the user's own code around the model."""
-    lines = []
-    for file in source.files:
-        if (
-            file.path.parts[0] in ("golden", "calibration", "labelled")
-            or file.path.suffix in (".md", ".yaml", ".yml")
-            or file.path.name == "LICENSE"
-            or file.path == handler
-        ):
-            continue
-        lines.append(f"{file.path} {Digest.of_file(source.locate(file.path))}")
-    return Digest.of("\n".join(lines).encode())
+def _read_by_converters(source: ModelSource, handler: PurePosixPath | None) -> tuple[PurePosixPath, ...]:
+    """All files but those that only mbuild or a person reads, and the user's own code around the model."""
+    return tuple(
+        file.path
+        for file in source.files
+        if file.path.parts[0] not in ("golden", "calibration", "labelled")
+        and file.path.suffix not in (".md", ".yaml", ".yml")
+        and file.path.name != "LICENSE"
+        and file.path != handler
+    )
 
 
 def convert(model: SourceModel, host: Host) -> Path:
@@ -174,7 +172,7 @@ def convert(model: SourceModel, host: Host) -> Path:
     def make(directory: Path) -> None:
         _ask(model, "convert", NOTHING, directory, host)
 
-    return host.store.directory("converted", _key(model, {}), make)
+    return host.store.directory("converted", _key(model, {}, host), make)
 
 
 def answer_by_source(model: SourceModel, asked: Questions, host: Host) -> Answers:
@@ -195,7 +193,7 @@ def _answers(model: SourceModel, asked: Questions, host: Host) -> Answers:
     def make(directory: Path) -> None:
         _ask(model, "answer", asked, directory, host)
 
-    key = _key(model, asked.key)
+    key = _key(model, asked.key, host)
     return asked.read(host.store.directory("source-answers", key, make))
 
 
@@ -220,10 +218,12 @@ def watch_source(model: SourceModel, case: GoldenCase, host: Host) -> Watched:
     return Watched(values=values, weights=weights, sees_between=bool(answer.value.get("sees_between")))
 
 
-def _key(model: SourceModel, more: Mapping[str, object]) -> str:
-    converter = model.converter
+def _key(model: SourceModel, more: Mapping[str, object], host: Host) -> str:
+    converter, now = model.converter, host.clock.now()
+    digests = (remembered_digest(model.directory / path, host.store, now) for path in model.files)
+    lines = (f"{path} {digest}" for path, digest in zip(model.files, digests, strict=True))
     decides: dict[str, object] = {
-        "model": str(model.digest),
+        "model": str(Digest.of("\n".join(lines).encode())),
         "worker": worker_digest(converter.worker),
     }
     decides |= {"entry": str(model.entry), **_said(model)}

@@ -9,7 +9,6 @@ import pytest
 from builder.convert.convert import SourceModel
 from builder.convert.converters import CONVERTERS
 from builder.convert.own import OwnEnvironment, other_versions
-from builder.oci.digest import Digest
 
 PINS = {"torch": "2.13.0", "xgboost-cpu": "3.2.0", "numpy": "2.4.6"}
 
@@ -35,7 +34,7 @@ def test_a_lock_says_whose_environment_converted() -> None:
         entry=PurePosixPath("model.json"),
         inputs=(),
         converter=CONVERTERS["xgboost"],
-        digest=Digest.of(b""),
+        files=(PurePosixPath("model.json"),),
         own=own,
     )
     tools = dict(model.tools)
