@@ -15,16 +15,23 @@ MAGIC = b"\x7fELF"
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ElfFacts:
     """``machine`` as the gABI names it (EM_X86_64), ``search`` the RUNPATH (else RPATH) as written, ``interpreter``
-    the loader of a program."""
+    the loader of a program. ``is_rpath``: what ``search`` has also holds for the libraries that come with this file, as
+    RPATH does and RUNPATH does not."""
 
     machine: str
     needed: tuple[str, ...] = ()
     search: tuple[str, ...] = ()
     interpreter: str = ""
+    is_rpath: bool = False
 
     def to_json(self) -> dict[str, object]:
-        needed, search = list(self.needed), list(self.search)
-        return {"machine": self.machine, "needed": needed, "search": search, "interpreter": self.interpreter}
+        return {
+            "machine": self.machine,
+            "needed": list(self.needed),
+            "search": list(self.search),
+            "interpreter": self.interpreter,
+            "is_rpath": self.is_rpath,
+        }
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> ElfFacts:
@@ -34,6 +41,7 @@ class ElfFacts:
             needed=tuple(value["needed"]),
             search=tuple(value["search"]),
             interpreter=value["interpreter"],
+            is_rpath=value["is_rpath"],
         )
 
 
@@ -73,4 +81,5 @@ def _facts(elf: ELFFile) -> ElfFacts | None:
         needed=tuple(needed),
         search=tuple(part for part in search.split(":") if part),
         interpreter=interpreter,
+        is_rpath="DT_RPATH" in paths and not paths.get("DT_RUNPATH"),
     )

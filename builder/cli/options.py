@@ -40,7 +40,7 @@ class OutputFormat(StrEnum):
 
 ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL_DIR", help="The directory that holds the model.")]
 TargetOption = Annotated[str, typer.Option("--target", help="Where the image will run: cpu.")]
-ServerOption = Annotated[str, typer.Option("--server", help="What serves the model: http.")]
+ServerOption = Annotated[str, typer.Option("--server", help="What serves the model: http or triton.")]
 PlatformOption = Annotated[
     str, typer.Option("--platform", help="linux/amd64 or linux/arm64; default: this machine's processor.")
 ]

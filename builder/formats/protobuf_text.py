@@ -20,6 +20,7 @@ _TOKEN = re.compile(
     |(?P<mark>[{}<>\[\]:,;])""",
     re.VERBOSE,
 )
+_ESCAPED = re.compile(r"\\(?:u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|.)|[^\x00-\x7f]", re.DOTALL)
 _MAX_DEPTH = 50
 _CLOSING = {"{": "}", "<": ">"}
 
@@ -112,7 +113,7 @@ class _Reader:
         found = ""
         while self._next.kind == "text":
             try:
-                found += str(ast.literal_eval(self._next.text))
+                found += ast.literal_eval("b" + _ESCAPED.sub(_as_bytes, self._next.text)).decode()
             except (ValueError, SyntaxError) as error:
                 raise self._unexpected("a text in quotes") from error
             self._place += 1
@@ -147,3 +148,11 @@ def _number(token: _Token) -> int | float:
     if re.fullmatch(r"[-+]?0[0-7]+", text):
         return int(text, 8)
     return int(text) if re.fullmatch(r"[-+]?\d+", text) else float(text.removesuffix("f"))
+
+
+def _as_bytes(match: re.Match[str]) -> str:
+    """Characters as the bytes of their UTF-8, which is what octal and hexadecimal escapes give one by one."""
+    text = match[0]
+    if text.startswith(("\\u", "\\U")) and len(text) > 2:
+        text = chr(int(text[2:], 16))
+    return text if text.isascii() else "".join(f"\\{byte:03o}" for byte in text.encode())

@@ -20,12 +20,13 @@ from builder.plan.image import LayerRole
 from builder.plan.spec import BuildSpec
 from builder.servers import PackedModel, PackedPlain, Server
 from builder.servers.places import RUNTIME
+from builder.targets import find_target
 from builder.targets.bytecode import compile_bytecode
 from builder.targets.lock import LockedTarget
 from builder.targets.wheel_stage import runtime_rules, stage_wheels
 from builder.targets.wheels import fetch_wheels
 
-REVISION = 2
+REVISION = 5
 """Bumped by hand when a server would write the same model in another way."""
 
 
@@ -106,7 +107,8 @@ def stage_layers(
 ) -> StagedLayers:
     """Base and runtime from their pins, then bytecode for all that is Python."""
     fetch_wheels(locked.wheels, base.python, host)
-    runtime = stage_wheels(locked.wheels, RUNTIME, runtime_rules(), host)
+    rules = runtime_rules(find_target(spec.target, spec.platform, spec.server).rules)
+    runtime = stage_wheels(locked.wheels, RUNTIME, rules, host)
     python = {LayerRole.RUNTIME: runtime, LayerRole.SERVER: server}
     if base.own is not None:
         python = {LayerRole.BASE: base.own.stage(spec.platform, host), **python}

@@ -78,8 +78,9 @@ def _user(user: str) -> Iterable[Finding]:
 
 
 def _is_shell(file: LayerFile) -> bool:
-    runs = file.kind is EntryKind.SYMLINK or file.mode & 0o111
-    return file.path.name in _SHELLS and file.kind is not EntryKind.DIRECTORY and bool(runs)
+    """A program or a link of that name. A script is none: it can do no more than the interpreter that runs it."""
+    runs = file.kind is EntryKind.SYMLINK or (file.elf is not None and file.mode & 0o111)
+    return file.path.name in _SHELLS and bool(runs)
 
 
 def _is_setuid(file: LayerFile) -> bool:

@@ -30,7 +30,7 @@ class Limits:
     the server's own."""
 
     memory_bytes: int = 2 << 30
-    pids: int = 512
+    pids: int = 2048
     tmp_bytes: int = 64 << 20
     grace_seconds: float = 30.0
     ready_seconds: float = 60.0

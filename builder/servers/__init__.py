@@ -5,6 +5,7 @@ from __future__ import annotations
 from builder.errors import UsageError
 from builder.servers.http import HttpServer
 from builder.servers.server import PackedModel, PackedPlain, Server, tensors_name
+from builder.servers.triton import TritonServer
 
 
 class UnknownServer(UsageError):
@@ -13,7 +14,7 @@ class UnknownServer(UsageError):
     hint = "this version of mbuild packs: {known}"
 
 
-SERVERS: dict[str, Server] = {"http": HttpServer()}
+SERVERS: dict[str, Server] = {"http": HttpServer(), "triton": TritonServer()}
 
 
 def find_server(name: str) -> Server:

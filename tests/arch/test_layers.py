@@ -20,7 +20,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("pipeline", "doctor"),
     ("cli",),
 )
-SELF_CONTAINED = ("serve/", "convert/workers/")
+SELF_CONTAINED = ("serve/", "servers/triton_backend/", "convert/workers/")
 DOORS = {
     "subprocess": ("host/run.py",),
     "socket": ("isolation/", "probe/sandbox/"),

@@ -34,9 +34,15 @@ def link(path: str, target: str) -> LayerFile:
 
 
 def elf(
-    path: str, *needed: str, search: tuple[str, ...] = (), machine: str = "EM_X86_64", loader: str = ""
+    path: str,
+    *needed: str,
+    search: tuple[str, ...] = (),
+    machine: str = "EM_X86_64",
+    loader: str = "",
+    is_rpath: bool = False,
 ) -> LayerFile:
-    return file(path, 0o755, elf=ElfFacts(machine=machine, needed=needed, search=search, interpreter=loader))
+    facts = ElfFacts(machine=machine, needed=needed, search=search, interpreter=loader, is_rpath=is_rpath)
+    return file(path, 0o755, elf=facts)
 
 
 GOOD = (
@@ -85,7 +91,7 @@ def test_a_user_that_is_a_number(user: str) -> None:
 @pytest.mark.parametrize(
     ("rule", "entry", "text"),
     [
-        ("no-shell", file("/usr/bin/bash", 0o755), "/usr/bin/bash is a shell"),
+        ("no-shell", elf("/usr/bin/bash"), "/usr/bin/bash is a shell"),
         ("no-shell", link("/usr/bin/sh", "/opt/tool"), "/usr/bin/sh is a shell"),
         ("no-setuid", file("/usr/bin/su", 0o4755), "/usr/bin/su changes the user that runs it"),
         ("no-setuid", file("/usr/bin/wall", 0o2755), "/usr/bin/wall changes the user that runs it"),
@@ -106,13 +112,17 @@ def test_a_file_that_breaks_a_rule(rule: str, entry: LayerFile, text: str) -> No
     assert not broken[rule].passed
 
 
+def test_a_script_is_no_shell_whatever_its_name() -> None:
+    assert checked(file("/usr/bin/sh", 0o755))["no-shell"].passed
+
+
 def test_what_is_readable_goes_by_owner_and_group() -> None:
     entries = (file("/models/own", 0o400, uid=10001), file("/models/group", 0o040, uid=1, gid=10001))
     assert checked(*entries)["models-readable"].passed
 
 
 def test_findings_in_a_base_of_others_do_not_fail() -> None:
-    check = checked(file("/usr/bin/bash", 0o755), layers=1)["no-shell"]
+    check = checked(elf("/usr/bin/bash"), layers=1)["no-shell"]
     assert check.passed
     assert [finding.foreign for finding in check.findings] == [True]
 
@@ -142,3 +152,16 @@ def test_a_library_may_be_behind_links_but_not_a_dangling_one() -> None:
 
 def test_the_driver_brings_its_own_libraries() -> None:
     assert checked(elf("/opt/cuda.so", "libcuda.so.1"))["libraries-present"].passed
+
+
+def test_an_rpath_also_holds_for_what_comes_with_the_program() -> None:
+    program = elf("/opt/bin/server", "libcore.so", search=("$ORIGIN/../libs",), is_rpath=True)
+    core = elf("/opt/libs/libcore.so", "libcurl.so", search=("$ORIGIN",))  # with a RUNPATH of its own
+    curl, ssl = elf("/opt/libs/libcurl.so", "libssl.so"), file("/opt/libs/libssl.so", 0o755, elf=LIBC)
+    assert checked(program, core, curl, ssl)["libraries-present"].passed
+    by_runpath = elf("/opt/bin/server", "libcore.so", search=("$ORIGIN/../libs",))
+    assert findings(checked(by_runpath, core, curl, ssl)["libraries-present"]) == [
+        "/opt/libs/libcurl.so needs libssl.so"
+    ]
+    deaf = elf("/opt/libs/libcurl.so", "libssl.so", search=("/elsewhere",))
+    assert not checked(program, core, deaf, ssl)["libraries-present"].passed, "a RUNPATH shuts inherited RPATHs out"

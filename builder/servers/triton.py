@@ -1,0 +1,127 @@
+"""Triton as a part of an image: its program and python backend come from a wheel, onnxruntime runs inside the latter.
+
+In the image: the runtime layer has Triton where the wheel puts it (its libraries are found from there), this layer
+what that lacks: the model's class, the link to the stub of this Python, a path file that names our packages, since
+the stub ignores PYTHONPATH, and a program in the place of the shells that the backend calls (docs/triton.md).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+from builder.host.trees import TreeWriter
+from builder.model.server_settings import USUAL_SERVER, ServerSettings
+from builder.plan.image import ConfigPatch, Healthcheck
+from builder.resources import server_source_directory
+from builder.servers.places import CODE, MODELS, RUNTIME, copied, model_home, write_model
+from builder.servers.server import CodeFile, PackedModel, Remark
+from builder.servers.triton_config import WARM_UP, Backend, NotForTriton, TritonModel, config_text, find_warm_up
+
+PROGRAM = RUNTIME / "pytriton/tritonserver"
+PORTS = (8000, 8001, 8002)
+"""HTTP, gRPC and metrics, as Triton numbers them."""
+
+_PYTHON = "3.11"
+_STUB = "triton_python_backend_stub"
+_SOURCE = Path(__file__).with_name("triton_backend")
+
+
+class TritonServer:
+    """See the module."""
+
+    name = "triton"
+
+    def files(self) -> tuple[CodeFile, ...]:
+        launch = (_SOURCE / "launch.py").read_bytes()
+        return (
+            *copied(server_source_directory(), CODE / "mbuild_serve"),
+            *copied(_SOURCE, CODE / "mbuild_triton"),
+            *(CodeFile(path=PurePosixPath("/usr/bin", name), content=launch, mode=0o755) for name in ("bash", "sh")),
+            CodeFile(
+                path=PROGRAM / "backends/python" / _STUB,
+                target=f"../../python_backend_stubs/{_PYTHON}/{_STUB}",
+            ),
+            CodeFile(
+                path=PurePosixPath(f"/usr/local/lib/python{_PYTHON}/dist-packages/mbuild.pth"),
+                content=f"{RUNTIME}\n{CODE}\n".encode(),
+            ),
+        )
+
+    def model_home(self, name: str) -> PurePosixPath:
+        return model_home(name)
+
+    def check(self, model: PackedModel) -> tuple[Remark, ...]:
+        if model.plain:
+            reason = "it takes what people have (text, images or what handler.py takes), not tensors"
+            raise NotForTriton(name=model.manifest.name, reason=reason)
+        config_text(_described(model))
+        return tuple(_remarks(model.manifest.server))
+
+    def write_model(self, tree: TreeWriter, model: PackedModel) -> None:
+        write_model(tree, model)
+        described = _described(model)
+        home = MODELS / described.name
+        tree.add_file(home / "config.pbtxt", config_text(described).encode())
+        tree.add_file(model_home(described.name) / "model.py", (_SOURCE / "entry.py").read_bytes())
+        if described.warm_up:
+            for name, content in described.warm_up.files():
+                tree.add_file(home / WARM_UP / name, content)
+
+    def config(
+        self, interpreter: PurePosixPath, models: tuple[PackedModel, ...], settings: ServerSettings
+    ) -> ConfigPatch:
+        python = str(interpreter)
+        return ConfigPatch(
+            env=(
+                ("PATH", "/usr/local/bin:/usr/bin:/bin"),
+                ("PYTHONDONTWRITEBYTECODE", "1"),
+                ("PYTHONUNBUFFERED", "1"),
+                # onnxruntime >= 1.29 uploads telemetry unless this is set; see docs/security.md.
+                ("ORT_DISABLE_TELEMETRY", "1"),
+                # numpy's BLAS is not used for inference; one thread saves 80 ms of CPU at start (measured).
+                ("OPENBLAS_NUM_THREADS", "1"),
+            ),
+            entrypoint=(str(PROGRAM / "bin/tritonserver"), *_flags(settings)),
+            cmd=(),
+            user="10001:10001",
+            workdir="/",
+            ports=PORTS,
+            labels=(),
+            healthcheck=Healthcheck(test=(python, "-m", "mbuild_serve", "health")),
+        )
+
+
+def _flags(settings: ServerSettings) -> tuple[str, ...]:
+    """What every start has; arguments of ``docker run`` come behind it."""
+    return (
+        f"--model-repository={MODELS}",
+        f"--backend-directory={PROGRAM / 'backends'}",
+        # config.pbtxt is whole; without this Triton starts every model once more to complete it.
+        "--disable-auto-complete-config",
+        "--strict-readiness=true",
+        "--exit-on-error=true",
+        f"--exit-timeout-secs={round(settings.grace_seconds)}",
+        "--allow-gpu-metrics=false",
+        "--pinned-memory-pool-byte-size=0",
+        "--log-format=ISO8601",
+    )
+
+
+def _remarks(settings: ServerSettings) -> list[Remark]:
+    if settings.max_body_bytes == USUAL_SERVER.max_body_bytes:
+        return []
+    text = f"Triton has no bound on a request's body: server.max_body_bytes ({settings.max_body_bytes}) has no effect"
+    return [Remark(message=text, hint="bound it in the proxy before Triton, or build with --server http")]
+
+
+def _described(model: PackedModel) -> TritonModel:
+    described = TritonModel(
+        name=model.tensors_name,
+        signature=model.signature,
+        manifest=model.manifest,
+        backend=Backend.PYTHON,
+        on_gpu=False,
+    )
+    batched = described.batching.limit > 0
+    return replace(described, warm_up=find_warm_up(model.signature, model.cases, batched))
