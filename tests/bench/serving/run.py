@@ -120,7 +120,10 @@ class Measuring:
 
     def containers(self) -> None:
         model = next((each for each in self.models if each.name == "mlp"), None)
-        if model is None or not containers.reachable():
+        if model is None:
+            return
+        if not containers.reachable():
+            self.measure("container", 0, "answer", by=lambda: {"problem": "no Docker engine is reachable"})
             return
         containers.load_image(model)
         try:
