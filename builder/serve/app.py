@@ -22,14 +22,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import VERSION
-from .http.connection import Connection, Connections
+from .around import Around
+from .http.connection import Connections
 from .http.listener import BACKLOG, CannotListen, accept_all, listen, stop_new_connections
 from .limits import available, largest_body, memory
 from .observe.logs import Log
 from .settings import SettingError, Settings, unknown
 
 if TYPE_CHECKING:
-    from .guard.gate import Gate
     from .models.inference import Served
     from .models.plain import AnyModel
     from .workers.acceptor import Acceptor
@@ -39,6 +39,7 @@ _TICK_SECONDS = 0.5
 _LISTEN_ON_SECONDS = 0.1
 _HANDSHAKE_SECONDS = 0.05
 _IDLE_ON_SECONDS = 0.5
+_TRACES_SECONDS = 5.0
 
 
 class CannotStart(Exception):
@@ -59,7 +60,7 @@ def serve(environ: Mapping[str, str]) -> int:
         if not settings.max_body:
             settings = replace(settings, max_body=largest_body(memory()))
         log = Log(settings.log_level)
-        gate = _gate(settings, log)
+        around = Around.of(settings, environ, log)
     except SettingError as error:
         Log("info").event("error", str(error))
         return 1
@@ -71,15 +72,15 @@ def serve(environ: Mapping[str, str]) -> int:
     try:
         listener = listen(settings.host, settings.port)
         if count > 1:
-            return _serve_in_several(count, settings, log, started, gate, listener)
-        return asyncio.run(Server(settings, log, started, gate).run(listener))
+            return _serve_in_several(count, settings, log, started, around, listener)
+        return asyncio.run(Server(settings, log, started, around).run(listener))
     except (CannotListen, CannotStart) as error:
         log.failure(str(error), error.__cause__ or error)
         return 1
 
 
 def _serve_in_several(
-    count: int, settings: Settings, log: Log, started: float, gate: Gate | None, listener: socket.socket
+    count: int, settings: Settings, log: Log, started: float, around: Around, listener: socket.socket
 ) -> int:
     """Each worker has its share of what the container may use."""
     from .workers.supervisor import Supervisor
@@ -94,7 +95,7 @@ def _serve_in_several(
 
     def serve_one(worker: Worker) -> int:
         try:
-            return asyncio.run(Server(share, log, started, gate, worker).run(listener))
+            return asyncio.run(Server(share, log, started, around, worker).run(listener))
         except CannotStart as error:
             log.failure(str(error), error.__cause__ or error, worker=worker.number)
             return 1
@@ -103,7 +104,7 @@ def _serve_in_several(
         return {"seconds": round(time.perf_counter() - started, 3)}
 
     address = listener.getsockname()
-    log.event("info", "listening", host=settings.host, port=address[1], **(gate.facts() if gate else {}))
+    log.event("info", "listening", host=settings.host, port=address[1], **around.facts())
     _import_all()
     return Supervisor(count, settings.grace, log, facts).run(listener, serve_one)
 
@@ -117,21 +118,11 @@ def _import_all() -> None:
     gc.freeze()
 
 
-def _gate(settings: Settings, log: Log) -> Gate | None:
-    """Raises SettingError."""
-    if not settings.guarded:
-        return None
-    from .guard.gate import Gate
-    from .pages import pages
-
-    return Gate(settings, log, pages())
-
-
 class Server:
     """Holds the parts together on one event loop."""
 
     def __init__(
-        self, settings: Settings, log: Log, started: float, gate: Gate | None, worker: Worker | None = None
+        self, settings: Settings, log: Log, started: float, around: Around, worker: Worker | None = None
     ) -> None:
         from .pages import pages
         from .protocol.routes import Routes
@@ -139,11 +130,11 @@ class Server:
         self._settings = settings
         self._log = log
         self._started = started
-        self._routes = Routes(log, settings.access_log, pages() if settings.ui else {})
-        self._connections = Connections(settings, self._routes.answer, self._routes.written)
-        self._gate = gate
-        self._routes.figures += [self._connections.families, *([gate.families] if gate else [])]
-        self._connection = gate.stand_before(self._connections) if gate else lambda: Connection(self._connections)
+        self._routes = Routes(log, pages() if settings.ui else {})
+        self._connections = Connections(settings, self._routes.answer)
+        self._around = around
+        self._connection = around.join(self._connections, log)
+        self._routes.figures += [self._connections.families, *around.figures]
         self._worker = worker
         self._stopping = asyncio.Event()
         self._failure: CannotStart | None = None
@@ -156,14 +147,14 @@ class Server:
             self._loop.add_signal_handler(number, self._stopping.set)
         self._tick()
         self._port = listener.getsockname()[1]
-        guarded = self._gate.facts() if self._gate is not None else {}
         server: asyncio.Server | Acceptor
         if self._worker is None:
-            self._log.event("info", "listening", host=self._settings.host, port=self._port, **guarded)
+            self._log.event("info", "listening", host=self._settings.host, port=self._port, **self._around.facts())
             server = await self._loop.create_server(self._connection, sock=listener, backlog=BACKLOG)
         else:
             server = self._join(self._worker, listener)
         try:
+            self._around.start()
             threading.Thread(target=self._load, name="load", daemon=True).start()
         except RuntimeError as error:
             what = "Cannot start a thread (this container's limit of processes)"
@@ -196,8 +187,7 @@ class Server:
         if self._worker is not None:
             self._worker.board.set_connections(self._worker.number, len(self._connections.open))
         self._connections.tick(self._loop.time())
-        if self._gate is not None:
-            self._gate.tick()
+        self._around.tick()
         self._loop.call_later(_TICK_SECONDS, self._tick)
 
     def _load(self) -> None:
@@ -239,7 +229,9 @@ class Server:
             what = f"Cannot start {threads} inference threads (MBUILD_THREADS, or this container's limit of processes)"
             self._fail(CannotStart(f"{what}: {error}."), error)
             return
-        self._routes.publish(loaded.served, Inference(self._settings, self._log, runs, codec))
+        inference = Inference(self._settings, self._log, runs, codec)
+        inference.tells = self._connections.answered is not None
+        self._routes.publish(loaded.served, inference)
         facts = {
             "host": self._settings.host,
             "port": self._port,
@@ -275,6 +267,7 @@ class Server:
             if self._loop.time() > begun + _IDLE_ON_SECONDS:
                 self._connections.close_idle()
             await asyncio.sleep(0.02)
+        self._around.close(min(_TRACES_SECONDS, end - self._loop.time()))
         unanswered = len(self._connections.open)
         if self._worker is not None:
             self._worker.board.set_unanswered(self._worker.number, unanswered)

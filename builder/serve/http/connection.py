@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from ..observe.account import Account
 from ..observe.exposition import Family, counted, counter, gauge
 from ..settings import Settings
 from .answers import Refusal, Response, head
@@ -20,25 +21,27 @@ _PIPELINED = 65536
 _JOINED = 65536
 _LINGER_SECONDS = 2.0
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-
-
 _REFUSALS = ("400", "408", "413", "417", "431")
 
 
 class Exchange:
-    """A request on its way to its response. ``gone`` turns true when the client is no longer there to read it."""
+    """A request on its way to its response. ``gone`` turns true when the client is no longer there to read it;
+    ``account`` is for those who tell of it afterwards."""
 
-    __slots__ = ("connection", "gone", "received_ns", "request")
+    __slots__ = ("account", "connection", "gone", "received_ns", "request")
 
     def __init__(self, connection: Connection, request: Request) -> None:
         self.connection = connection
         self.request = request
         self.received_ns = time.monotonic_ns()
         self.gone = False
+        self.account: Account | None = None
 
     def reply(self, response: Response) -> None:
         if not self.gone:
             self.connection.reply(self, response)
+        else:
+            self.connection.tell(self, response)
 
 
 class Expiring(Protocol):
@@ -53,11 +56,12 @@ class Expiring(Protocol):
 class Connections:
     """All open connections, and what they share: settings, the way to the service, the date of this second.
 
-    ``admit`` may raise a Refusal for a request whose body is still to come; ``dress`` may add to an answer."""
+    ``admit`` may raise a Refusal for a request whose body is still to come, ``dress`` may add to an answer,
+    ``answered`` hears of what was answered."""
 
     settings: Settings
     answer: Callable[[Exchange], None]
-    written: Callable[[Exchange, Response], None]
+    answered: Callable[[Exchange, Response], None] | None = None
     admit: Callable[[Connection, Request], None] | None = None
     dress: Callable[[Exchange, Response], Response] | None = None
     open: set[Expiring] = field(default_factory=set)
@@ -173,7 +177,7 @@ class Connection(asyncio.Protocol):
         request = exchange.request
         stay = request.keep_alive and not self._shared.draining
         self._write(response, request.persists if stay else "close", only_head=request.method == "HEAD")
-        self._shared.written(exchange, response)
+        self.tell(exchange, response)
         if not stay:
             self._linger()
             return
@@ -184,6 +188,10 @@ class Connection(asyncio.Protocol):
             self._enter("idle", self._idle_timeout)
         else:
             self._advance()
+
+    def tell(self, exchange: Exchange, response: Response) -> None:
+        if self._shared.answered is not None:
+            self._shared.answered(exchange, response)
 
     def expire(self, now: float) -> None:
         if self._deadline is None or now < self._deadline or self._exchange is not None:

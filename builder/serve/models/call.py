@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..http.answers import Refusal, Response
 from ..http.connection import Exchange
+from ..observe.account import Account
 from ..observe.metrics import Durations, ModelMetrics
 from ..protocol.codec import InferRequest, Wanted, decode, encode
 from ..protocol.tensors import Array
@@ -24,6 +25,8 @@ LARGE = 32 * 1024
 """Bytes of a body that is decoded on a codec thread."""
 
 _RETRY = (("Retry-After", "1"),)
+_LEFT = Response(499)
+"""For the log: the status that proxies have for a client that did not wait."""
 
 
 class Call:
@@ -218,11 +221,16 @@ class Call:
         self._inference.pending -= 1
         metrics.pending -= 1
         self._spent.request = time.monotonic_ns() - exchange.received_ns
+        if self._inference.tells:
+            request = getattr(self, "_request", None)
+            identifier = request.id or "" if request else ""
+            exchange.account = Account(metrics, self._spent, identifier, self.queued_ns, self._run_rows)
         if refusal is not None:
             metrics.failed(refusal.reason, self._spent.request)
             exchange.reply(refusal.response())
         elif exchange.gone:
             metrics.failed("CANCELED", self._spent.request)
+            exchange.reply(_LEFT)
         else:
             metrics.succeeded(self._spent, self.rows, self._run_rows)
             exchange.reply(self._response)

@@ -126,6 +126,8 @@ class Inference:
         self.runs = runs
         self.codec = codec
         self.pending = 0
+        self.tells = False
+        """Whether each exchange gets an account of what was done."""
 
     def accept(self, served: Served, exchange: Exchange) -> None:
         if self.pending >= self.settings.queue:

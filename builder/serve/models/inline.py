@@ -10,6 +10,7 @@ from time import monotonic_ns
 from typing import TYPE_CHECKING
 
 from ..http.connection import Exchange
+from ..observe.account import Account
 from ..observe.metrics import Durations
 from ..protocol.codec import decode, encode
 from .call import encodes_slowly, refusal_for
@@ -35,6 +36,8 @@ def answer_at_once(inference: Inference, served: Served, exchange: Exchange) -> 
     except Exception as error:
         refusal = refusal_for(error, inference, served)
         metrics.failed(refusal.reason, monotonic_ns() - exchange.received_ns)
+        if inference.tells:
+            exchange.account = Account(metrics, Durations())
         exchange.reply(refusal.response())
         return
     if response is None:
@@ -44,4 +47,6 @@ def answer_at_once(inference: Inference, served: Served, exchange: Exchange) -> 
     metrics.executed(rows, ran - decoded)
     spent = Durations(ended - exchange.received_ns, 0, decoded - started, ran - decoded, ended - ran)
     metrics.succeeded(spent, rows, rows)
+    if inference.tells:
+        exchange.account = Account(metrics, spent, request.id or "", run_rows=rows)
     exchange.reply(response)

@@ -6,7 +6,6 @@ Paths follow the Open Inference Protocol v2 and Triton's extensions of it; error
 from __future__ import annotations
 
 import json
-import random
 import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
@@ -40,9 +39,8 @@ Answer = Callable[[Exchange], Response | None]
 class Routes:
     """Answers exchanges. Starts with no model and not ready; ``publish`` adds what was loaded."""
 
-    def __init__(self, log: Log, access_log: float, pages: Mapping[str, Callable[[], Response]]) -> None:
+    def __init__(self, log: Log, pages: Mapping[str, Callable[[], Response]]) -> None:
         self._log = log
-        self._access_log = access_log
         self._served: dict[str, Served] = {}
         self._ready = False
         self._waiting: Callable[[], list[tuple[ModelMetrics, int]]] = list
@@ -98,19 +96,6 @@ class Routes:
         """What this process says of itself."""
         families = [family for figures in self.figures for family in figures()]
         return Told(families, [each.metrics.statistics() for each in self._served.values()])
-
-    def written(self, exchange: Exchange, response: Response) -> None:
-        if self._access_log and random.random() < self._access_log:  # noqa: S311  a sample, not a secret
-            self._log.event(
-                "info",
-                "request",
-                method=exchange.request.method,
-                target=exchange.request.target[:200],
-                status=response.status,
-                request_bytes=len(exchange.request.body),
-                response_bytes=sum(map(len, response.body)),
-                milliseconds=round((time.monotonic_ns() - exchange.received_ns) / 1e6, 3),
-            )
 
     def _find(self, target: str, method: str) -> Answer:
         methods = self._paths.get(target)

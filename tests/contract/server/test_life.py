@@ -309,19 +309,6 @@ def test_too_many_connections_are_turned_away(server_source: Path, models: Path)
             each.close()
 
 
-def test_the_access_log_is_off_unless_asked_for(server_source: Path, models: Path) -> None:
-    for share in ("0", "1"):
-        with running(server_source, models, MBUILD_ACCESS_LOG=share) as server:
-            server.event("no models")
-            ask(server.address, "GET", "/v2/health/live?x=1")
-            if share == "1":
-                line = server.event("request")
-                assert (line["method"], line["target"], line["status"]) == ("GET", "/v2/health/live?x=1", 200)
-            else:
-                time.sleep(0.1)
-                assert not [event for event in server.events if event["message"] == "request"]
-
-
 def test_it_writes_nothing(server_source: Path, models: Path, tmp_path: Path) -> None:
     place(models, "mlp", mlp())
     before = {path: path.stat().st_mtime_ns for path in (*models.rglob("*"), *server_source.rglob("*"))}

@@ -246,12 +246,13 @@ def test_wrong_files_end_the_process_before_anything_is_loaded(
     assert message.startswith("MBUILD_TLS_KEY: ") and "is not the key of the first certificate" in message
 
 
+@pytest.mark.parametrize("processes", ["1", "2"])
 def test_a_stop_under_load_loses_nothing(
-    server_source: Path, models: Path, certificate: ServerCertificate, client: ssl.SSLContext
+    server_source: Path, models: Path, certificate: ServerCertificate, client: ssl.SSLContext, processes: str
 ) -> None:
     answered: list[int] = []
     lost: list[str] = []
-    with serving(server_source, models, certificate) as server:
+    with serving(server_source, models, certificate, MBUILD_PROCESSES=processes) as server:
         address, over, busy = server.address, threading.Event(), threading.Semaphore(0)
 
         def load(path: str) -> None:
