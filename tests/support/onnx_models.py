@@ -84,8 +84,10 @@ def slow(side: int = 700) -> onnx.ModelProto:
     square = np.full((side, side), 1 / side, dtype=np.float32)
     nodes = [helper.make_node("Mul", ["x", "w"], ["m0"])]
     nodes += [helper.make_node("MatMul", [f"m{i}", "w"], [f"m{i + 1}"]) for i in range(4)]
-    nodes.append(helper.make_node("ReduceMean", ["m4"], ["y"], keepdims=0, axes=[0, 1]))
-    return model_of(nodes, {"x": (TensorProto.FLOAT, (1,))}, {"y": (TensorProto.FLOAT, ())}, {"w": square}, opset=17)
+    nodes.append(helper.make_node("ReduceMean", ["m4"], ["y"], keepdims=1, axes=[0, 1]))
+    return model_of(
+        nodes, {"x": (TensorProto.FLOAT, (1,))}, {"y": (TensorProto.FLOAT, (1, 1))}, {"w": square}, opset=17
+    )
 
 
 def looked_up() -> onnx.ModelProto:

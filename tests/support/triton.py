@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from http.client import HTTPException
 from pathlib import Path, PurePosixPath
 
 from tritonclient.utils import InferenceServerException
@@ -38,6 +39,8 @@ from builder.probe.runner import Limits, ProbedImage
 from builder.servers import PackedModel
 from builder.servers.triton import TritonServer
 from builder.targets import find_target
+from tests.support.servers import ask
+from tests.support.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 PLATFORM = Platform.parse("linux/amd64")
@@ -110,9 +113,19 @@ def running_triton(image: ProbedImage, host: Host, *, port: int = HTTP) -> Itera
     with closing(EmbeddedRunner(host).start(image, limits)) as running:
         if port == HTTP:
             wait_until_ready(running, limits, host.clock)
-        else:
+        elif port == GRPC:
             _wait_for_grpc(running)
+        else:
+            until(lambda: _has_metrics(running), seconds=60)
         yield running
+
+
+def _has_metrics(running: RunningSandbox) -> bool:
+    assert running.state().running, running.log()
+    try:
+        return ask("{}:{}".format(*running.address), "GET", "/metrics").status == 200
+    except (OSError, HTTPException):
+        return False
 
 
 def _wait_for_grpc(running: RunningSandbox, seconds: float = 60) -> None:

@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import requests
+
+
+def until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+    """Until ``condition`` holds; fails after ``seconds``."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"this did not come about within {seconds} s"
+        time.sleep(0.02)
 
 
 def until_ready(address: str, seconds: float = 30.0) -> None:

@@ -55,7 +55,7 @@ def config(served: Served) -> dict[str, Any]:
             "gather_kernel_buffer_threshold": 0,
             "eager_batching": False,
         },
-        **_dynamic_batching(served),
+        **(_dynamic_batching(served) if batched else {}),
         "instance_group": [_instances(model)],
         "default_model_filename": model.file,
         "cc_model_filenames": {},
