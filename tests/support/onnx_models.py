@@ -121,6 +121,17 @@ def dynamically_quantised() -> onnx.ModelProto:
     return model_of(nodes, {"x": (number, ("n", 4))}, {"y": (number, ("n", 4))})
 
 
+def convolved(side: int = 48) -> onnx.ModelProto:
+    """As much work for each image, whether it comes alone or with others."""
+    filters = np.full((16, 16, 3, 3), 0.01, dtype=np.float32)
+    nodes = [helper.make_node("Conv", [f"m{i}", "w"], [f"m{i + 1}"], pads=[1, 1, 1, 1]) for i in range(4)]
+    nodes[0].input[0] = "x"
+    nodes.append(helper.make_node("ReduceMean", ["m4"], ["y"], keepdims=0, axes=[2, 3]))
+    number = TensorProto.FLOAT
+    shape = ("n", 16, side, side)
+    return model_of(nodes, {"x": (number, shape)}, {"y": (number, ("n", 16))}, {"w": filters})
+
+
 def place(
     models: Path,
     name: str,

@@ -1,11 +1,13 @@
-"""Whether requests of a model may be put together, found out by doing it: two rows at once must give what each gives.
+"""Whether requests of a model are put together, found out by doing it: several rows at once must give what each gives.
 
 A graph may take any first dim and still look at all rows together (a mean over them, a scale for quantisation). So two
-rows that differ are run alone and stacked, and compared more closely than any tolerance that was agreed on.
+rows that differ are run alone and stacked, and compared more closely than any tolerance that was agreed on. Where
+nobody asked for batches, they must be worth it on this processor too: dense layers are, convolutions are not.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -22,9 +24,14 @@ if TYPE_CHECKING:
     from .golden import WarmUp
     from .plain import AnyModel
 
-_USUAL_ROWS = {"CPUExecutionProvider": 8}  # measured: more than 8 rows lose on two cores, with 64 tokens
+_CPU = "CPUExecutionProvider"
+_USUAL_ROWS = {_CPU: 8}  # measured: more than 8 rows lose on two cores, with 64 tokens
 _USUAL_ROWS_ELSEWHERE = 32
 _SHARED_SECONDS = 0.0005
+_LONG_SECONDS = 0.05
+_STACKED = 4
+_WORTH = 1.1
+_MEASURING_SECONDS = 0.04
 _LOUDER = 16.0
 _HALVES = ("FP16", "BF16")
 
@@ -38,16 +45,22 @@ class NotBatchable(Exception):
 def find_batching(model: AnyModel, warm: WarmUp, settings: Settings) -> Batching:
     """Raises NotBatchable, and ModelUnusable where mbuild.json has no sense."""
     wish = _wish(model, settings)
-    if wish.max_rows < 2:
+    if wish.max_rows == 1:
         raise NotBatchable("max_batch is 1")
     _check_signature(model)
-    _check_rows(model)
+    is_measured = not wish.max_rows and model.provider == _CPU
+    if is_measured and warm.seconds > _LONG_SECONDS:
+        raise NotBatchable("a run takes long, so that several would take much longer; max_batch turns it on")
+    one, four = _check_rows(model)
+    if is_measured and _gain(model, one, four) < _WORTH:
+        raise NotBatchable("several rows take as long as one after the other; max_batch turns it on")
+    rows = wish.max_rows or _USUAL_ROWS.get(model.provider, _USUAL_ROWS_ELSEWHERE)
     shared = warm.seconds > _SHARED_SECONDS and not wish.delay_ns
-    return Batching(max_rows=wish.max_rows, delay_ns=wish.delay_ns, preferred=wish.preferred, shared=shared)
+    return Batching(max_rows=rows, delay_ns=wish.delay_ns, preferred=wish.preferred, shared=shared)
 
 
 def _wish(model: AnyModel, settings: Settings) -> Batching:
-    """What the variables say, else what model.yaml said."""
+    """What the variables say, else what model.yaml said; ``max_rows`` 0 where neither does."""
     said = model.folder.settings.get("batching", {})
     try:
         rows = settings.max_batch or int(said.get("max_batch", 0))
@@ -56,8 +69,7 @@ def _wish(model: AnyModel, settings: Settings) -> Batching:
         sizes = tuple(sorted(int(each) for each in preferred))
     except (AttributeError, TypeError, ValueError) as error:
         raise ModelUnusable(f"{model.folder.path / 'mbuild.json'}: settings.batching is wrong: {error}.") from None
-    usual = _USUAL_ROWS.get(model.provider, _USUAL_ROWS_ELSEWHERE)
-    return Batching(max_rows=rows or usual, delay_ns=int(delay * 1e9), preferred=sizes)
+    return Batching(max_rows=rows, delay_ns=int(delay * 1e9), preferred=sizes)
 
 
 def _check_signature(model: AnyModel) -> None:
@@ -73,7 +85,8 @@ def _check_signature(model: AnyModel) -> None:
         raise NotBatchable(f"the first dims of its inputs differ: {', '.join(map(str, sorted(map(str, names))))}")
 
 
-def _check_rows(model: AnyModel) -> None:
+def _check_rows(model: AnyModel) -> tuple[Feeds, Feeds]:
+    """One row, and several of them in one feed."""
     feeds = feeds_of(model, usual_case(model))
     rows = {array.shape[0] for array in feeds.values()}
     if len(rows) > 1 or 0 in rows:
@@ -85,15 +98,31 @@ def _check_rows(model: AnyModel) -> None:
         raise NotBatchable(f"it does not take a single row: {refusal.message}") from None
     other, wanted = _other(model, feeds, one)
     try:
-        parts = split(_run(model, stacked([one, other])), [1, 1])
+        several = stacked([one, other] * (_STACKED // 2))
+        parts = split(_run(model, several), [1] * _STACKED)
     except Refusal as refusal:
-        raise NotBatchable(f"it does not take two rows: {refusal.message}") from None
+        raise NotBatchable(f"it does not take several rows: {refusal.message}") from None
     if parts is None:
-        raise NotBatchable("two rows do not give two rows of each output")
-    for tensor, *arrays in zip(model.signature.outputs, expected, parts[0], wanted, parts[1], strict=True):
-        alone, together, other_alone, other_together = arrays
-        if not (_same(tensor, alone, together) and _same(tensor, other_alone, other_together)):
-            raise NotBatchable(f"output '{tensor.name}' of a row depends on the rows beside it")
+        raise NotBatchable("several rows do not give as many rows of each output")
+    for number, together in enumerate(parts):
+        for tensor, *pair in zip(model.signature.outputs, wanted if number % 2 else expected, together, strict=True):
+            if not _same(tensor, *pair):
+                raise NotBatchable(f"output '{tensor.name}' of a row depends on the rows beside it")
+    return one, several
+
+
+def _gain(model: AnyModel, one: Feeds, several: Feeds) -> float:
+    """How many times quicker a row is among several; by this thread's processor time, whoever else is busy."""
+    quickest = [float("inf")] * 2
+    until = time.perf_counter() + _MEASURING_SECONDS
+    for _ in range(5):
+        for number, feeds in enumerate((one, several)):
+            started = time.thread_time()
+            _run(model, feeds)
+            quickest[number] = min(quickest[number], time.thread_time() - started)
+        if time.perf_counter() > until:
+            break
+    return _STACKED * quickest[0] / max(quickest[1], 1e-9)
 
 
 def _other(model: AnyModel, feeds: Feeds, one: Feeds) -> tuple[Feeds, list[Array]]:

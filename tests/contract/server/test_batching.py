@@ -17,7 +17,16 @@ import numpy as np
 import pytest
 
 from builder.model.golden import GoldenCase
-from tests.support.onnx_models import centred, dynamically_quantised, identity, looked_up, mlp, place, two_inputs
+from tests.support.onnx_models import (
+    centred,
+    convolved,
+    dynamically_quantised,
+    identity,
+    looked_up,
+    mlp,
+    place,
+    two_inputs,
+)
 from tests.support.servers import Answer, ask, running
 
 FOUR = {"MBUILD_MAX_BATCH": "4", "MBUILD_BATCH_DELAY": "3600", "MBUILD_THREADS": "1"}
@@ -181,6 +190,18 @@ def test_a_delay_ends_and_the_model_may_say_how_it_batches(server_source: Path, 
         assert data(infer(server.ready().address, "pairs", "FP32", [1], [7])) == [7]
     with running(server_source, tmp_path, MBUILD_MAX_BATCH="1") as server:
         assert batching(server.ready().address, "pairs") == "off: max_batch is 1"
+
+
+def test_where_nobody_asks_for_batches_they_must_be_worth_it(server_source: Path, tmp_path: Path) -> None:
+    place(tmp_path, "convolved", convolved())
+    place(tmp_path, "mlp", mlp())
+    with running(server_source, tmp_path) as server:
+        address = server.ready().address
+        assert batching(address, "mlp") == "on"
+        found = batching(address, "convolved")
+        assert found == "off: several rows take as long as one after the other; max_batch turns it on"
+    with running(server_source, tmp_path, MBUILD_MAX_BATCH="8") as server:
+        assert batching(server.ready().address, "convolved") == "on"
 
 
 def test_settings_without_sense_are_named(server_source: Path, tmp_path: Path) -> None:
