@@ -20,7 +20,19 @@ _FILES = {
     "/ui/icon.svg": ("icon.svg", "image/svg+xml"),
     **{
         f"/ui/{name}.js": (f"{name}.js", _SCRIPT)
-        for name in ("shared", "programs", "answers", "inputs", "live", "page", "docs")
+        for name in (
+            "answers",
+            "binary",
+            "docs",
+            "fields",
+            "inputs",
+            "live",
+            "page",
+            "programs",
+            "shared",
+            "table",
+            "tensors",
+        )
     },
 }
 _POLICY = (

@@ -1,5 +1,6 @@
-// What a model answered, for people: labels with their shares, texts with what was found in them, numbers as bars or tables.
+// What a model answered, for people: labels with their shares, texts with what was found in them, bars, tables.
 
+import { answerText } from "./binary.js";
 import { ask, element, parsed, product } from "./shared.js";
 
 const MOST_BARS = 40;
@@ -10,7 +11,9 @@ const MOST_ROWS = 20;
 function short(value) {
   const number = Number(value);
   if (typeof value === "bigint" || Number.isInteger(number) || !Number.isFinite(number)) return String(value);
-  return Math.abs(number) >= 1e-4 && Math.abs(number) < 1e7 ? String(Number(number.toPrecision(6))) : number.toExponential(2);
+  return Math.abs(number) >= 1e-4 && Math.abs(number) < 1e7
+    ? String(Number(number.toPrecision(6)))
+    : number.toExponential(2);
 }
 const percent = (share) => `${(100 * share).toFixed(share < 0.0995 ? 2 : 1)} %`;
 
@@ -22,7 +25,12 @@ function bars(entries, parent, write = short) {
   const table = element("table", parent, undefined, "bars");
   const top = Math.max(...values);
   entries.forEach(([label, value], index) => {
-    const row = element("tr", table, undefined, values[index] === top && values.some((each) => each < top) ? "top" : "");
+    const row = element(
+      "tr",
+      table,
+      undefined,
+      values[index] === top && values.some((each) => each < top) ? "top" : "",
+    );
     element("th", row, label).scope = "row";
     const bar = element("i", element("td", row));
     bar.style.marginLeft = `${(100 * (Math.min(0, values[index]) - low)) / span}%`;
@@ -35,7 +43,8 @@ function ranking(values, names, parent) {
   const order = values.map((value, index) => [names[index], value]).sort((one, other) => other[1] - one[1]);
   const shares = values.every((value) => value >= 0 && value <= 1);
   bars(order.slice(0, MOST_RANKS), parent, shares ? percent : short);
-  if (order.length > MOST_RANKS) element("p", parent, `and ${order.length - MOST_RANKS} more below ${short(order[MOST_RANKS - 1][1])}`, "faint");
+  if (order.length > MOST_RANKS)
+    element("p", parent, `and ${order.length - MOST_RANKS} more below ${short(order[MOST_RANKS - 1][1])}`, "faint");
 }
 
 // A line through values, as wide and high as its style says.
@@ -56,7 +65,9 @@ export function sparkline(parent, label) {
   return (values, length = values.length, low = 0) => {
     const top = Math.max(...values, low + 1e-9);
     const x = (index) => (100 * (index + length - values.length)) / Math.max(1, length - 1);
-    const points = values.map((value, index) => `${x(index).toFixed(2)} ${(28.5 - (27 * (value - low)) / (top - low)).toFixed(2)}`);
+    const points = values.map(
+      (value, index) => `${x(index).toFixed(2)} ${(28.5 - (27 * (value - low)) / (top - low)).toFixed(2)}`,
+    );
     line.setAttribute("d", points.length > 1 ? `M${points.join("L")}` : "");
     area.setAttribute("d", points.length > 1 ? `M${x(0)} 30L${points.join("L")}L100 30Z` : "");
   };
@@ -67,8 +78,14 @@ function vector(values, parent) {
   const [low, high] = [Math.min(...numbers), Math.max(...numbers)];
   sparkline(parent, `${values.length} values from ${short(low)} to ${short(high)}`)(numbers, values.length, low);
   const length = Math.sqrt(numbers.reduce((sum, value) => sum + value * value, 0));
-  element("p", parent, `${values.length} values from ${short(low)} to ${short(high)}, length ${short(length)}`, "faint");
-  element("code", parent, `[${values.slice(0, 6).map(short).join(", ")}, … ${values.slice(-2).map(short).join(", ")}]`);
+  element(
+    "p",
+    parent,
+    `${values.length} values from ${short(low)} to ${short(high)}, length ${short(length)}`,
+    "faint",
+  );
+  const [first, last] = [values.slice(0, 6), values.slice(-2)].map((part) => part.map(short).join(", "));
+  element("code", parent, `[${first}, … ${last}]`);
 }
 
 function grid(values, width, parent) {
@@ -97,15 +114,24 @@ function entities(found, text, parent) {
     }
     shown.append(characters.slice(at).join(""));
   }
-  if (found.length) bars(found.map((each) => [`${each.text} · ${each.label}`, each.score]), parent, percent);
+  if (found.length)
+    bars(
+      found.map((each) => [`${each.text} · ${each.label}`, each.score]),
+      parent,
+      percent,
+    );
   else element("p", parent, "Nothing was found in this text.", "faint");
 }
 
 function asEntities(item) {
   try {
     const found = JSON.parse(item);
-    return Array.isArray(found) && found.every((each) => Number.isInteger(each?.start) && each.label !== undefined) ? found : null;
-  } catch { return null; }
+    return Array.isArray(found) && found.every((each) => Number.isInteger(each?.start) && each.label !== undefined)
+      ? found
+      : null;
+  } catch {
+    return null;
+  }
 }
 
 function strings(items, texts, parent) {
@@ -121,7 +147,7 @@ function strings(items, texts, parent) {
 
 function output({ name, datatype, shape, data }, labels, texts, parent) {
   const box = element("section", parent, undefined, "output");
-  const title = element("h4", box, name);
+  const title = element("h3", box, name, "name");
   element("small", title, `${datatype} [${shape.join(", ")}]`);
   if (!Array.isArray(data)) return void element("p", box, "Sent in binary, which this page does not read.", "faint");
   const values = data.flat(Infinity);
@@ -134,15 +160,19 @@ function output({ name, datatype, shape, data }, labels, texts, parent) {
   if (!named && rows > 1 && shape.length === 2 && width <= 12) return void grid(values, width, box);
   for (let row = 0; row < Math.min(rows, 5); row += 1) {
     const part = values.slice(row * width, (row + 1) * width);
-    if (rows > 1) element("h5", box, `row ${row}`);
+    if (rows > 1) element("h4", box, `row ${row}`);
     if (named) ranking(part, labels, box);
-    else if (width <= MOST_BARS) bars(part.map((value, index) => [String(index), value]), box);
+    else if (width <= MOST_BARS)
+      bars(
+        part.map((value, index) => [String(index), value]),
+        box,
+      );
     else vector(part, box);
   }
   if (rows > 5) element("p", box, `and ${rows - 5} more rows`, "faint");
 }
 
-// Sends, and shows what came back: `labels` by output, `texts` that were sent. Status and time are told to a screen reader.
+// Sends, and shows what came back: `labels` by output, `texts` that were sent. A screen reader is told status and time.
 export async function send(path, options, parent, { labels = {}, texts = [] } = {}) {
   parent.replaceChildren();
   const state = element("p", parent, "Waiting for the answer…", "state faint");
@@ -150,14 +180,19 @@ export async function send(path, options, parent, { labels = {}, texts = [] } = 
   const started = performance.now();
   try {
     const response = await ask(path, options);
-    const text = await response.text();
+    const { text, fill } = await answerText(response);
     const took = performance.now() - started;
     state.textContent = `${response.status} ${response.statusText}`;
     state.className = `state ${response.ok ? "good" : "bad"}`;
     element("span", state, ` in ${took < 10 ? took.toFixed(1) : Math.round(took)} ms`, "faint");
     let value;
-    try { value = parsed(text); } catch { /* not JSON: shown as it is */ }
+    try {
+      value = parsed(text);
+    } catch {
+      /* not JSON: shown as it is */
+    }
     if (typeof value?.error === "string") element("p", parent, value.error, "error");
+    fill(value?.outputs || []);
     for (const each of value?.outputs || []) output(each, labels[each.name], texts, parent);
     if (!text || value?.error) return;
     const raw = value?.outputs ? element("details", parent) : parent;

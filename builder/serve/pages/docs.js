@@ -1,15 +1,21 @@
 // The page at /docs: every path of the OpenAPI document, each of which can be asked from here.
 
 import { send } from "./answers.js";
+import { isHalf } from "./binary.js";
 import { watch } from "./live.js";
 import { infer, programs } from "./programs.js";
-import { ask, byId, element, parsed, product, programTabs, readable, tensorOf, tensorList } from "./shared.js";
+import { ask, byId, element, isFree, parsed, product, programTabs, readable, tensorOf, tensorList } from "./shared.js";
 
 // Where the document has no example because it would be long: zeros in the declared shape, 1 for dynamic dims.
 function zeros(tensors) {
   const inputs = tensors.map(({ name, datatype, shape }) => {
-    const sizes = shape.map((dim) => (typeof dim === "number" ? dim : 1));
-    return { name, datatype, shape: sizes, data: new Array(product(sizes)).fill({ BOOL: false, BYTES: "text" }[datatype] ?? 0) };
+    const sizes = shape.map((dim) => (isFree(dim) ? 1 : dim));
+    return {
+      name,
+      datatype,
+      shape: sizes,
+      data: new Array(product(sizes)).fill({ BOOL: false, BYTES: "text" }[datatype] ?? 0),
+    };
   });
   return { inputs };
 }
@@ -32,15 +38,23 @@ function model(path, described, parent) {
   element("code", title, path);
   const content = described.requestBody.content["application/json"];
   const inputs = content.schema.properties.inputs.items.anyOf.map(tensorOf);
-  const outputs = described.responses["200"].content["application/json"].schema.properties.outputs.items.anyOf.map(tensorOf);
+  const outputs =
+    described.responses["200"].content["application/json"].schema.properties.outputs.items.anyOf.map(tensorOf);
   const pair = element("div", section, undefined, "pair");
   tensorList("inputs", inputs, element("div", pair));
   tensorList("outputs", outputs, element("div", pair));
-  const isBinary = inputs.some(({ datatype }) => /^[FB][PF]16$/.test(datatype));
+  const isBinary = inputs.some(isHalf);
   if (isBinary) element("p", section, "FP16 and BF16 have no JSON form: send them in binary, as tritonclient does.");
   const request = (body) => {
     const value = parsed(body);
-    return { model: described.tags[0], url: infer(described.tags[0]), outputs: outputs.map(({ name }) => name), body, value, inputs: value.inputs };
+    return {
+      model: described.tags[0],
+      url: infer(described.tags[0]),
+      outputs: outputs.map(({ name }) => name),
+      body,
+      value,
+      inputs: value.inputs,
+    };
   };
   const example = readable(content.example || zeros(inputs));
   if (isBinary) return void programTabs(section, { tritonclient: programs.tritonclient })(request(example));
@@ -51,7 +65,13 @@ function model(path, described, parent) {
   sender("Send", path, "POST", () => input.value, section);
   element("h3", section, "The same from a program");
   const show = programTabs(section, programs);
-  const changed = () => { try { show(request(input.value)); } catch { show(); } };
+  const changed = () => {
+    try {
+      show(request(input.value));
+    } catch {
+      show();
+    }
+  };
   input.addEventListener("input", changed);
   changed();
 }
@@ -84,4 +104,6 @@ async function show() {
 
 byId("host").textContent = location.host;
 watch(() => {});
-show().catch((error) => { byId("note").textContent = `This server cannot be described yet: ${error.message}`; });
+show().catch((error) => {
+  byId("note").textContent = `This server cannot be described yet: ${error.message}`;
+});

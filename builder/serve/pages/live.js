@@ -61,7 +61,9 @@ export function livePanel(model, parent) {
     return element("dd", box, "–");
   };
   const [half, most, waited, computed] = ["50 % within", "99 % within", "mean wait", "mean computing"].map(fact);
-  const [pending, answered, failed, connections] = ["in flight", "answered", "refused or failed", "connections"].map(fact);
+  const [pending, answered, failed, connections] = ["in flight", "answered", "refused or failed", "connections"].map(
+    fact,
+  );
   const [memory, processor] = ["memory", "processor"].map(fact);
   const past = [];
   return (text, now) => {
@@ -79,8 +81,16 @@ export function livePanel(model, parent) {
     const mean = (name) => (many ? since(`nv_inference_${name}_duration_us`) / many / 1000 : 0);
     latency(many ? milliseconds(mean("request")) : "", last ? mean("request") : 0);
     if (many) {
-      for (const [place, name] of [[waited, "queue"], [computed, "compute_infer"]]) place.textContent = milliseconds(mean(name));
-      for (const [place, share] of [[half, 0.5], [most, 0.99]]) place.textContent = `≈ ${milliseconds(1000 * quantile(read, since, share))}`;
+      for (const [place, name] of [
+        [waited, "queue"],
+        [computed, "compute_infer"],
+      ])
+        place.textContent = milliseconds(mean(name));
+      for (const [place, share] of [
+        [half, 0.5],
+        [most, 0.99],
+      ])
+        place.textContent = `≈ ${milliseconds(1000 * quantile(read, since, share))}`;
     }
     const seconds = last ? (now - last.now) / 1000 : Infinity;
     const speed = since("nv_inference_request_success", last) / seconds;
@@ -101,11 +111,15 @@ export async function watch(show) {
         const response = await ask("metrics", { cache: "no-store" });
         if (response.ok) text = await response.text();
         word = text === null ? `metrics: ${response.status}` : figures(text).mbuild_ready ? "ready" : "not ready";
-      } catch { /* said by the word */ }
+      } catch {
+        /* said by the word */
+      }
       if (state.textContent !== word) state.textContent = word;
       state.className = `state ${word === "ready" ? "good" : "bad"}`;
       show(text, performance.now());
     }
-    await new Promise((resolve) => { setTimeout(resolve, 1000); });
+    await new Promise((resolve) => {
+      setTimeout(resolve, 1000);
+    });
   }
 }

@@ -1,6 +1,7 @@
 // The page at /: one model at a time. What it is, a form that asks it, the programs that do the same, what it does now.
 
 import { send } from "./answers.js";
+import { binaryRequest, isHalf } from "./binary.js";
 import { inputForm } from "./inputs.js";
 import { livePanel, watch } from "./live.js";
 import { infer, isLong, programs } from "./programs.js";
@@ -18,7 +19,14 @@ function modelsOf(described) {
     const answer = responses["200"].content["application/json"].schema;
     const inputs = tensors(schema, "inputs");
     if (tag["x-model"].takes === "image") inputs[0].files = "image files";
-    return { ...tag["x-model"], name: tag.name, description: tag.description, example, inputs, outputs: tensors(answer, "outputs") };
+    return {
+      ...tag["x-model"],
+      name: tag.name,
+      description: tag.description,
+      example,
+      inputs,
+      outputs: tensors(answer, "outputs"),
+    };
   });
 }
 
@@ -38,39 +46,53 @@ function facts(model, parent) {
   if (verified) {
     const versions = Object.entries(verified.versions);
     const [, own] = versions.find(([name]) => name === verified.source.toLowerCase()) || [];
-    fact("made from", [verified.source, own].filter(Boolean).join(" "), versions.map((each) => each.join(" ")).join(", "));
+    fact(
+      "made from",
+      [verified.source, own].filter(Boolean).join(" "),
+      versions.map((each) => each.join(" ")).join(", "),
+    );
     const [absolute, relative] = [verified.absolute, verified.relative].map((value) => value.toExponential());
-    fact("verified", `${verified.cases} golden case${verified.cases === 1 ? "" : "s"}, within ${absolute} + ${relative} × value`);
+    fact(
+      "verified",
+      `${verified.cases} golden case${verified.cases === 1 ? "" : "s"}, within ${absolute} + ${relative} × value`,
+    );
   }
 }
 
-const binaryOnly = (model) => [...model.inputs, ...model.outputs].some(({ datatype }) => /^[FB][PF]16$/.test(datatype));
+const isBinary = (model) => [...model.inputs, ...model.outputs].some(isHalf);
 
-function asRequest(model, read) {
-  const { text, file, blob, value, written } = read;
-  const request = { model: model.name, url: infer(model.name), outputs: model.outputs.map(({ name }) => name), text, file, value };
-  request.inputs = file ? [{ ...model.inputs[0], shape: [1] }] : value.inputs;
-  if (file) request.options = { body: blob, headers: { "Content-Type": file.type } };
-  else if (text !== undefined) request.options = { body: text, headers: { "Content-Type": "text/plain; charset=utf-8" } };
-  else {
-    request.body = written ?? readable(value);
-    request.options = { body: request.body, headers: { "Content-Type": "application/json" } };
-  }
-  request.options.method = "POST";
-  return request;
+// The request that the form says: what programs write down, and what fetch sends.
+function asRequest(model, { text, file, blob, value, written }) {
+  const outputs = model.outputs.map(({ name }) => name);
+  const request = { model: model.name, url: infer(model.name), outputs, text, file, value };
+  const options = (body, type) => ({ method: "POST", body, headers: { "Content-Type": type } });
+  if (file) return { ...request, inputs: [{ ...model.inputs[0], shape: [1] }], options: options(blob, file.type) };
+  request.inputs = value.inputs;
+  if (text !== undefined) return { ...request, options: options(text, "text/plain; charset=utf-8") };
+  request.body = written ?? readable(value);
+  if (isBinary(model))
+    return { ...request, options: { method: "POST", ...binaryRequest(value.inputs, model.outputs) } };
+  return { ...request, options: options(request.body, "application/json") };
 }
 
 // What long programs read: the request, or the example's file, saved beside them.
 function saver() {
   const link = element("a");
   link.hidden = true;
-  return [link, (request) => {
-    const name = request?.file ? request.file.name : "request.json";
-    link.hidden = !request || !(request.file || isLong(request));
-    if (link.hidden) return;
-    URL.revokeObjectURL(link.href);
-    Object.assign(link, { download: name, textContent: `Save ${name}`, href: URL.createObjectURL(new Blob([request.options.body])) });
-  }];
+  return [
+    link,
+    (request) => {
+      const name = request?.file ? request.file.name : "request.json";
+      link.hidden = !request || !(request.file || isLong(request));
+      if (link.hidden) return;
+      URL.revokeObjectURL(link.href);
+      Object.assign(link, {
+        download: name,
+        textContent: `Save ${name}`,
+        href: URL.createObjectURL(new Blob([request.file ? request.options.body : request.body])),
+      });
+    },
+  ];
 }
 
 function tryIt(model, column) {
@@ -87,28 +109,40 @@ function tryIt(model, column) {
   const written = element("section", column);
   element("h2", written, "The same from a program");
   const [link, offer] = saver();
-  const show = programTabs(written, programs, link);
+  const { tritonclient } = programs;
+  const show = programTabs(written, isBinary(model) ? { tritonclient } : programs, link);
   let request;
-  const changed = () => {
+  const look = () => {
+    let found = "";
     try {
       request = asRequest(model, read());
-      problem.textContent = "";
     } catch (error) {
       request = undefined;
-      problem.textContent = error.message;
+      found = error.message;
     }
     show(request);
     offer(request);
+    return found;
+  };
+  const changed = () => {
+    problem.textContent = look();
   };
   const read = inputForm(model, fields, changed);
-  form.addEventListener("keydown", (event) => { if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit(); });
+  look(); // what is still missing is no mistake yet
+  form.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit();
+  });
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     changed();
     if (!request || button.disabled) return;
     button.disabled = true;
-    const texts = request.text === undefined ? request.inputs.length === 1 ? request.inputs[0].data || [] : [] : [request.text];
-    await send(`v2/models/${encodeURIComponent(model.name)}/infer`, request.options, answer, { labels: model.labels, texts });
+    const texts =
+      request.text === undefined ? (request.inputs.length === 1 ? request.inputs[0].data || [] : []) : [request.text];
+    await send(`v2/models/${encodeURIComponent(model.name)}/infer`, request.options, answer, {
+      labels: model.labels,
+      texts,
+    });
     changed();
     button.disabled = false;
   });
@@ -125,8 +159,7 @@ function show(model) {
   const columns = element("div", main, undefined, "columns");
   const left = element("div", columns);
   const aside = element("aside", columns);
-  if (binaryOnly(model)) element("p", element("section", left), "FP16 and BF16 have no JSON form: this model is asked in binary, as tritonclient does.");
-  else tryIt(model, left);
+  tryIt(model, left);
   const now = element("section", aside);
   element("h2", now, "Now");
   showFigures = livePanel(model.name, now);
@@ -142,8 +175,13 @@ function chooser(models) {
   select.parentElement.hidden = models.length < 2;
   for (const { name } of models) element("option", select, name);
   const wanted = () => models.find(({ name }) => name === decodeURIComponent(location.hash.slice(1))) || models[0];
-  const use = () => { select.value = wanted().name; show(wanted()); };
-  select.addEventListener("change", () => { location.hash = encodeURIComponent(select.value); });
+  const use = () => {
+    select.value = wanted().name;
+    show(wanted());
+  };
+  select.addEventListener("change", () => {
+    location.hash = encodeURIComponent(select.value);
+  });
   addEventListener("hashchange", use);
   use();
 }
@@ -160,7 +198,9 @@ async function start() {
     } catch (error) {
       note.textContent = `This server cannot be described: ${error.message}`;
     }
-    await new Promise((resolve) => { setTimeout(resolve, 1000); });
+    await new Promise((resolve) => {
+      setTimeout(resolve, 1000);
+    });
   }
 }
 

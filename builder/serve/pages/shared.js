@@ -12,7 +12,11 @@ export const byId = (id) => document.getElementById(id);
 
 // The key stays in this tab: never in a link, a cookie or what is copied.
 let key = "";
-try { key = sessionStorage.getItem("mbuild-key") || ""; } catch { /* a browser that keeps nothing */ }
+try {
+  key = sessionStorage.getItem("mbuild-key") || "";
+} catch {
+  /* a browser that keeps nothing */
+}
 let question;
 export const hasKey = () => Boolean(key);
 
@@ -26,7 +30,11 @@ function askForKey() {
     form.onsubmit = (event) => {
       event.preventDefault();
       key = field.value.trim();
-      try { sessionStorage.setItem("mbuild-key", key); } catch { /* kept in memory */ }
+      try {
+        sessionStorage.setItem("mbuild-key", key);
+      } catch {
+        /* kept in memory */
+      }
       form.hidden = true;
       question = undefined;
       resolve();
@@ -48,7 +56,9 @@ export async function ask(path, options = {}) {
 // JSON as this server writes it: NaN and infinities as words, whole numbers beyond 2^53 kept whole.
 export function parsed(text) {
   const exact = (_, value, from) =>
-    typeof value === "number" && !Number.isSafeInteger(value) && /^-?\d+$/.test(from?.source) ? BigInt(from.source) : value;
+    typeof value === "number" && !Number.isSafeInteger(value) && /^-?\d+$/.test(from?.source)
+      ? BigInt(from.source)
+      : value;
   try {
     return JSON.parse(text, exact);
   } catch (error) {
@@ -63,8 +73,11 @@ export function literal(value, python = false) {
   if (Array.isArray(value)) return `[${value.map((item) => literal(item, python)).join(", ")}]`;
   if (typeof value === "bigint") return String(value);
   if (value !== null && typeof value === "object")
-    return `{${Object.entries(value).map(([name, item]) => `${JSON.stringify(name)}: ${literal(item, python)}`).join(", ")}}`;
-  if (python && (value === null || typeof value === "boolean")) return { null: "None", true: "True", false: "False" }[value];
+    return `{${Object.entries(value)
+      .map(([name, item]) => `${JSON.stringify(name)}: ${literal(item, python)}`)
+      .join(", ")}}`;
+  if (python && (value === null || typeof value === "boolean"))
+    return { null: "None", true: "True", false: "False" }[value];
   return JSON.stringify(value);
 }
 
@@ -83,7 +96,7 @@ export function tensorOf({ properties: of }) {
   return { name: of.name.const, datatype: of.datatype.const, shape };
 }
 
-const isFree = (dim) => typeof dim !== "number";
+export const isFree = (dim) => typeof dim !== "number";
 export const product = (dims) => dims.reduce((count, dim) => count * dim, 1);
 
 const THINGS = { BOOL: "truth values", BYTES: "texts", FP: "decimal numbers", BF: "decimal numbers" };
@@ -93,10 +106,10 @@ export function inWords({ datatype, shape, files }) {
   const batched = isFree(shape[0] ?? 1);
   const rest = batched ? shape.slice(1) : shape;
   const one = rest.every((dim) => dim === 1);
-  if (one) return batched ? `any number of ${things}` : `one of ${things}`;
+  if (one) return batched ? `any number of ${things}` : `one ${things.slice(0, -1)}`;
   const free = rest.filter(isFree);
-  const sizes = free.length && rest.length === 1 ? "any number of" : rest.join(" × ");
-  const each = `${sizes} ${things}${free.length && rest.length > 1 ? `, ${free.join(" and ")} free` : ""}`;
+  if (batched && free.length && rest.length === 1) return `any number of rows of any length, of ${things}`;
+  const each = `${rest.join(" × ")} ${things}${free.length ? `, ${free.join(" and ")} free` : ""}`;
   return batched ? `any number of rows of ${each}` : each;
 }
 
@@ -133,16 +146,30 @@ export function programTabs(parent, written, extra) {
   shown.tabIndex = 0;
   let request;
   let language = Object.keys(written)[0];
-  const show = () => { shown.textContent = request ? written[language](request) : "The request cannot be read yet."; };
-  choice(row, "Language", Object.keys(written), (name) => { language = name; show(); });
+  const show = () => {
+    shown.textContent = request ? written[language](request) : "The request cannot be read yet.";
+  };
+  choice(row, "Language", Object.keys(written), (name) => {
+    language = name;
+    show();
+  });
   const copy = element("button", row, "Copy", "copy");
   copy.addEventListener("click", async () => {
     try {
       await navigator.clipboard.writeText(shown.textContent);
-      copy.textContent = "Copied";
-      setTimeout(() => { copy.textContent = "Copy"; }, 1500);
-    } catch { getSelection().selectAllChildren(shown); }
+    } catch {
+      // not by https nor on this machine: the old way
+      getSelection().selectAllChildren(shown);
+      document.execCommand("copy");
+    }
+    copy.textContent = "Copied";
+    setTimeout(() => {
+      copy.textContent = "Copy";
+    }, 1500);
   });
   if (extra) row.append(extra);
-  return (next) => { request = next; show(); };
+  return (next) => {
+    request = next;
+    show();
+  };
 }

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from selenium.webdriver.common.keys import Keys
 
 from builder.model.golden import GoldenCase
 from tests.contract.server.test_plain import LINES, colours, expected, place_case, place_plain
@@ -74,6 +75,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place(models, "two", two_inputs())
     place(models, "matrix", identity("INT64"))
     place(models, "half", identity("FP16"))
+    place(models, "brain", identity("BF16"))
     return models
 
 
@@ -147,6 +149,18 @@ def test_a_text_is_sent_and_its_embedding_comes(browser: Browser, url: str, tmp_
     assert_looks_right(browser, tmp_path)
 
 
+def test_what_is_copied_is_what_is_shown(browser: Browser, url: str) -> None:
+    browser.open(f"{url}#embed")
+    browser.find("h1", "embed")
+    shown = program(browser, "Python")
+    browser.find("button.copy").click()
+    browser.find("button.copy", "Copied")
+    area = browser.find("textarea")
+    area.clear()
+    area.send_keys(Keys.CONTROL, "v")
+    assert area.get_attribute("value") == shown
+
+
 def test_what_was_found_in_a_text_is_marked_in_it(browser: Browser, url: str) -> None:
     browser.open(f"{url}#tag", dark=True)
     browser.find("h1", "tag")
@@ -174,6 +188,11 @@ def test_an_image_is_chosen_or_dropped_and_labelled(
     assert browser.find(".bars .top").text.split()[0] == "blue"
     assert_programs_give(browser, outputs, tmp_path)
     assert_looks_right(browser, tmp_path)
+    browser.choose("Input as", "JSON")
+    assert send(browser)["label"].tolist() == ["blue"]
+    assert "b64decode" in program(browser, "tritonclient")
+    assert "blue" in output_of(browser, "tritonclient", tmp_path)
+    browser.choose("Input as", "Image")
     browser.run(DROP, list(colours((0, 255, 0))[0]))
     browser.find(".drop small", "dropped.png")
     assert send(browser)["label"].tolist() == ["green"]
@@ -232,18 +251,33 @@ def test_several_tensors_with_free_dims(browser: Browser, url: str, tmp_path: Pa
     assert_programs_give(browser, outputs, tmp_path)
     browser.open(f"{url}#matrix")
     browser.find("h1", "matrix")
+    browser.fill("textarea", "1 2 3\n4 5 6")
+    browser.find("pre", '"shape": [2, 3]')
     numbers = [2**53 + 1, *range(799)]
-    browser.fill(".field input[type=text]", "1")
     browser.run("const area = document.querySelector('textarea'); area.value = arguments[0];"
                 "area.dispatchEvent(new Event('input', {bubbles: true}))", json.dumps([numbers]))  # fmt: skip
     outputs = send(browser)
     assert outputs["y"].tolist() == numbers
+    assert [each.get_attribute("value") for each in browser.driver.find_elements("css selector", ".field input")] == [
+        "1",
+        "800",
+    ]
     assert "@request.json" in program(browser, "curl")
     save(browser, "request.json", downloads)
     assert_programs_give(browser, outputs, downloads)
-    browser.open(f"{url}#half")
-    browser.find("h1", "half")
-    browser.find("section", "no JSON form")
+
+
+@pytest.mark.parametrize(("model", "number"), [("half", "65504"), ("brain", "3.0e38")])
+def test_half_precision_travels_in_binary(browser: Browser, url: str, tmp_path: Path, model: str, number: str) -> None:
+    browser.open(f"{url}#{model}")
+    browser.find("h1", model)
+    browser.fill("textarea", f"1.5, -2, {number}, 0")
+    browser.find("button.main", "Send").click()
+    browser.find(".answer .state", "200 OK")
+    rows = [row.text.split() for row in browser.driver.find_elements("css selector", ".bars tr")]
+    np.testing.assert_allclose([float(value) for _, value in rows], [1.5, -2, float(number), 0], rtol=1e-2)
+    printed = re.findall(r"[-\d.e+]+", output_of(browser, "tritonclient", tmp_path))
+    np.testing.assert_allclose([float(value) for value in printed], [1.5, -2, float(number), 0], rtol=1e-2)
 
 
 def test_json_is_sent_as_it_is_written_and_errors_are_the_servers_own(chrome: Browser, url: str) -> None:
@@ -274,7 +308,7 @@ def test_the_figures_move(browser: Browser, url: str) -> None:
 
 def test_models_are_chosen_by_name_and_by_link(browser: Browser, url: str) -> None:
     browser.open(url)
-    names = sorted(["colour", "embed", "half", "iris", "matrix", "tag", "two"])
+    names = sorted(["brain", "colour", "embed", "half", "iris", "matrix", "tag", "two"])
     browser.find("h1", names[0])
     every = [each.text for each in browser.driver.find_elements("css selector", "#model option")]
     assert [each for each in every if not each.endswith("-tensors")] == names
@@ -294,7 +328,7 @@ def test_all_of_it_below_a_path(browser: Browser, url: str, tmp_path: Path) -> N
         browser.find("h1", "API")
         browser.find("code", "/v2/models/iris/infer")
         browser.find("a.home").click()
-        browser.find("h1", "colour")
+        browser.find("h1", "brain")
 
 
 def test_the_reference_asks_every_path(browser: Browser, url: str) -> None:

@@ -290,6 +290,15 @@ def test_the_graph_itself_is_served_too(address: str) -> None:
     np.testing.assert_allclose(outputs(answer)["sentence_embedding"], expected(""), atol=1e-6)
 
 
+def test_the_document_says_how_people_ask_each_model(address: str) -> None:
+    tags = {tag["name"]: tag["x-model"] for tag in ask(address, "GET", "/openapi.json").json()["tags"]}
+    wanted = {"embed": "text", "colour": "image", "lines": "text", "colour-tensors": "tensors"}
+    assert {name: tags[name]["takes"] for name in wanted} == wanted
+    assert tags["colour"]["labels"] == {"scores": ["red", "green", "blue"]}
+    assert tags["colour"]["runtime"].startswith("onnxruntime ")
+    assert tags["colour"]["verified"] is None  # there is no parity.json
+
+
 def test_the_page_has_an_example_that_works(address: str) -> None:
     paths = ask(address, "GET", "/openapi.json").json()["paths"]
     for model in ("embed", "colour", "lines"):
