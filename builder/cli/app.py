@@ -17,7 +17,7 @@ from rich.text import Text
 from typer.core import TyperGroup
 
 from builder import __version__
-from builder.cli import base, build, cache, ci, converters, doctor, fleet, golden, image, inspect, registry
+from builder.cli import base, build, cache, ci, converters, doctor, explain, fleet, golden, image, inspect, registry
 from builder.cli.sinks import github_message
 from builder.errors import MbuildError, UsageError
 
@@ -70,6 +70,7 @@ image.register(app)
 registry.register(app)
 app.add_typer(base.app, name="base")
 inspect.register(app)
+explain.register(app)
 app.add_typer(converters.app, name="converters")
 app.add_typer(cache.app, name="cache")
 app.add_typer(ci.app, name="ci")

@@ -54,6 +54,7 @@ def build_command(
     quantize: options.QuantizeOption = None,
     measure_again: options.MeasureOption = False,
     test: Annotated[bool, typer.Option("--test/--no-test", help="Run the image and replay the golden cases.")] = True,
+    max_size: options.MaxSizeOption = "",
     template_dir: options.TemplateOption = None,
     output_format: options.FormatOption = options.OutputFormat.HUMAN,
     verbose: options.VerboseOption = False,
@@ -71,6 +72,7 @@ def build_command(
         engine=engine,
         test=test,
         template_dir=template_dir,
+        max_size=max_size,
     )
     with host_session() as host:
         result = build(spec, delivery, host)

@@ -81,6 +81,9 @@ QuantizeOption = Annotated[
 MeasureOption = Annotated[
     bool, typer.Option("--measure-again", help="With --quantize auto: choose anew, whatever the lock has.")
 ]
+MaxSizeOption = Annotated[
+    str, typer.Option("--max-size", metavar="SIZE", help="Fail where the layers have more than this, as in 900MB.")
+]
 TemplateOption = Annotated[
     Path | None, typer.Option("--template-dir", metavar="DIR", help="Your own Dockerfile.j2 instead of ours.")
 ]

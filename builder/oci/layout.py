@@ -51,6 +51,11 @@ class AmbiguousImage(UsageError):
     hint = "say which one with --platform, or name the reference that it was built as"
 
 
+def is_layout(directory: Path) -> bool:
+    """Whether the file is there that every layout has (image-spec image-layout.md)."""
+    return (directory / "oci-layout").is_file()
+
+
 @dataclass(frozen=True, slots=True)
 class Layout:
     """A layout at ``path``; it need not exist before something is written."""

@@ -26,6 +26,7 @@ from builder.pipeline.base import resolve_base
 from builder.pipeline.cache import sweep_cache, tell_repairs
 from builder.pipeline.checks import check_build, check_plan
 from builder.pipeline.collection import FoundImage, LoadedImage, find_image, for_each, load_image
+from builder.pipeline.explain import check_size
 from builder.pipeline.image import check_layers, check_server, creation_time, plan_image
 from builder.pipeline.model import LoadedModel
 from builder.pipeline.prove import prove
@@ -75,6 +76,7 @@ def _keep(spec: BuildSpec, delivery: Delivery, daemon: DockerEngine | None, step
     """With the image in a layout, to be tested, loaded and looked at."""
     planned = _plan(spec, Keep.BLOB, steps, host)
     image = _assemble(planned, delivery, daemon, steps, host)
+    check_size(image, delivery.max_size, host)
     report = _test(image, delivery, daemon, steps, host)
     loaded = _load(image, planned, delivery, daemon, steps)
     pushed = _push(layout_graph(image.layout), delivery, steps, host) if delivery.push else None
@@ -93,6 +95,7 @@ def _stream(spec: BuildSpec, delivery: Delivery, steps: Steps, host: Host) -> Bu
     with steps("assemble") as note:
         image = stream_image(planned.plan, planned.tree, host)
         note.detail = f"{image.digest.short}, sent from where its weights lie"
+    check_size(image, delivery.max_size, host)
     pushed = _push(image.graph, delivery, steps, host)
     return replace(_result(spec, delivery, planned, image, steps), pushed=pushed)
 

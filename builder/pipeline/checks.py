@@ -8,6 +8,7 @@ from builder.errors import UsageError
 from builder.host import Host
 from builder.host.fs import try_writing, why_not_writable
 from builder.oci.platform import Platform
+from builder.pipeline.cache import parse_size
 from builder.pipeline.image import epoch
 from builder.pipeline.prove import ForeignPlatform
 from builder.plan.spec import BuildSpec, Delivery, Engine
@@ -46,8 +47,8 @@ class LockIsDirectory(UsageError):
 
 
 def check_build(spec: BuildSpec, delivery: Delivery, host: Host) -> None:
-    """Raises PushNeedsTag, TagNeedsRegistry, TemplateUnused, TemplateMissing, ForeignPlatform, OutputNotUsable, or what
-    ``check_plan`` raises."""
+    """Raises PushNeedsTag, TagNeedsRegistry, TemplateUnused, TemplateMissing, ForeignPlatform, OutputNotUsable,
+    MalformedSize, or what ``check_plan`` raises."""
     if delivery.push:
         if delivery.tag is None:
             raise PushNeedsTag(name=spec.model.resolve().name)
@@ -60,6 +61,8 @@ def check_build(spec: BuildSpec, delivery: Delivery, host: Host) -> None:
     if delivery.test and spec.platform.architecture != machine.architecture:
         raise ForeignPlatform(platform=spec.platform, machine=machine)
     check_output(delivery.output)
+    if delivery.max_size:
+        parse_size(delivery.max_size)
     check_plan(spec, host)
 
 

@@ -9,7 +9,7 @@ from builder.assemble.embedded import validate_once
 from builder.assemble.image import AssembledImage, AssembledLayer
 from builder.errors import UsageError
 from builder.host import Host
-from builder.host.docker import connect
+from builder.host.docker import DockerEngine, connect
 from builder.host.fs import temporary_directory
 from builder.oci.layout import Layout
 from builder.oci.platform import Platform
@@ -43,15 +43,22 @@ def test_image(image: str, platform: Platform, host: Host) -> ProbeReport:
     check_cache(host)
     if is_path(image):
         return _test_layout(Layout(Path(image)), platform, host)
-    engine = connect(host.environ)
-    known = engine.image_id(image) if engine else None
-    if not known and Reference.parse(image).is_bare and not image.startswith("docker.io/"):
-        raise ImageNotFound(name=image)
+    engine, known = engine_image(image, host)
     with temporary_directory(host.store.root / "tmp") as directory:
         if engine and known:
             return prove(export_image(known, engine, directory / "layout", host), engine, host)
         pulled = pull_image(Reference.parse(image), platform, directory / "layout", host)
         return _test_layout(Layout(pulled.path), platform, host)
+
+
+def engine_image(image: str, host: Host) -> tuple[DockerEngine | None, str]:
+    """The local engine, if any, and the identifier of the image of that name in it, if any. Raises ImageNotFound where
+    there is none and the name says no registry."""
+    engine = connect(host.environ)
+    known = engine.image_id(image) if engine else None
+    if not known and Reference.parse(image).is_bare and not image.startswith("docker.io/"):
+        raise ImageNotFound(name=image)
+    return engine, known or ""
 
 
 def push_layout(directory: Path, reference: Reference, host: Host) -> PushResult:

@@ -54,7 +54,8 @@ class Engine(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Delivery:
-    """What is to be done with the image. ``load`` None: into the local engine if there is one."""
+    """What is to be done with the image. ``load`` None: into the local engine if there is one; ``max_size``: how many
+    bytes its layers may have, as in 900MB; empty: any."""
 
     tag: Reference | None
     push: bool
@@ -63,3 +64,4 @@ class Delivery:
     engine: Engine
     test: bool
     template_dir: Path | None
+    max_size: str = ""

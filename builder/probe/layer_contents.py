@@ -22,7 +22,10 @@ from builder.oci.verify import uncompressed
 REVISION = 2
 """Bumped by hand when ``to_json`` or what is read changes."""
 
-_KEPT = re.compile(r"/models/[^/]+/(mbuild\.json|golden/[^/]+\.npz)|/etc/ld\.so\.conf(\.d/[^/]+\.conf)?")
+_KEPT = re.compile(
+    r"/models/[^/]+/(mbuild\.json|golden/[^/]+\.npz)|/etc/ld\.so\.conf(\.d/[^/]+\.conf)?"
+    r"|/var/lib/dpkg/(status|status\.d/[^/]+|info/[^/]+\.list)|.*\.dist-info/(METADATA|RECORD)"
+)
 _MOST_KEPT = 256 << 20
 _ROOT = PurePosixPath("/")
 _KINDS = {tarfile.DIRTYPE: EntryKind.DIRECTORY, tarfile.SYMTYPE: EntryKind.SYMLINK}
@@ -36,7 +39,7 @@ class OversizedFile(IntegrityError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LayerFile:
-    """One path; a hard link is a file."""
+    """One path; a hard link is a file, of no bytes of its own."""
 
     path: PurePosixPath
     kind: EntryKind
@@ -44,13 +47,14 @@ class LayerFile:
     uid: int = 0
     gid: int = 0
     target: str = ""
+    size: int = 0
     elf: ElfFacts | None = None
 
     def to_json(self) -> dict[str, object]:
         elf = self.elf.to_json() if self.elf else None
         owner = [self.uid, self.gid]
         return {"path": str(self.path), "kind": self.kind.value, "mode": self.mode, "owner": owner,
-                "target": self.target, "elf": elf}  # fmt: skip
+                "target": self.target, "size": self.size, "elf": elf}  # fmt: skip
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> LayerFile:
@@ -61,6 +65,7 @@ class LayerFile:
             uid=value["owner"][0],
             gid=value["owner"][1],
             target=value["target"],
+            size=value["size"],
             elf=ElfFacts.from_json(value["elf"]) if value["elf"] else None,
         )
 
@@ -126,6 +131,7 @@ def _file(member: tarfile.TarInfo, path: PurePosixPath, elf: ElfFacts | None) ->
         uid=member.uid,
         gid=member.gid,
         target=member.linkname if member.issym() else "",
+        size=member.size if member.isreg() else 0,
         elf=elf,
     )
 

@@ -118,6 +118,24 @@ def test_an_image_of_the_engine_can_be_tested(mbuild: Mbuild, digits: Path, dock
     assert found["cases"][0]["outputs"][0]["allowed"]["absolute"] > 0
 
 
+def test_where_the_bytes_went(mbuild: Mbuild, digits: Path, tmp_path: Path) -> None:
+    """The same of the model as of its image; and a gate on the size, which names what is large."""
+    built = mbuild.json(digits, "-o", tmp_path / "out", "--no-test", "--no-load")
+    found = mbuild.json("explain", tmp_path / "out")
+    assert found == mbuild.json("explain", digits)
+    assert (found["digest"], found["size"]) == (built["image"]["digest"], sum(one["size"] for one in built["layers"]))
+    assert [one["role"] for one in found["layers"]] == [one["role"] for one in built["layers"]]
+    parts = {part["name"]: part for layer in found["layers"] for part in layer["parts"]}
+    assert parts["numpy"]["why"] == "needed by onnxruntime"
+    assert parts["digits"]["kind"] == "model"
+    strays = sum(part["size"] for part in parts.values() if part["kind"] == "other")
+    assert strays < 0.02 * found["unpacked_size"], "nearly all of it is somebody's"
+    refused = mbuild(digits, "--no-test", "--no-load", "--max-size", "9MB")
+    assert refused.returncode == 8
+    assert "image-too-large" in refused.stderr
+    assert "onnxruntime" in refused.stderr
+
+
 def test_the_second_build_does_nothing_again(mbuild: Mbuild, digits: Path) -> None:
     first = mbuild.json(digits)
     second = mbuild.json(digits, "--locked")
