@@ -5,11 +5,13 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import socket
 import zlib
 from typing import Any
 
 import pytest
 
+from builder.serve.http.listener import listen
 from tests.contract.server.conftest import MAX_BODY
 from tests.support.servers import ask, exchange
 
@@ -213,3 +215,10 @@ def test_the_page_for_people_needs_no_other_host(address: str) -> None:
             imported = re.findall(r'from "\./(\w+\.js)"', file.body.decode())
             files += [each for each in (f"ui/{module}" for module in imported) if each not in sizes]
     assert sum(sizes.values()) < 40_000
+
+
+def test_small_answers_are_not_held_back_for_acknowledgements() -> None:
+    with listen("127.0.0.1", 0) as listener:
+        listener.setblocking(True)
+        with socket.create_connection(listener.getsockname()), listener.accept()[0] as accepted:
+            assert accepted.proto == socket.IPPROTO_TCP  # asyncio turns Nagle's algorithm off for these only
