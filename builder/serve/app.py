@@ -248,6 +248,8 @@ class Server:
             self._say("warning", f"no models in {self._settings.models} (MBUILD_MODELS): never ready", **facts)
         if self._worker is not None and loaded.served:
             self._worker.say_ready(facts)
+        for each in loaded.served:
+            inference.settle(each)
 
     async def _drain(self, server: asyncio.Server | Acceptor, listener: socket.socket) -> None:
         """What the kernel accepted for us is answered too, so the listener stays a moment, and so do idle clients."""

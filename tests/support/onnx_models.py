@@ -121,7 +121,7 @@ def dynamically_quantised() -> onnx.ModelProto:
     return model_of(nodes, {"x": (number, ("n", 4))}, {"y": (number, ("n", 4))})
 
 
-def convolved(side: int = 48) -> onnx.ModelProto:
+def convolved(side: int = 96) -> onnx.ModelProto:
     """As much work for each image, whether it comes alone or with others."""
     filters = np.full((16, 16, 3, 3), 0.01, dtype=np.float32)
     nodes = [helper.make_node("Conv", [f"m{i}", "w"], [f"m{i + 1}"], pads=[1, 1, 1, 1]) for i in range(4)]

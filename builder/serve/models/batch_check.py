@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -42,25 +43,19 @@ class NotBatchable(Exception):
     """The message says why, for people."""
 
 
-def find_batching(model: AnyModel, warm: WarmUp, settings: Settings) -> Batching:
-    """Raises NotBatchable, and ModelUnusable where mbuild.json has no sense."""
-    wish = _wish(model, settings)
-    if wish.max_rows == 1:
-        raise NotBatchable("max_batch is 1")
-    _check_signature(model)
-    is_measured = not wish.max_rows and model.provider == _CPU
-    if is_measured and warm.seconds > _LONG_SECONDS:
-        raise NotBatchable("a run takes long, so that several would take much longer; max_batch turns it on")
-    one, four = _check_rows(model)
-    if is_measured and _gain(model, one, four) < _WORTH:
-        raise NotBatchable("several rows take as long as one after the other; max_batch turns it on")
-    rows = wish.max_rows or _USUAL_ROWS.get(model.provider, _USUAL_ROWS_ELSEWHERE)
-    shared = warm.seconds > _SHARED_SECONDS and not wish.delay_ns
-    return Batching(max_rows=rows, delay_ns=wish.delay_ns, preferred=wish.preferred, shared=shared)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wish:
+    """What the variables ask for, else what model.yaml did; ``max_rows`` 0 where neither does."""
+
+    max_rows: int
+    delay_ns: int
+    preferred: tuple[int, ...]
+    shared: bool
+    """Runs take longer than it takes to wake a thread."""
 
 
-def _wish(model: AnyModel, settings: Settings) -> Batching:
-    """What the variables say, else what model.yaml said; ``max_rows`` 0 where neither does."""
+def wish_for(model: AnyModel, warm: WarmUp, settings: Settings) -> Wish:
+    """Runs nothing. Raises NotBatchable, and ModelUnusable where mbuild.json has no sense."""
     said = model.folder.settings.get("batching", {})
     try:
         rows = settings.max_batch or int(said.get("max_batch", 0))
@@ -69,7 +64,22 @@ def _wish(model: AnyModel, settings: Settings) -> Batching:
         sizes = tuple(sorted(int(each) for each in preferred))
     except (AttributeError, TypeError, ValueError) as error:
         raise ModelUnusable(f"{model.folder.path / 'mbuild.json'}: settings.batching is wrong: {error}.") from None
-    return Batching(max_rows=rows, delay_ns=int(delay * 1e9), preferred=sizes)
+    if rows == 1:
+        raise NotBatchable("max_batch is 1")
+    _check_signature(model)
+    if not rows and model.provider == _CPU and warm.seconds > _LONG_SECONDS:
+        raise NotBatchable("a run takes long, so that several would take much longer; max_batch turns it on")
+    shared = warm.seconds > _SHARED_SECONDS and not delay
+    return Wish(max_rows=rows, delay_ns=int(delay * 1e9), preferred=sizes, shared=shared)
+
+
+def find_batching(model: AnyModel, wish: Wish) -> Batching:
+    """Runs the model some ten times. Raises NotBatchable."""
+    one, several = _check_rows(model)
+    if not wish.max_rows and model.provider == _CPU and _gain(model, one, several) < _WORTH:
+        raise NotBatchable("several rows take as long as one after the other; max_batch turns it on")
+    rows = wish.max_rows or _USUAL_ROWS.get(model.provider, _USUAL_ROWS_ELSEWHERE)
+    return Batching(max_rows=rows, delay_ns=wish.delay_ns, preferred=wish.preferred, shared=wish.shared)
 
 
 def _check_signature(model: AnyModel) -> None:

@@ -6,8 +6,9 @@ and only while nothing waits. What is accepted is bounded: more is refused with 
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING
 
 from ..http.answers import Refusal
@@ -17,7 +18,7 @@ from ..observe.metrics import ModelMetrics
 from ..settings import Settings
 from .batching import ALONE, Batching
 from .call import LARGE, Call
-from .executor import Executor
+from .executor import Executor, Job
 from .inline import answer_at_once
 from .runs import Runs
 
@@ -33,16 +34,34 @@ _INLINE_DEBT_NS = 50_000_000
 _INLINE_WATCHED = 64
 
 
+_FOUND_AT_ONCE_SECONDS = 0.001
+
+Found = tuple[Batching | None, str]
+"""How requests are put together, or why they are not."""
+
+
 class Served:
     """A model with its counters, how its requests are put together, and whether it is quick enough for the loop."""
 
-    __slots__ = ("_inputs", "batching", "debt_ns", "inline_size", "metrics", "model", "watched", "why_alone")
+    __slots__ = (
+        "_inputs",
+        "batching",
+        "debt_ns",
+        "find_later",
+        "inline_size",
+        "metrics",
+        "model",
+        "watched",
+        "why_alone",
+    )
 
     def __init__(self, model: AnyModel, warm: WarmUp, batching: Batching | None, why_alone: str = "") -> None:
         self.model = model
         self.batching = batching
         self.why_alone = why_alone
         """Where requests are not put together."""
+        self.find_later: Callable[[], Found] | None = None
+        """Where it takes a while to find out whether they can be."""
         self._inputs = [tensor.graph_name for tensor in model.signature.inputs]
         self.metrics = ModelMetrics(model.name, model.version)
         held_back = batching is not None and batching.delay_ns > 0
@@ -107,13 +126,28 @@ class Served:
 
 
 def opened(model: AnyModel, warm: WarmUp, settings: Settings) -> Served:
-    """The model as it is served; finds out whether its requests can be put together. Raises ModelUnusable."""
-    from .batch_check import NotBatchable, find_batching
+    """The model as it is served; finds out whether its requests can be put together, where that takes a moment or was
+    asked for, else leaves it to ``Inference.settle``. Raises ModelUnusable."""
+    from .batch_check import NotBatchable, find_batching, wish_for
 
     try:
-        return Served(model, warm, find_batching(model, warm, settings))
+        wish = wish_for(model, warm, settings)
     except NotBatchable as reason:
         return Served(model, warm, None, str(reason))
+
+    def find() -> Found:
+        try:
+            return find_batching(model, wish), ""
+        except NotBatchable as reason:
+            return None, str(reason)
+        except Exception as error:
+            return None, f"it could not be found out: {error}"
+
+    if wish.max_rows or warm.seconds < _FOUND_AT_ONCE_SECONDS:
+        return Served(model, warm, *find())
+    served = Served(model, warm, None, "it is not found out yet")
+    served.find_later = find
+    return served
 
 
 class Inference:
@@ -126,6 +160,7 @@ class Inference:
         self.runs = runs
         self.codec = codec
         self.pending = 0
+        self._checks: Executor | None = None
         self.tells = False
         """Whether each exchange gets an account of what was done."""
 
@@ -141,6 +176,25 @@ class Inference:
             answer_at_once(self, served, exchange)
         else:
             self.begin(served, exchange).start()
+
+    def settle(self, served: Served) -> None:
+        """Finds out beside the requests, and one model after the other, what would have made the start longer."""
+        if served.find_later is None:
+            return
+        find, served.find_later = served.find_later, None
+        found: list[Found] = []
+
+        def settled() -> None:
+            served.batching, served.why_alone = found[0]
+            self.log.event("info", "batching", model=served.model.name, **served.batching_said)
+
+        if self._checks is None:
+            try:
+                self._checks = Executor("check", 1, asyncio.get_running_loop())
+            except RuntimeError as error:
+                served.why_alone = f"it could not be found out: {error}"
+                return
+        self._checks.submit(Job(lambda: found.append(find()), settled))
 
     def begin(self, served: Served, exchange: Exchange) -> Call:
         self.pending += 1

@@ -198,8 +198,10 @@ def test_where_nobody_asks_for_batches_they_must_be_worth_it(server_source: Path
     with running(server_source, tmp_path) as server:
         address = server.ready().address
         assert batching(address, "mlp") == "on"
-        found = batching(address, "convolved")
-        assert found == "off: several rows take as long as one after the other; max_batch turns it on"
+        event = server.event("batching")
+        assert event["model"] == "convolved"
+        assert event["batching"] == "off: several rows take as long as one after the other; max_batch turns it on"
+        assert batching(address, "convolved") == event["batching"]
     with running(server_source, tmp_path, MBUILD_MAX_BATCH="8") as server:
         assert batching(server.ready().address, "convolved") == "on"
 
