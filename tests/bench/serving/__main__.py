@@ -9,6 +9,8 @@ between the ``serving`` marks of that file, ``--plot FILE`` draws it.
 from __future__ import annotations
 
 import argparse
+import os
+import signal
 import sys
 from pathlib import Path
 
@@ -31,6 +33,7 @@ def main() -> None:
     options.add_argument("--write", type=Path, metavar="FILE")
     options.add_argument("--plot", type=Path, metavar="FILE")
     wanted = options.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the server under way is ended, too
     wrk.require()
     bench = Bench(place=ROOT / "build" / "bench-serving", cache=cache_directory())
     servers = available()
@@ -42,8 +45,16 @@ def main() -> None:
     if wanted.write is None:
         sys.stdout.write(text)
         return
-    head, rest = wanted.write.read_text().split(BEGIN)
-    wanted.write.write_text(head + BEGIN + text + END + rest.split(END)[1])
+    if wanted.plot:
+        there = os.path.relpath(wanted.plot, wanted.write.parent)
+        text = f"![requests a second and CPU for each, by server]({there})\n\n{text}"
+    wanted.write.write_text(replaced(wanted.write.read_text(), text))
+
+
+def replaced(page: str, text: str) -> str:
+    """The page with ``text`` between its marks."""
+    head, rest = page.split(BEGIN)
+    return head + BEGIN + text + END + rest.split(END)[1]
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from tests.bench.serving import dialects
+from tests.bench.serving.__main__ import BEGIN, END, replaced
 from tests.bench.serving.bars import bars
 from tests.bench.serving.containers import split
 from tests.bench.serving.ledger import Key, Ledger
@@ -245,6 +246,11 @@ def test_the_report_has_a_row_for_each_server() -> None:
 def test_cpu_is_for_one_request() -> None:
     assert cpu(load(1000.0, 8)) == 0.00025
     assert cpu({"cpu": 1.0, "requests": 0}) == 1.0
+
+
+def test_a_page_keeps_what_is_around_the_marks() -> None:
+    page = f"before\n{BEGIN}old\n{END}behind\n"
+    assert replaced(page, "new\n") == f"before\n{BEGIN}new\n{END}behind\n"
 
 
 def test_the_plot_is_a_picture(tmp_path: Path) -> None:
