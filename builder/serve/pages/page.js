@@ -5,7 +5,7 @@ import { binaryRequest, isHalf } from "./binary.js";
 import { inputForm } from "./inputs.js";
 import { livePanel, watch } from "./live.js";
 import { infer, isLong, programs } from "./programs.js";
-import { ask, byId, element, parsed, programTabs, readable, tensorOf, tensorList } from "./shared.js";
+import { ask, byId, element, literal, parsed, programTabs, readable, tensorOf, tensorList } from "./shared.js";
 
 let showFigures = () => {};
 let reading = [];
@@ -170,44 +170,63 @@ function show(model) {
   tensorList("outputs", model.outputs, tensors);
 }
 
-function chooser(models) {
-  const select = byId("model");
-  select.parentElement.hidden = models.length < 2;
-  for (const { name } of models) element("option", select, name);
-  const wanted = () => models.find(({ name }) => name === decodeURIComponent(location.hash.slice(1))) || models[0];
-  const use = () => {
-    select.value = wanted().name;
-    show(wanted());
-  };
-  select.addEventListener("change", () => {
-    location.hash = encodeURIComponent(select.value);
-  });
-  addEventListener("hashchange", use);
-  use();
+// The models that are offered, and the one that is shown, as text: what has not changed is left as the reader has it.
+let models = [];
+let shown = "";
+
+function choose() {
+  const model = models.find(({ name }) => encodeURIComponent(name) === location.hash.slice(1)) || models[0];
+  byId("model").value = model.name;
+  if (shown !== literal(model)) show(model);
+  shown = literal(model);
 }
 
-// Models may still be loading: asks again until they are there.
-async function start() {
-  const note = byId("note");
+function offerModels(found) {
+  const select = byId("model");
+  models = found;
+  select.parentElement.hidden = models.length < 2;
+  select.replaceChildren();
+  for (const { name } of models) element("option", select, name);
+  choose();
+}
+
+// Models may still be loading, or be gone: asks again until there are some.
+async function describe() {
   for (;;) {
+    let problem;
     try {
       const response = await ask("openapi.json");
       const described = parsed(await response.text());
-      if (response.ok && described.tags.length) return void chooser(modelsOf(described));
-      note.textContent = response.ok ? "This server has no model to show." : `Not yet: ${described.error}.`;
+      if (response.ok && described.tags.length) return void offerModels(modelsOf(described));
+      problem = response.ok ? "This server has no model to show." : `Not yet: ${described.error}.`;
     } catch (error) {
-      note.textContent = `This server cannot be described: ${error.message}`;
+      problem = `This server cannot be described: ${error.message}`;
     }
+    if (note.textContent !== problem) note.textContent = problem;
+    if (!note.isConnected) byId("main").replaceChildren(note);
+    shown = "";
     await new Promise((resolve) => {
       setTimeout(resolve, 1000);
     });
   }
 }
 
+// Which models the figures are of: others than before are described anew.
+const namesIn = (text) => [...text.matchAll(/^nv_inference_request_success\{(.*)\}/gm)].map(([, each]) => each).join();
+const note = byId("note");
+let describing = describe();
+
 byId("host").textContent = location.host;
+byId("model").addEventListener("change", ({ target }) => {
+  location.hash = encodeURIComponent(target.value);
+});
+addEventListener("hashchange", () => {
+  if (models.length) choose();
+});
 watch((...latest) => {
-  if (latest[0] === null) return;
+  const [text] = latest;
+  if (text === null) return;
+  if (reading.length && namesIn(text) !== namesIn(reading[0])) describing = describing.then(describe);
   reading = latest;
   showFigures(...reading);
 });
-start();

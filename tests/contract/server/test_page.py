@@ -376,6 +376,25 @@ def test_a_server_that_is_not_ready_says_so_and_is_shown_once_it_is(
     assert all("503 (Service Unavailable)" in each for each in chrome.problems())
 
 
+def test_a_server_that_comes_back_with_other_models(chrome: Browser, server_source: Path, tmp_path: Path) -> None:
+    place(tmp_path, "iris", named_columns(*MEASURES))
+    with running(server_source, tmp_path) as server:
+        port = server.ready().port
+        chrome.open(f"http://127.0.0.1:{port}/")
+        chrome.find("h1", "iris")
+        chrome.fill(".fields input", "7.25")
+        assert not chrome.driver.find_element("id", "model").is_displayed()
+    chrome.find("#ready", "no answer")
+    place(tmp_path, "two", two_inputs())
+    with running(server_source, tmp_path, MBUILD_PORT=str(port)) as server:
+        server.ready()
+        chrome.find("#ready.good", "ready")
+        chrome.find("#model", "two")
+        assert chrome.find(".fields input").get_attribute("value") == "7.25"  # what was typed is still there
+        send(chrome)
+    assert all("ERR_" in each for each in chrome.problems())
+
+
 def test_a_server_without_a_model(chrome: Browser, server_source: Path, tmp_path: Path) -> None:
     with running(server_source, tmp_path) as server:
         started(server)
