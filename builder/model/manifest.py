@@ -210,10 +210,10 @@ def parse_manifest(content: bytes, path: PurePosixPath, default_name: str) -> Mo
 
 
 def _semantic_problems(value: Mapping[str, Any]) -> Iterator[Problem]:
-    for key in sorted(value.keys() - _OF_AN_IMAGE) if "models" in value else ():
-        yield Problem(
-            key, "it speaks of one model, and `models` names several: put it into that model's own model.yaml"
-        )
+    if "models" in value:
+        of_one = [*sorted(value.keys() - _OF_AN_IMAGE), *["server.batching"] * ("batching" in value.get("server", {}))]
+        for key in of_one:
+            yield Problem(key, "`models` names several, and each has its own: say it in their own model.yaml")
     if "licence" in value:
         try:
             canonicalize_license_expression(value["licence"])

@@ -11,7 +11,8 @@ from builder.errors import MbuildError
 from builder.events import Warned
 from builder.formats import SeveralModels
 from builder.formats.onnx_weights import CHUNK_FROM
-from builder.model.manifest import ManifestInvalid, ServerSettings
+from builder.model.manifest import ManifestInvalid
+from builder.model.server_settings import ServerSettings
 from builder.model.source import list_model
 from builder.pipeline.collection import (
     FoundImage,
@@ -120,7 +121,7 @@ def test_what_is_wrong_says_where(directory: Path) -> None:
     with pytest.raises(MemberMissing, match="no directory matches 'other'"):
         find_image(directory)
     (directory / "model.yaml").write_text("models: [alpha]\nfile: model.onnx\n")
-    with pytest.raises(ManifestInvalid, match="file: it speaks of one model"):
+    with pytest.raises(ManifestInvalid, match="file: `models` names several"):
         find_image(directory)
     (directory / "model.yaml").write_text("models: [../alpha]\n")
     with pytest.raises(ManifestInvalid, match="a path inside the model directory"):
@@ -141,6 +142,8 @@ def test_names_are_unique(directory: Path) -> None:
 def test_server_settings_are_said_once_or_agreed_on(directory: Path) -> None:
     (directory / "beta" / "model.yaml").write_text(SERVER)
     assert find_image(directory).manifest.server == ServerSettings(queue=7)
+    (directory / "alpha" / "model.yaml").write_text("server: {batching: {max_batch: 4}}\n")
+    assert find_image(directory).manifest.server == ServerSettings(queue=7), "batching is each model's own"
     (directory / "alpha" / "model.yaml").write_text("server: {queue: 8}\n")
     with pytest.raises(ServerSettingsDiffer, match=r"beta: .*'queue': 7"):
         find_image(directory)
@@ -174,3 +177,9 @@ def test_for_each_names_the_model_in_warnings_and_errors(directory: Path, tmp_pa
     with pytest.raises(MbuildError) as alone:
         for_each(models[1:], do, host)
     assert not hasattr(alone.value, "__notes__")
+
+
+def test_batching_of_all_models_at_once_is_refused(directory: Path) -> None:
+    (directory / "model.yaml").write_text("models: ['*']\nserver: {batching: {max_batch: 4}}\n")
+    with pytest.raises(ManifestInvalid, match=r"server\.batching: `models` names several"):
+        find_image(directory)
