@@ -31,7 +31,6 @@ from .settings import SettingError, Settings, unknown
 
 if TYPE_CHECKING:
     from .models.inference import Served
-    from .models.plain import AnyModel
     from .workers.acceptor import Acceptor
     from .workers.peers import Worker
 
@@ -218,6 +217,7 @@ class Server:
         from .models.call import Call
         from .models.executor import Executor
         from .models.inference import Inference
+        from .models.repository import Repository
         from .models.runs import Runs
 
         if self._stopping.is_set():
@@ -231,7 +231,7 @@ class Server:
             return
         inference = Inference(self._settings, self._log, runs, codec)
         inference.tells = self._connections.answered is not None
-        self._routes.publish(loaded.served, inference)
+        self._routes.publish(loaded.served, inference, Repository(self._settings, self._log, self._routes))
         facts = {
             "host": self._settings.host,
             "port": self._port,
@@ -285,13 +285,14 @@ def load(settings: Settings, log: Log) -> Loaded:
 
     imported = time.perf_counter()
     try:
-        models = engine.load_models(Path(settings.models))
+        names = [name.strip() for name in settings.load_models.split(",") if name.strip()]
+        models = engine.load_models(Path(settings.models), names)
         opened = time.perf_counter()
         warm_ups = [golden.warm_up(model) for model in models]
         warm = time.perf_counter()
         served = [inference.opened(*each, settings) for each in zip(models, warm_ups, strict=True)]
         checked = time.perf_counter()
-        cases = _self_test(models, log) if settings.selftest else 0
+        cases = golden.require_right(models, log) if settings.selftest else 0
     except ModelUnusable as error:
         raise CannotStart(str(error)) from error
     facts: dict[str, object] = {
@@ -310,16 +311,3 @@ def load(settings: Settings, log: Log) -> Loaded:
 def _described(served: Served) -> dict[str, str]:
     model = served.model
     return {"name": model.name, "version": model.version, "provider": model.provider, **served.batching_said}
-
-
-def _self_test(models: list[AnyModel], log: Log) -> int:
-    """How many cases were right; raises CannotStart where one was not."""
-    from .models.golden import self_test
-
-    answers = list(self_test(models))
-    wrong = [each for each in answers if each.problem]
-    for each in wrong:
-        log.event("error", each.problem, model=each.model, case=each.case)
-    if wrong:
-        raise CannotStart(f"The self-test (MBUILD_SELFTEST) failed: {len(wrong)} of {len(answers)} golden cases.")
-    return len(answers)

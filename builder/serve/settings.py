@@ -60,6 +60,8 @@ class Settings:
     write_timeout: float = setting(60.0, "MBUILD_WRITE_TIMEOUT", "for a client to take a response", low=0.1)
     idle_timeout: float = setting(75.0, "MBUILD_IDLE_TIMEOUT", "a kept-alive connection without a request", low=0.1)
     grace: float = setting(25.0, "MBUILD_GRACE_SECONDS", "after SIGTERM, for requests in flight to finish")
+    load_models: str = setting("", "MBUILD_LOAD_MODELS", "models to start with, with commas between; empty: all")
+    repository_api: int = setting(0, "MBUILD_REPOSITORY_API", "1: clients may load and unload models", high=1)
     selftest: int = setting(0, "MBUILD_SELFTEST", "1: replay every golden case before ready", high=1)
     access_log: float = setting(0.0, "MBUILD_ACCESS_LOG", "share of requests to log: 0 none, 1 all", high=1)
     ui: int = setting(1, "MBUILD_UI", "the pages at / and /docs: 1 shows them, 0 does not", high=1)
@@ -93,7 +95,12 @@ class Settings:
         sizes = given.get("batch_sizes", "auto")
         if sizes != "auto" and not re.fullmatch(r"[1-9]\d{0,4}(\s*,\s*[1-9]\d{0,4})*", sizes, re.ASCII):
             raise SettingError(f"MBUILD_BATCH_SIZES is {sizes!r}; it must be numbers of rows such as 4,8, or auto.")
-        return cls(**given)
+        settings = cls(**given)
+        if settings.repository_api and settings.processes != 1:
+            raise SettingError(
+                "MBUILD_REPOSITORY_API is 1, which needs MBUILD_PROCESSES 1: a model is loaded in one process."
+            )
+        return settings
 
 
 def unknown(environ: Mapping[str, str]) -> list[str]:

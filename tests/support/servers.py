@@ -24,17 +24,18 @@ from tests.support.server_env import server_python
 
 @dataclass
 class RunningServer:
-    """A server process; ``events`` are its log lines so far."""
+    """A server process; ``events`` are its log lines so far, and all of them once its log is ``closed``."""
 
     process: subprocess.Popen[str]
     events: list[dict[str, Any]] = field(default_factory=list)
     stray: list[str] = field(default_factory=list)
+    closed: threading.Event = field(default_factory=threading.Event)
 
     def event(self, message: str, seconds: float = 30) -> dict[str, Any]:
         """Waits for the first event whose message starts so."""
         end = time.monotonic() + seconds
         while True:
-            ended = self.process.poll() is not None
+            ended = self.closed.is_set()
             for event in list(self.events):
                 if event["message"].startswith(message):
                     return event
@@ -127,6 +128,7 @@ def _read(server: RunningServer) -> None:
             server.events.append(json.loads(line))
         except ValueError:
             server.stray.append(line)
+    server.closed.set()
 
 
 @dataclass(frozen=True)

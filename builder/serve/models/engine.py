@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -96,10 +97,10 @@ class Model:
         return Refusal(status, f"model '{self.name}' could not compute these inputs: {text}", "BACKEND")
 
 
-def load_models(folder: Path) -> list[AnyModel]:
-    """Raises ModelUnusable."""
+def load_models(folder: Path, names: Sequence[str] = ()) -> list[AnyModel]:
+    """The models of these names (none: all) with those that they stand around. Raises ModelUnusable."""
     onnxruntime.set_default_logger_severity(4)
-    found = find_models(folder)
+    found = find_models(folder, names)
     graphs = {each.name: _load(each) for each in found if each.graph.is_file()}
     models: list[AnyModel] = []
     for each in found:

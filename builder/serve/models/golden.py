@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..http.answers import Refusal
+from ..observe.logs import Log
 from ..protocol.tensors import DTYPES, Array, Tensor
 from .comparison import USUAL, Difference, compare
 from .model_folder import Golden, ModelUnusable
@@ -88,6 +89,18 @@ def self_test(models: Iterable[AnyModel]) -> Iterator[Answered]:
         if not files:
             problem = f"Model '{model.name}' carries no golden case, so that nothing can be said of it."
             yield Answered(model=model.name, case="", seconds=0.0, outputs=(), problem=problem)
+
+
+def require_right(models: Iterable[AnyModel], log: Log) -> int:
+    """The self-test: how many cases were right. Raises ModelUnusable where one was not, with a line in the log for
+    each."""
+    answers = list(self_test(models))
+    wrong = [each for each in answers if each.problem]
+    for each in wrong:
+        log.event("error", each.problem, model=each.model, case=each.case)
+    if wrong:
+        raise ModelUnusable(f"The self-test (MBUILD_SELFTEST) failed: {len(wrong)} of {len(answers)} golden cases.")
+    return len(answers)
 
 
 def _answered(model: AnyModel, file: Path) -> Answered:

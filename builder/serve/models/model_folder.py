@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -135,13 +136,37 @@ def _text(item: bytes) -> str | bytes:
         return item
 
 
-def find_models(folder: Path) -> list[ModelFolder]:
-    """Each folder that has a version folder, by name. Raises ModelUnusable where the place cannot be read."""
+def model_names(folder: Path) -> list[str]:
+    """The folders in it. Raises ModelUnusable where the place cannot be read."""
     try:
-        names = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
+        return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
     except OSError as error:
         raise ModelUnusable(f"The models folder {folder} (MBUILD_MODELS) cannot be read: {error.strerror}.") from None
-    return [_open(folder / name) for name in names]
+
+
+def find_models(folder: Path, wanted: Sequence[str] = ()) -> list[ModelFolder]:
+    """The models of these names (none: all) with those that they stand around, by name. Raises ModelUnusable where one
+    of them is not there or has no version folder."""
+    names, found = model_names(folder), dict[str, ModelFolder]()
+    waiting = list(wanted or names)
+    while waiting:
+        name = waiting.pop()
+        if name not in names:
+            raise ModelUnusable(f"There is no model '{name}' in {folder}; there is {', '.join(names) or 'none'}.")
+        if name not in found:
+            found[name] = _open(folder / name)
+            waiting += [inner for inner in (_tensors_name(found[name]),) if inner in names]
+    return [found[name] for name in sorted(found)]
+
+
+def _tensors_name(model: ModelFolder) -> str:
+    """The model that a plain one stands around; what is wrong with interface.json is told when it is loaded."""
+    if model.graph.is_file():
+        return ""
+    try:
+        return str(json.loads(model.interface.read_bytes())["tensors"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
 
 
 def _open(path: Path) -> ModelFolder:

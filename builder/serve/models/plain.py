@@ -33,6 +33,7 @@ class PlainModel:
         self.takes_images = interface.takes_images
         self._interface = interface
         self._tensors = tensors
+        self.tensors_name = tensors.name
 
     def run(self, feeds: dict[str, Array], outputs: list[str]) -> list[Array]:
         """Raises Refusal: 400 for what does not fit, 500 where a step fails, and what the graph's own run raises."""

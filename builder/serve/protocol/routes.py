@@ -27,6 +27,7 @@ from .codec import compressed
 if TYPE_CHECKING:
     from ..models.inference import Inference, Served
     from ..models.plain import AnyModel
+    from ..models.repository import Repository
     from ..observe.metrics import ModelMetrics
 
 SERVER_NAME = "mbuild-serve"
@@ -41,8 +42,11 @@ class Routes:
 
     def __init__(self, log: Log, pages: Mapping[str, Callable[[], Response]]) -> None:
         self._log = log
-        self._served: dict[str, Served] = {}
-        self._ready = False
+        self.served: dict[str, Served] = {}
+        """By name."""
+        self._inference: Inference
+        self._repository: Repository | None = None
+        self._is_withdrawn = False
         self._waiting: Callable[[], list[tuple[ModelMetrics, int]]] = list
         self.figures: list[Callable[[], Iterable[Family]]] = [self._own_figures, Machine().families]
         self.all_ready: Callable[[], bool] = lambda: True
@@ -62,23 +66,41 @@ class Routes:
 
     @property
     def ready(self) -> bool:
-        return self._ready and self.all_ready()
+        return bool(self.served) and not self._is_withdrawn and self.all_ready()
 
-    def publish(self, served: list[Served], inference: Inference) -> None:
+    def publish(self, served: list[Served], inference: Inference, repository: Repository) -> None:
         """Ready from now on, if there is a model."""
         self._waiting = inference.runs.waiting
+        self._inference, self._repository = inference, repository
+        self.add(served)
+
+    def add(self, served: list[Served]) -> None:
+        """Answers for these models from now on; one of the same name goes."""
         for each in served:
-            name, version = each.model.name, each.model.version
-            self._served[name] = each
-            for path in (f"/v2/models/{name}", f"/v2/models/{name}/versions/{version}"):
-                self._paths |= self._model_paths(path, each, inference)
-        document = as_json(openapi.document([each.model for each in served]))
+            self._forget(each.model.name)
+            self.served[each.model.name] = each
+            for path in _own_paths(each.model):
+                self._paths |= self._model_paths(path, each, self._inference)
+        self._describe()
+
+    def remove(self, name: str) -> None:
+        """Answers for it no longer."""
+        self._forget(name)
+        self._describe()
+
+    def _forget(self, name: str) -> None:
+        if gone := self.served.pop(name, None):
+            for path in _own_paths(gone.model):
+                for each in self._model_paths(path, gone, self._inference):
+                    del self._paths[each]
+
+    def _describe(self) -> None:
+        document = as_json(openapi.document([each.model for _, each in sorted(self.served.items())]))
         self._paths["/openapi.json"] = {"GET": lambda _: Response(200, JSON, (document,))}
-        self._ready = bool(served)
 
     def withdraw(self) -> None:
         """Not ready from now on; requests are still answered."""
-        self._ready = False
+        self._is_withdrawn = True
 
     def answer(self, exchange: Exchange) -> None:
         """Replies, or sees to it that someone will."""
@@ -95,13 +117,13 @@ class Routes:
     def told(self) -> Told:
         """What this process says of itself."""
         families = [family for figures in self.figures for family in figures()]
-        return Told(families, [each.metrics.statistics() for each in self._served.values()])
+        return Told(families, [each.metrics.statistics() for each in self.served.values()])
 
     def _find(self, target: str, method: str) -> Answer:
         methods = self._paths.get(target)
         if methods is None:
             path = unquote(target.partition("?")[0])
-            methods = self._paths.get(path) or self._paths.get(path.rstrip("/"))
+            methods = self._paths.get(path) or self._paths.get(path.rstrip("/")) or self._change(path)
             if methods is None:
                 raise self._not_found(path)
         answer = methods.get("GET" if method == "HEAD" else method)
@@ -113,8 +135,10 @@ class Routes:
     def _not_found(self, path: str) -> Refusal:
         parts = path.split("/")
         if path.startswith("/v2/models/") and len(parts) > 3:
-            served = self._served.get(parts[3])
-            if served is None and not self._ready:
+            served = self.served.get(parts[3])
+            if served is None and self._repository and self._repository.knows(parts[3]):
+                return Refusal(404, f"Request for unknown model: '{parts[3][:200]}' has no available versions")
+            if served is None and not self.ready:
                 return Refusal(503, "the models are not loaded", headers=(("Retry-After", "1"),))
             if served is None:
                 return Refusal(404, f"Request for unknown model: '{parts[3][:200]}' is not found")
@@ -122,6 +146,17 @@ class Routes:
                 found = f"'{parts[3]}' version {parts[5][:40]} is not found, version {served.model.version} is served"
                 return Refusal(404, f"Request for unknown model: {found}")
         return Refusal(404, f"Not Found: {path[:200]}")
+
+    def _change(self, path: str) -> dict[str, Answer] | None:
+        """Loading and unloading, of any name."""
+        match path.split("/"):
+            case ["", "v2", "repository", "models", name, "load"] if self._repository:
+                return {"POST": partial(self._repository.load, name)}
+            case ["", "v2", "repository", "models", name, "unload"] if self._repository:
+                return {"POST": partial(self._repository.unload, name)}
+            case ["", "v2", "repository", "models", _, "load" | "unload"]:
+                return {"POST": self._starting}
+        return None
 
     def _model_paths(self, path: str, served: Served, inference: Inference) -> dict[str, dict[str, Answer]]:
         model = served.model
@@ -171,14 +206,8 @@ class Routes:
             raise Refusal(400, f"request is not JSON: {error}") from None
         if type(asked) is not dict or type(asked.get("ready", False)) is not bool:
             raise Refusal(400, "request must be a JSON object; its field ready must be true or false")
-        state = "READY" if self.ready else "UNAVAILABLE"
-        return json_response(
-            [
-                {"name": each.model.name, "version": each.model.version, "state": state, "reason": ""}
-                for each in self._served.values()
-                if self.ready or not asked.get("ready")
-            ]
-        )
+        models = self._repository.index(is_ready=self.ready) if self._repository else []
+        return json_response([each for each in models if each.get("state") == "READY" or not asked.get("ready")])
 
     def _metrics(self, exchange: Exchange) -> None:
         def answer(told: Told) -> Response:
@@ -187,10 +216,14 @@ class Routes:
         self._gathered(exchange, answer)
 
     def _own_figures(self) -> Iterable[Family]:
-        models = [each.metrics for each in self._served.values()]
+        models = [each.metrics for each in self.served.values()]
         yield from model_families(models)
         yield from queue_families(models, self._waiting(), time.monotonic_ns())
         yield gauge("mbuild_ready", "1 when the server answers ready", int(self.ready))
+
+
+def _own_paths(model: AnyModel) -> tuple[str, str]:
+    return f"/v2/models/{model.name}", f"/v2/models/{model.name}/versions/{model.version}"
 
 
 def _reading(page: Callable[[], Response]) -> Answer:

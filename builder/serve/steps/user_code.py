@@ -9,16 +9,23 @@ from __future__ import annotations
 import inspect
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.util import module_from_spec, spec_from_file_location
+from itertools import count
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from weakref import WeakValueDictionary
 
 from .arrays import Array, contents, objects
 from .faults import InputRefused, StepBroken, StepFailed
 
-_loaded: dict[Path, ModuleType] = {}
+_loaded: WeakValueDictionary[tuple[Path, int, int], ModuleType] = WeakValueDictionary()
+"""By file, and what tells that it is another one: a model may be loaded again."""
+_folders: list[str] = []
+"""Of the models that brought code."""
+_numbers = count()
 
 
 class Preprocess:
@@ -57,7 +64,8 @@ class _Code:
     """One function of the file."""
 
     def __init__(self, file: Path, name: str) -> None:
-        function = getattr(_module(file), name, None)
+        self._module = _module(file)
+        function = getattr(self._module, name, None)
         if not callable(function):
             raise StepBroken(f"{file} has no function {name}.")
         self._name = f"{name} of {file.name}"
@@ -92,19 +100,40 @@ class _Code:
 
 def _module(file: Path) -> ModuleType:
     """Imported once, whichever of its functions asks; what lies beside it can be imported, too."""
-    if file not in _loaded:
-        specification = spec_from_file_location(f"handler_{len(_loaded)}", file)
+    status = file.stat()
+    key = (file, status.st_mtime_ns, status.st_size)
+    module = _loaded.get(key)
+    if module is None:
+        specification = spec_from_file_location(f"handler_{next(_numbers)}", file)
         assert specification is not None, "its name ends in .py"
         assert specification.loader is not None, "it is a file"
         module = module_from_spec(specification)
-        if str(file.parent) not in sys.path:
-            sys.path.append(str(file.parent))
-        try:
-            specification.loader.exec_module(module)
-        except Exception as error:
-            raise StepBroken(f"{file} cannot be imported: {type(error).__name__}: {error}.") from error
-        _loaded[file] = module
-    return _loaded[file]
+        with _beside(str(file.parent)):
+            try:
+                specification.loader.exec_module(module)
+            except Exception as error:
+                raise StepBroken(f"{file} cannot be imported: {type(error).__name__}: {error}.") from error
+        _loaded[key] = module
+    return module
+
+
+@contextmanager
+def _beside(folder: str) -> Iterator[None]:
+    """What lies in ``folder`` is found, and not what another model has under the same name, or this one had before."""
+    if folder not in _folders:
+        _folders.append(folder)
+        sys.path.append(folder)
+    places = tuple(f"{each}/" for each in _folders)
+    hidden = {n: m for n, m in sys.modules.items() if str(getattr(m, "__file__", "")).startswith(places)}
+    searched = sys.path[:]
+    sys.path[:] = [each for each in searched if each not in _folders or each == folder]
+    for name in hidden:
+        del sys.modules[name]
+    try:
+        yield
+    finally:
+        sys.path[:] = searched
+        sys.modules.update({name: module for name, module in hidden.items() if name not in sys.modules})
 
 
 def _own(arrays: dict[str, Array]) -> dict[str, Array]:

@@ -12,7 +12,7 @@ import pytest
 
 from builder.model.golden import GoldenCase
 from tests.support.onnx_models import identity, place
-from tests.support.servers import ask, command, running
+from tests.support.servers import ask, run, running
 
 MANIFEST = {"tolerance": {"absolute": 0.5, "relative": 0, "outputs": {}}}
 
@@ -38,11 +38,6 @@ def wrong(models: Path) -> None:
     other = GoldenCase(name="said-otherwise", inputs={"x": np.tile(texts, 9)}, outputs={"y": np.tile(texts[::-1], 9)})
     place(models, "bad", identity("FP32", ("n",)), manifest=MANIFEST, cases=(case("tiny", rows=1), case("far", 1)))
     place(models, "text", identity("BYTES", ("n",)), manifest=MANIFEST, cases=(said, other))
-
-
-def run(source: Path, models: Path, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    line, surroundings = command(source, models, *arguments, **environ)
-    return subprocess.run(line, env=surroundings, cwd="/", capture_output=True, text=True, timeout=60)
 
 
 def told(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
