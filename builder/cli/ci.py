@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -11,8 +12,8 @@ import typer
 from builder import __version__
 from builder.cli import options
 from builder.host.fs import atomic_write
-from builder.plan.fleet import Member, PlannedMember
-from builder.plan.spec import NO_OPTIONS, BuildSpec, Delivery, Engine
+from builder.plan.fleet import PlannedMember
+from builder.plan.spec import IN_THE_CACHE
 
 app = typer.Typer(help="Have many models built elsewhere.", no_args_is_help=True)
 
@@ -64,13 +65,9 @@ def _members(models: list[Path], target: str, registry: str, root: Path) -> tupl
     from builder.pipeline.fleet import plan_fleet, planned_members
     from builder.plan.fleet import read_fleet
 
-    def spec_of(member: Member) -> BuildSpec:
-        return options.build_spec(member.directory, member.target, "http", "", "", None, False, NO_OPTIONS)
-
-    delivery = Delivery(
-        tag=None, push=True, load=False, output=None, engine=Engine.EMBEDDED, test=True, template_dir=None
-    )
-    return planned_members(plan_fleet(read_fleet(models, target, registry), spec_of, delivery), root)
+    delivery = replace(IN_THE_CACHE, push=True, test=True)
+    jobs = plan_fleet(read_fleet(models, target, registry), options.member_specs("http", "", locked=False), delivery)
+    return planned_members(jobs, root)
 
 
 def _put(text: str, output: Path | None) -> None:

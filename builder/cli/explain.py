@@ -14,7 +14,7 @@ from builder.cli import options, tables
 from builder.cli.session import host_session
 from builder.cli.sinks import amount
 from builder.oci.layout import Layout, is_layout
-from builder.plan.spec import NO_OPTIONS, Delivery, Engine
+from builder.plan.spec import IN_THE_CACHE, NO_OPTIONS
 
 if TYPE_CHECKING:
     from builder.host import Host
@@ -71,10 +71,7 @@ def _explain_model(spec: BuildSpec, host: Host) -> Explained:
     from builder.pipeline.build import build
     from builder.pipeline.explain import explain_layout
 
-    delivery = Delivery(
-        tag=None, push=False, load=False, output=None, engine=Engine.EMBEDDED, test=False, template_dir=None
-    )
-    result = build(spec, delivery, host)
+    result = build(spec, IN_THE_CACHE, host)
     assert result.layout is not None
     return explain_layout(Layout(result.layout), spec.platform, host)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,11 +11,10 @@ import typer
 from builder.canonical import readable_json
 from builder.cli import options, tables
 from builder.cli.session import host_session
-from builder.plan.spec import NO_OPTIONS, BuildSpec, Delivery, Engine
+from builder.plan.spec import IN_THE_CACHE
 
 if TYPE_CHECKING:
     from builder.pipeline.fleet import Outcome
-    from builder.plan.fleet import Member
 
 
 def register(app: typer.Typer) -> None:
@@ -38,12 +38,8 @@ def build_all_command(
     from builder.pipeline.fleet import build_fleet, plan_fleet
     from builder.plan.fleet import read_fleet
 
-    def spec_of(member: Member) -> BuildSpec:
-        return options.build_spec(member.directory, member.target, server, platform, "", None, locked, NO_OPTIONS)
-
-    delivery = Delivery(
-        tag=None, push=push, load=False, output=None, engine=Engine.EMBEDDED, test=test, template_dir=None
-    )
+    spec_of = options.member_specs(server, platform, locked)
+    delivery = replace(IN_THE_CACHE, push=push, test=test)
     fleet = read_fleet(models, target, registry)
     with host_session() as host:
         outcomes = build_fleet(plan_fleet(fleet, spec_of, delivery), host, jobs)

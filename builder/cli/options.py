@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,7 +15,10 @@ from builder.errors import UsageError
 from builder.model.bounds import Quantize
 from builder.oci.platform import Platform
 from builder.oci.reference import Reference
-from builder.plan.spec import BuildSpec, ConvertOptions
+from builder.plan.spec import NO_OPTIONS, BuildSpec, ConvertOptions
+
+if TYPE_CHECKING:
+    from builder.plan.fleet import Member
 
 LOCK_NAME = "mbuild.lock"
 
@@ -141,6 +145,11 @@ def own_python(env: str) -> Path:
     if name != "python" or not path.is_file() or not os.access(path, os.X_OK):
         raise NoOwnPython(given=env)
     return path
+
+
+def member_specs(server: str, platform: str, locked: bool) -> Callable[[Member], BuildSpec]:
+    """How the members of a fleet are built; raises what ``build_spec`` does."""
+    return lambda one: build_spec(one.directory, one.target, server, platform, "", None, locked, NO_OPTIONS)
 
 
 def build_spec(  # one parameter for each option of the command line

@@ -65,3 +65,9 @@ class Delivery:
     test: bool
     template_dir: Path | None
     max_size: str = ""
+
+
+IN_THE_CACHE = Delivery(
+    tag=None, push=False, load=False, output=None, engine=Engine.EMBEDDED, test=False, template_dir=None
+)
+"""The image in a layout of the cache, and nothing done with it."""
