@@ -98,6 +98,12 @@ DIFFERENCES = {
         here="ignored",
         why="as every parameter that this server does not know",
     ),
+    "timeout": Difference(
+        what="parameter `timeout` (microseconds)",
+        triton="only where config.pbtxt allows it; mbuild's does not",
+        here="503 once it has passed in the queue",
+        why="who has given up needs no answer",
+    ),
     "classification": Difference(
         what="parameter `classification`",
         triton="computed",
@@ -115,6 +121,12 @@ DIFFERENCES = {
         triton="400",
         here="404",
         why="as everywhere else",
+    ),
+    "failures": Difference(
+        what="a request that the model refused, in statistics and metrics",
+        triton="a success",
+        here="a failure",
+        why="Triton's Python backend counts what it has answered",
     ),
     "ready-body": Difference(
         what="body of a model's `/ready`",

@@ -136,6 +136,20 @@ def test_statistics_count_requests_and_failures(server: Endpoint, version: str) 
     assert after["inference_stats"]["fail"] == before["inference_stats"]["fail"]
 
 
+def test_statistics_count_what_failed(server: Endpoint) -> None:
+    counted = server.differs("failures", triton="success", here="fail")
+
+    def count() -> int:
+        (found,) = server.get("/v2/models/two/stats").json()["model_stats"]
+        return int(found["inference_stats"][counted]["count"])
+
+    before = count()
+    pair = {"datatype": "FP32", "shape": [1, 2], "data": [1, 2]}
+    beyond = tensor("index", "INT64", [1], data=[7])
+    assert server.infer("two", {"inputs": [{"name": "a", **pair}, {"name": "b", **pair}, beyond]}).status == 400
+    until(lambda: count() == before + 1)
+
+
 def test_the_statistics_document(server: Endpoint) -> None:
     every = server.get("/v2/models/stats").json()["model_stats"]
     assert {each["name"] for each in every} >= {"mlp", "two", "line"}

@@ -105,6 +105,12 @@ def test_parameters_of_no_known_type(server: Endpoint, value: Any) -> None:
     assert answer.status == server.differs("parameter-values", triton=400, here=200)
 
 
+def test_a_time_that_has_passed_before_the_run(server: Endpoint) -> None:
+    body = {"parameters": {"timeout": 1}, "inputs": [tensor("x", "FP32", [1], data=[1])]}
+    answer = server.infer("slow", body)
+    assert answer.status == server.differs("timeout", triton=200, here=503)
+
+
 def test_fields_that_nobody_knows_are_ignored(server: Endpoint) -> None:
     assert server.infer("line", {"hello": 2, "inputs": [NUMBERS | {"what": 1}]}).status == 200
 
