@@ -241,7 +241,7 @@ def encodes_slowly(wanted: tuple[Wanted, ...], outputs: list[Array], headers: Ma
     if "accept-encoding" in headers:
         return sum(array.nbytes for array in outputs) > LARGE // 8
     for each, array in zip(wanted, outputs, strict=True):
-        if array.size > LARGE // 8 and (not each.binary or each.tensor.datatype == "BYTES"):
+        if array.size > LARGE // 8 and (not each.binary or each.picked or each.tensor.datatype == "BYTES"):
             return True
     return False
 

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import orjson
@@ -28,7 +30,8 @@ from .tensors import (
 )
 
 HEADER_LENGTH = "inference-header-content-length"
-_UNSUPPORTED = ("shared_memory_region", "shared_memory_byte_size", "shared_memory_offset", "classification")
+_UNSUPPORTED = ("shared_memory_region", "shared_memory_byte_size", "shared_memory_offset")
+_NO_ORDER = ("BOOL", "BYTES", "BF16")
 _SMALLEST_COMPRESSED = 512
 _NONE: dict[str, Any] = {}
 _NOTHING = memoryview(b"")
@@ -40,12 +43,15 @@ class Wanted:
 
     tensor: Tensor
     binary: bool
+    picked: Callable[[Array], Array] | None = None
+    """Makes what is sent instead, as BYTES (classification.py)."""
 
 
 class Signature:
     """A model's tensors, and what follows from them for every request."""
 
     __slots__ = (
+        "batched",
         "datatypes",
         "inputs",
         "known_inputs",
@@ -60,6 +66,9 @@ class Signature:
     def __init__(self, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> None:
         self.inputs = inputs
         self.outputs = outputs
+        first = {each.shape[0] if len(each.shape) > 1 else 0 for each in (*inputs, *outputs)}
+        self.batched = len(first) == 1 and isinstance(first.pop(), str)
+        """Every tensor begins with the same dynamic dim and goes on behind it, which is a batch in Triton's words."""
         self.takes_files = len(inputs) == 1 and inputs[0].any_bytes
         """A text or an image file may be the whole body of a request, and is answered in JSON."""
         self.datatypes = {tensor.graph_name: tensor.datatype for tensor in inputs}
@@ -170,8 +179,8 @@ def _decode_json(signature: Signature, text: Buffer, binary: memoryview) -> Infe
     wanted = _outputs(signature, request.get("outputs"), all_binary is True)
     timeout = 0
     if parameters:
-        timeout = _count(parameters, "timeout")
-        _count(parameters, "priority")
+        timeout = _count(parameters, "timeout", "request")
+        _count(parameters, "priority", "request")
     return InferRequest(feeds, wanted, identifier, size, timeout)
 
 
@@ -242,9 +251,20 @@ def _requested(signature: Signature, given: list[Any], all_binary: bool) -> tupl
         if tensor.name in wanted:
             continue  # asked for twice, given once, as Triton does
         where = f"output '{tensor.name}'"
-        binary = _flag(_parameters(entry, where), "binary_data", where)
-        wanted[tensor.name] = Wanted(tensor, all_binary if binary is None else binary)
+        parameters = _parameters(entry, where)
+        binary = _flag(parameters, "binary_data", where)
+        count = _count(parameters, "classification", where) if parameters else 0
+        picked = _classes(signature, tensor, count) if count else None
+        wanted[tensor.name] = Wanted(tensor, all_binary if binary is None else binary, picked)
     return tuple(wanted.values())
+
+
+def _classes(signature: Signature, tensor: Tensor, count: int) -> Callable[[Array], Array]:
+    if tensor.datatype in _NO_ORDER:
+        raise Refusal(400, f"output '{tensor.name}': classification is not for {tensor.datatype}")
+    from .classification import highest
+
+    return partial(highest, count=count, batched=signature.batched)
 
 
 def _named(entry: object, known: dict[str, Tensor], kind: str) -> Tensor:
@@ -275,10 +295,10 @@ def _flag(parameters: dict[str, Any], name: str, where: str) -> bool | None:
     return value
 
 
-def _count(parameters: dict[str, Any], name: str) -> int:
+def _count(parameters: dict[str, Any], name: str, where: str) -> int:
     value = parameters.get(name, 0)
     if type(value) is not int or not 0 <= value < 2**64:
-        raise Refusal(400, f"request: parameter {name} must be a whole number from 0 to 2^64-1")
+        raise Refusal(400, f"{where}: parameter {name} must be a whole number from 0 to 2^64-1")
     return value
 
 
@@ -288,13 +308,12 @@ def encode(model: tuple[str, str], request: InferRequest, results: list[Array], 
     parts: list[Buffer] = []
     any_binary = False
     for wanted, array in zip(request.wanted, results, strict=True):
-        output: dict[str, Any] = {
-            "name": wanted.tensor.name,
-            "datatype": wanted.tensor.datatype,
-            "shape": list(array.shape),
-        }
+        datatype = wanted.tensor.datatype
+        if wanted.picked is not None:
+            array, datatype = wanted.picked(array), "BYTES"
+        output: dict[str, Any] = {"name": wanted.tensor.name, "datatype": datatype, "shape": list(array.shape)}
         if wanted.binary:
-            content = to_binary(wanted.tensor.datatype, array)
+            content = to_binary(datatype, array)
             output["parameters"] = {"binary_data_size": len(content)}
             parts.append(content)
             any_binary = True

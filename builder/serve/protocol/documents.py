@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ..models.inference import Served
     from ..models.plain import AnyModel
-    from .codec import Signature
     from .tensors import Tensor
 
 MOST_ROWS = 1024
@@ -36,7 +35,7 @@ def metadata(model: AnyModel) -> dict[str, Any]:
 def config(served: Served) -> dict[str, Any]:
     """Triton leaves a batch dim out of ``dims``; where there is none, shapes are whole and ``max_batch_size`` is 0."""
     model = served.model
-    batched = 1 if has_batch_dim(model.signature) else 0
+    batched = 1 if model.signature.batched else 0
     return {
         "name": model.name,
         "platform": model.platform,
@@ -63,12 +62,6 @@ def config(served: Served) -> dict[str, Any]:
         "parameters": {name: {"string_value": value} for name, value in served.batching_said.items()},
         "model_warmup": [],
     }
-
-
-def has_batch_dim(signature: Signature) -> bool:
-    """Whether every tensor begins with the same dynamic dim and goes on behind it."""
-    first = {each.shape[0] if len(each.shape) > 1 else 0 for each in (*signature.inputs, *signature.outputs)}
-    return len(first) == 1 and isinstance(first.pop(), str)
 
 
 def _tensor(tensor: Tensor) -> dict[str, Any]:

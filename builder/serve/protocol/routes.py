@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ..observe.metrics import ModelMetrics
 
 SERVER_NAME = "mbuild-serve"
-EXTENSIONS = ["model_repository", "model_configuration", "statistics", "binary_tensor_data"]
+EXTENSIONS = ["classification", "model_repository", "model_configuration", "statistics", "binary_tensor_data"]
 _EMPTY = Response()
 
 Answer = Callable[[Exchange], Response | None]

@@ -104,12 +104,6 @@ DIFFERENCES = {
         here="503 once it has passed in the queue",
         why="who has given up needs no answer",
     ),
-    "classification": Difference(
-        what="parameter `classification`",
-        triton="computed",
-        here="400",
-        why="a [plain model](plain.md) has labels",
-    ),
     "shared-memory": Difference(
         what="shared memory, trace and log settings",
         triton="served",

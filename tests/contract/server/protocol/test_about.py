@@ -31,9 +31,9 @@ def test_the_server(server: Endpoint) -> None:
     metadata = server.get("/v2").json()
     assert types_of(metadata) == {"name": "str", "version": "str", "extensions": "list"}
     assert metadata["name"] == server.differs("server-name", triton="triton", here="mbuild-serve")
-    extensions = {"model_repository", "model_configuration", "statistics", "binary_tensor_data"}
+    extensions = {"classification", "model_repository", "model_configuration", "statistics", "binary_tensor_data"}
     assert extensions <= set(metadata["extensions"])
-    more = {"classification", "system_shared_memory", "trace", "logging"}
+    more = {"system_shared_memory", "trace", "logging"}
     assert more & set(metadata["extensions"]) == server.differs("shared-memory", triton=more, here=set())
 
 

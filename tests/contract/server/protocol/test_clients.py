@@ -119,6 +119,12 @@ def test_numbers_as_text(client: triton.InferenceServerClient, binary: bool) -> 
     assert [int(item) for item in result.as_numpy("OUTPUT1")[0]] == (ROW - ONES)[0].tolist()
 
 
+def test_classes(client: triton.InferenceServerClient) -> None:
+    asked = [triton.InferRequestedOutput("OUTPUT0", class_count=2)]
+    found = client.infer("simple", rows(), outputs=asked).as_numpy("OUTPUT0")
+    assert [item.decode() for item in found.ravel()] == ["16:15", "15:14"]
+
+
 def test_text_with_zeros_in_it(client: triton.InferenceServerClient) -> None:
     array = np.array([[f"he\0llo {number}".encode() for number in range(16)]], object)
     given = triton.InferInput("INPUT0", [1, 16], "BYTES").set_data_from_numpy(array)

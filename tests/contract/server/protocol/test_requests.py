@@ -149,10 +149,37 @@ def test_an_output_asked_for_twice_is_given_once(server: Endpoint) -> None:
     assert [each["name"] for each in answer.json()["outputs"]] == ["picked"]
 
 
-def test_classification(server: Endpoint) -> None:
-    asked = [{"name": "probabilities", "parameters": {"classification": 2}}]
-    answer = server.infer("mlp", {"inputs": [FEATURES], "outputs": asked})
-    assert answer.status == server.differs("classification", triton=200, here=400)
+def classes(count: Any) -> dict[str, Any]:
+    return {"name": "probabilities", "parameters": {"classification": count}}
+
+
+@pytest.mark.parametrize(("count", "given"), [(1, 1), (2, 2), (7, 3)])
+def test_the_highest_of_each_row_as_text(server: Endpoint, count: int, given: int) -> None:
+    features = tensor("features", "FP32", [2, 4], data=[1, 2, 3, 4, -1, 2, 0, 4])
+    found = outputs(server.infer("mlp", {"inputs": [features], "outputs": [classes(count)]}))["probabilities"]
+    assert (found["datatype"], found["shape"]) == ("BYTES", [2, given])
+    both = [["0.875522:0", "0.110526:1", "0.013953:2"], ["0.925246:0", "0.069529:1", "0.005225:2"]]
+    assert found["data"] == [text for row in both for text in row[:given]]
+
+
+def test_the_highest_of_whole_numbers_and_of_what_is_no_batch(server: Endpoint) -> None:
+    asked = [{"name": "y", "parameters": {"classification": 2}}]
+    whole = {"inputs": [tensor("x", "INT64", [1, 3], data=[1, 3, -2])], "outputs": asked}
+    assert outputs(server.infer("identity_INT64", whole))["y"]["data"] == ["3:1", "1:0"]
+    single = {"inputs": [tensor("x", "FP32", [3], data=[1, 30000, -2.5])], "outputs": asked}
+    found = outputs(server.infer("line", single))["y"]
+    assert (found["shape"], found["data"]) == ([2], ["30000.000000:1", "1.000000:0"])
+
+
+def test_no_classes_are_the_tensor_itself(server: Endpoint) -> None:
+    found = outputs(server.infer("mlp", {"inputs": [FEATURES], "outputs": [classes(0)]}))["probabilities"]
+    assert (found["datatype"], found["shape"]) == ("FP32", [1, 3])
+
+
+@pytest.mark.parametrize("count", [-1, "2", 1.5, True], ids=str)
+def test_a_number_of_classes_that_is_none(server: Endpoint, count: Any) -> None:
+    answer = server.infer("mlp", {"inputs": [FEATURES], "outputs": [classes(count)]})
+    assert answer.status == server.differs("wrong-request", triton=500, here=400)
 
 
 REGION = {"shared_memory_region": "nowhere", "shared_memory_byte_size": 16}
