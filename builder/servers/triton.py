@@ -7,6 +7,7 @@ the stub ignores PYTHONPATH, and a program in the place of the shells that the b
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -16,7 +17,7 @@ from builder.plan.image import ConfigPatch, Healthcheck
 from builder.resources import server_source_directory
 from builder.servers.places import CODE, MODELS, RUNTIME, copied, model_home, write_model
 from builder.servers.server import CodeFile, PackedModel, Remark
-from builder.servers.triton_config import WARM_UP, Backend, NotForTriton, TritonModel, config_text, find_warm_up
+from builder.servers.triton_config import WARM_UP, Backend, TritonModel, config_text, find_warm_up
 
 PROGRAM = RUNTIME / "pytriton/tritonserver"
 PORTS = (8000, 8001, 8002)
@@ -24,6 +25,12 @@ PORTS = (8000, 8001, 8002)
 
 _PYTHON = "3.11"
 _STUB = "triton_python_backend_stub"
+_ENTRY = """\
+# Where Triton's python backend looks for the model. The class lies with the server, which has bytecode.
+from mbuild_triton.{module} import TritonPythonModel
+
+__all__ = ["TritonPythonModel"]
+"""
 _SOURCE = Path(__file__).with_name("triton_backend")
 
 
@@ -52,21 +59,20 @@ class TritonServer:
         return model_home(name)
 
     def check(self, model: PackedModel) -> tuple[Remark, ...]:
-        if model.plain:
-            reason = "it takes what people have (text, images or what handler.py takes), not tensors"
-            raise NotForTriton(name=model.manifest.name, reason=reason)
-        config_text(_described(model))
+        for described in _described(model):
+            config_text(described)
         return tuple(_remarks(model.manifest.server))
 
     def write_model(self, tree: TreeWriter, model: PackedModel) -> None:
         write_model(tree, model)
-        described = _described(model)
-        home = MODELS / described.name
-        tree.add_file(home / "config.pbtxt", config_text(described).encode())
-        tree.add_file(model_home(described.name) / "model.py", (_SOURCE / "entry.py").read_bytes())
-        if described.warm_up:
-            for name, content in described.warm_up.files():
-                tree.add_file(home / WARM_UP / name, content)
+        for described in _described(model):
+            home = MODELS / described.name
+            tree.add_file(home / "config.pbtxt", config_text(described).encode())
+            entry = _ENTRY.format(module="plain" if described.is_plain else "model")
+            tree.add_file(model_home(described.name) / "model.py", entry.encode())
+            if described.warm_up:
+                for name, content in described.warm_up.files():
+                    tree.add_file(home / WARM_UP / name, content)
 
     def config(
         self, interpreter: PurePosixPath, models: tuple[PackedModel, ...], settings: ServerSettings
@@ -108,20 +114,24 @@ def _flags(settings: ServerSettings) -> tuple[str, ...]:
     )
 
 
-def _remarks(settings: ServerSettings) -> list[Remark]:
-    if settings.max_body_bytes == USUAL_SERVER.max_body_bytes:
-        return []
-    text = f"Triton has no bound on a request's body: server.max_body_bytes ({settings.max_body_bytes}) has no effect"
-    return [Remark(message=text, hint="bound it in the proxy before Triton, or build with --server http")]
+def _remarks(settings: ServerSettings) -> Iterator[Remark]:
+    if settings.max_body_bytes != USUAL_SERVER.max_body_bytes:
+        text = f"this Triton has no bound on a request's body: server.max_body_bytes ({settings.max_body_bytes})"
+        yield Remark(message=f"{text} has no effect", hint="bound it before Triton, or build with --server http")
+    if settings.queue != USUAL_SERVER.queue:
+        text = f"Triton's queue is not bounded: server.queue ({settings.queue}) has no effect"
+        yield Remark(message=text, hint="docs/triton.md says why; bound it before Triton, or build with --server http")
 
 
-def _described(model: PackedModel) -> TritonModel:
-    described = TritonModel(
+def _described(model: PackedModel) -> Iterator[TritonModel]:
+    """The graph, and the plain model around it."""
+    graph = TritonModel(
         name=model.tensors_name,
         signature=model.signature,
         manifest=model.manifest,
         backend=Backend.PYTHON,
         on_gpu=False,
     )
-    batched = described.batching.limit > 0
-    return replace(described, warm_up=find_warm_up(model.signature, model.cases, batched))
+    yield replace(graph, warm_up=find_warm_up(model.signature, model.cases, graph.batching.limit > 0))
+    if model.plain:
+        yield replace(graph, name=model.manifest.name, signature=model.plain.interface.signature, is_plain=True)

@@ -21,8 +21,8 @@ from builder.model.signature import Datatype, Signature, TensorSpec
 BATCH_LIMIT = 1024
 """Rows of a request where model.yaml gives no bound: nothing is set aside for it, and Triton refuses what is larger."""
 
-CPU_BATCHES = (4, 8)
-"""Rows that are put together on a processor; more gain nothing (measured: facts in docs/triton.md)."""
+CPU_ROWS = 8
+"""Of one run on a processor; more gain nothing (measured, as for the minimal server)."""
 
 WARM_UP = "warmup"
 """The directory beside config.pbtxt where Triton looks for the tensors of a warm-up."""
@@ -76,6 +76,8 @@ class TritonModel:
 
     @property
     def batching(self) -> Batching:
+        if self.is_plain:
+            return Batching(limit=0, reason="the steps take each request by itself")
         return find_batching(self.signature, self.manifest)
 
 
@@ -179,24 +181,26 @@ def _tensor(side: str, spec: TensorSpec, *, batched: bool) -> Iterator[str]:
 
 
 def _dynamic_batching(model: TritonModel, batching: Batching) -> Iterator[str]:
-    wish, queue = model.manifest.server.batching, model.manifest.server.queue
+    wish = model.manifest.server.batching
     if not batching.limit or wish.max_batch == 1:
         return
-    yield "# requests that wait are run together (server.batching of model.yaml);"
-    usual = (wish.max_batch,) if wish.max_batch else () if model.on_gpu else CPU_BATCHES
-    sizes = [size for size in wish.preferred or usual if size <= batching.limit]
-    if sizes == list(CPU_BATCHES):
-        yield f"# on a processor batches beyond {CPU_BATCHES[-1]} gain nothing;"
-    yield "# more in the queue than server.queue of model.yaml are refused"
+    sizes = [size for size in wish.preferred if size <= batching.limit]
     preferred = f"preferred_batch_size: [ {', '.join(map(str, sizes))} ] " if sizes else ""
     delay = f"max_queue_delay_microseconds: {round(wish.delay_seconds * 1e6)} " if wish.delay_seconds else ""
-    yield f"dynamic_batching {{ {preferred}{delay}default_queue_policy {{ max_queue_size: {queue} }} }}"
+    yield "# requests that wait are run together (server.batching of model.yaml); no default_queue_policy, since"
+    yield "# with one this Triton lets single requests wait for half a second (docs/triton.md)"
+    yield f"dynamic_batching {{ {preferred}{delay}}}"
 
 
 def _instances(model: TritonModel) -> Iterator[str]:
     if model.on_gpu:
         yield "# KIND_AUTO would serve from the processor where no GPU is found; this fails instead"
         yield "instance_group [ { count: 1 kind: KIND_GPU } ]"
+        return
+    if model.is_plain:
+        count = model.manifest.server.threads or 2
+        yield "# an instance is a process that waits while the graph computes: another one prepares meanwhile"
+        yield f"instance_group [ {{ count: {count} kind: KIND_CPU }} ]"
         return
     if model.backend is Backend.PYTHON:
         yield "# an instance is a process with weights of its own; one keeps all processors busy (parameter threads)"
@@ -208,6 +212,8 @@ def _instances(model: TritonModel) -> Iterator[str]:
 
 
 def _warm_up(model: TritonModel) -> Iterator[str]:
+    if model.is_plain:
+        yield "# no warm-up: Triton loads models in any order, and the steps need the graph, which warms up by itself"
     if model.warm_up is None:
         return
     yield f"# the golden case {model.warm_up.case}, so that the model is ready only when it has answered once"
@@ -231,6 +237,8 @@ def _parameters(model: TritonModel) -> Iterator[str]:
     elif model.backend is Backend.PYTHON and not model.is_plain:
         yield "# threads that share what waits; 0: as many as the container may use (server.threads of model.yaml)"
         yield _parameter("threads", str(threads))
+        yield "# rows of requests that are run together (server.batching.max_batch); on a processor more gain nothing"
+        yield _parameter("rows", str(model.manifest.server.batching.max_batch or CPU_ROWS))
 
 
 def _parameter(name: str, value: str) -> str:

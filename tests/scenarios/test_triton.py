@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 import tritonclient.grpc
 import tritonclient.http
+from tritonclient.utils import InferenceServerException
 
 from builder.host import Host
 from builder.host.docker import ContainerSpec, connect
@@ -85,24 +88,70 @@ def test_it_runs_in_docker_as_production_would_run_it(mbuild: Mbuild, digits: Pa
         container.remove()
 
 
-def test_one_bad_request_fails_alone_and_the_rest_run_together(host: Host, tmp_path: Path) -> None:
-    models = tmp_path / "models"
-    case = GoldenCase(name="one", inputs={"x": np.array([[1, 2, 3, 4]], np.float32)}, outputs={})
-    onnx_models.place(models, "mlp", onnx_models.mlp(), cases=(case,))
-    onnx_models.place(models, "text", onnx_models.identity("BYTES"))
-    (tmp_path / "place").mkdir()
-    with triton_serving(models, tmp_path / "place", host) as address:
-        client = tritonclient.http.InferenceServerClient(address, concurrency=8)
-        with closing(client):
-            waiting = [client.async_infer("mlp", [_rows(number)]) for number in range(1, 17)]
-            for number, request in enumerate(waiting, 1):
-                assert request.get_result().as_numpy("p").shape == (number, 3)
-            good, bad = _text(b"gr\xc3\xbcn"), _text(b"\xff")
-            answers = [client.async_infer("text", [each]) for each in (good, bad, good)]
-            assert answers[0].get_result().as_numpy("y").tolist() == [["gr\u00fcn".encode()]]
-            with pytest.raises(tritonclient.utils.InferenceServerException, match=r"\[400\] .*not UTF-8"):
-                answers[1].get_result()
-            assert answers[2].get_result().as_numpy("y").tolist() == [["gr\u00fcn".encode()]]
+HANDLER = """
+import numpy as np
+
+class Unreadable(Exception):
+    status = 422
+
+def preprocess(inputs):
+    rows = [line.decode().split(",") for line in inputs["line"]]
+    if any(len(row) != 4 for row in rows):
+        raise Unreadable("a line needs 4 numbers")
+    return {"x": np.array(rows, np.float32)}
+
+def postprocess(outputs):
+    return {"best": np.array([f"{row.argmax()} by {row.max():.2f}" for row in outputs["p"]])}
+"""
+LINES = {
+    "schema": 1,
+    "inputs": [{"name": "line", "datatype": "BYTES", "shape": ["batch"]}],
+    "outputs": [{"name": "best", "datatype": "BYTES", "shape": ["batch"]}],
+    "before": {"step": "handler", "file": "handler.py", "feeds": {"x": "x"}},
+    "after": {"step": "handler", "file": "handler.py", "takes": {"p": "p"}},
+}
+CASE = GoldenCase(name="one", inputs={"x": np.array([[1, 2, 3, 4]], np.float32)}, outputs={})
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory, host: Host) -> Iterator[Any]:
+    """A client of a Triton with a small graph, one that takes text, and a plain model with steps of Python."""
+    place = tmp_path_factory.mktemp("triton")
+    folder = place / "models"
+    onnx_models.place(folder, "mlp", onnx_models.mlp(), cases=(CASE,))
+    onnx_models.place(folder, "text", onnx_models.identity("BYTES"))
+    lines = onnx_models.place(folder, "lines", onnx_models.mlp(), cases=(CASE,)) / "1"
+    (lines / "interface.json").write_text(json.dumps(LINES))
+    (lines / "handler.py").write_text(HANDLER)
+    (place / "image").mkdir()
+    with (
+        triton_serving(folder, place / "image", host) as address,
+        closing(tritonclient.http.InferenceServerClient(address, concurrency=8)) as client,
+    ):
+        yield client
+
+
+def test_requests_that_run_together_get_their_own_rows(models: Any) -> None:
+    waiting = [models.async_infer("mlp", [_rows(number)]) for number in range(1, 17)]
+    for number, request in enumerate(waiting, 1):
+        assert request.get_result().as_numpy("p").shape == (number, 3)
+
+
+def test_one_bad_request_fails_alone(models: Any) -> None:
+    good, bad = _text("x", [[b"gr\xc3\xbcn"]]), _text("x", [[b"\xff"]])
+    answers = [models.async_infer("text", [each]) for each in (good, bad, good)]
+    assert answers[0].get_result().as_numpy("y").tolist() == [["gr\u00fcn".encode()]]
+    with pytest.raises(InferenceServerException, match=r"\[400\] .*not UTF-8"):
+        answers[1].get_result()
+    assert answers[2].get_result().as_numpy("y").tolist() == [["gr\u00fcn".encode()]]
+
+
+def test_a_plain_model_takes_what_people_have(models: Any) -> None:
+    assert {each["name"] for each in models.get_model_repository_index()} == {"mlp", "text", "lines", "lines-tensors"}
+    answer = models.infer("lines", [_text("line", [b"1,2,3,4", b"9,0,0,0"])])
+    assert answer.as_numpy("best").tolist() == [b"0 by 0.88", b"0 by 0.33"]
+    with pytest.raises(InferenceServerException, match=r"\[400\] a line needs 4 numbers"):
+        models.infer("lines", [_text("line", [b"1,2"])])
 
 
 def _rows(count: int) -> Any:
@@ -111,9 +160,10 @@ def _rows(count: int) -> Any:
     return tensor
 
 
-def _text(content: bytes) -> Any:
-    tensor = tritonclient.http.InferInput("x", [1, 1], "BYTES")
-    tensor.set_data_from_numpy(np.array([[content]], object))
+def _text(name: str, items: list[Any]) -> Any:
+    array = np.array(items, object)
+    tensor = tritonclient.http.InferInput(name, list(array.shape), "BYTES")
+    tensor.set_data_from_numpy(array)
     return tensor
 
 

@@ -23,6 +23,7 @@ from builder.formats.onnx import read_model
 from builder.host import Host
 from builder.host.trees import TreeWriter, merged
 from builder.model.golden import read_case
+from builder.model.interface import parse_interface
 from builder.model.manifest import ModelManifest, Renames
 from builder.model.signature import Datatype, Signature, TensorSpec
 from builder.model.source import ModelArtifact, list_model
@@ -36,7 +37,7 @@ from builder.plan.spec import BuildSpec
 from builder.probe.embedded import EmbeddedRunner, RunningSandbox
 from builder.probe.replay import wait_until_ready
 from builder.probe.runner import Limits, ProbedImage
-from builder.servers import PackedModel
+from builder.servers import PackedModel, PackedPlain
 from builder.servers.triton import TritonServer
 from builder.targets import find_target
 from tests.support.servers import ask
@@ -72,7 +73,8 @@ def triton_image(models: Path, place: Path, host: Host) -> ProbedImage:
 
 
 def packed_model(folder: Path) -> PackedModel:
-    """A model folder as the pipeline would hand it over."""
+    """A model folder as the pipeline would hand it over; with an interface.json beside its graph it is a plain model,
+    and the graph is NAME-tensors."""
     source, entry = list_model(folder), PurePosixPath("1/model.onnx")
     graph = read_model(source, entry, limits_of(find_target("cpu", PLATFORM, "triton")))
     described = json.loads((folder / "mbuild.json").read_text()) if (folder / "mbuild.json").is_file() else {}
@@ -87,11 +89,18 @@ def packed_model(folder: Path) -> PackedModel:
         ),
     )
     local = folder / "1" / "model.onnx"
+    plain = None
+    if (folder / "1" / "interface.json").is_file():
+        interface = parse_interface((folder / "1" / "interface.json").read_bytes(), graph.signature)
+        files = [(name, folder / "1" / name) for name in interface.files]
+        digests = tuple((name, path, Digest.of_file(path)) for name, path in files)
+        plain = PackedPlain(interface=interface, files=digests, cases=())
     return PackedModel(
         manifest=manifest,
         signature=_declared(described["signature"]) if "signature" in described else graph.signature,
         artifact=ModelArtifact(files=((PurePosixPath("model.onnx"), local, Digest.of_file(local)),), opset=17),
         cases=tuple(map(read_case, sorted((folder / "golden").glob("*.npz")))),
+        plain=plain,
     )
 
 

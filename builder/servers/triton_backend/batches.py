@@ -53,21 +53,22 @@ Answer = list[Array] | Refused
 
 
 @dataclass(frozen=True)
-class Workers:
-    """``count`` threads; onnxruntime lets go of the interpreter lock while it computes."""
+class Limits:
+    """``rows`` of requests in one run, and ``count`` threads that share the work, each with a run of its own:
+    onnxruntime lets go of the interpreter lock while it computes."""
 
-    count: int
-    threads: Executor
+    rows: int
+    count: int = 1
+    threads: Executor | None = None
 
 
-def answer(questions: Sequence[Question], run: Run, *, batched: bool, workers: Workers | None = None) -> list[Answer]:
-    """An answer for each question, in their order. ``batched``: the first dim of all tensors is the batch. ``workers``
-    share the work, each with a run of its own."""
+def answer(questions: Sequence[Question], run: Run, *, batched: bool, limits: Limits) -> list[Answer]:
+    """An answer for each question, in their order. ``batched``: the first dim of all tensors is the batch."""
     groups = _groups(questions) if batched else [[number] for number in range(len(questions))]
-    parts = [part for group in groups for part in _parts(group, workers.count if workers else 1)]
+    parts = [part for group in groups for part in _parts(group, questions, limits)]
     given = [[questions[number] for number in part] for part in parts]
-    each = workers.threads.map if workers and len(parts) > 1 else map
-    found = each(lambda part: _part(part, run), given)
+    each = limits.threads.map if limits.threads and len(parts) > 1 else map
+    found = list(each(lambda part: _part(part, run), given))
     answers = {
         number: one for part, some in zip(parts, found, strict=True) for number, one in zip(part, some, strict=True)
     }
@@ -79,10 +80,19 @@ def _part(questions: list[Question], run: Run) -> list[Answer]:
     return together or [_alone(question, run) for question in questions]
 
 
-def _parts(group: list[int], count: int) -> Iterator[list[int]]:
-    """The group in ``count`` parts of about the same length, or fewer."""
-    size = -(-len(group) // count)
-    return (group[start : start + size] for start in range(0, len(group), size))
+def _parts(group: list[int], questions: Sequence[Question], limits: Limits) -> Iterator[list[int]]:
+    """Of at most ``limits.rows`` rows each, and so many that every thread has one; a question is never taken apart."""
+    if len(group) == 1:
+        yield group
+        return
+    most = min(limits.rows, -(-sum(questions[number].rows for number in group) // limits.count))
+    part: list[int] = []
+    for number in group:
+        if part and sum(questions[each].rows for each in (*part, number)) > most:
+            yield part
+            part = []
+        part.append(number)
+    yield part
 
 
 def stands_alone(run: Run, feeds: Feeds, wanted: list[str]) -> bool:

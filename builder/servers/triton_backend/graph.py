@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -39,14 +38,14 @@ class Graph:
         named = {self._inputs.get(name, name): array for name, array in feeds.items()}
         try:
             fed = {name: _texts(array) if name in self._strings else array for name, array in named.items()}
-            results: list[Any] = self._session.run([self._outputs.get(name, name) for name in wanted], fed)
+            results: list[Array] = self._session.run([self._outputs.get(name, name) for name in wanted], fed)
         except UnicodeDecodeError as error:
             raise Refused(f"a BYTES tensor is not UTF-8: {error}", is_input=True) from error
         except Exception as error:
             is_input = type(error).__name__ in _INPUT_ERRORS
             text = " ".join(_NOISE.sub("", str(error)).split()) or type(error).__name__
             raise Refused(f"the model could not compute these inputs: {text}", is_input=is_input) from error
-        return [_bytes(array) if array.dtype.kind in "OU" else array for array in results]
+        return results
 
 
 def example(home: Path, inputs: list[str]) -> Feeds:
@@ -63,9 +62,3 @@ def _texts(array: Array) -> Array:
     texts = np.empty(array.shape, object)
     texts.ravel()[:] = [item.decode() if isinstance(item, bytes) else str(item) for item in array.ravel().tolist()]
     return texts
-
-
-def _bytes(array: Array) -> Array:
-    items = np.empty(array.shape, object)
-    items.ravel()[:] = [str(item).encode() for item in array.ravel().tolist()]
-    return items

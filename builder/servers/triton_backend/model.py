@@ -11,8 +11,9 @@ from typing import Any
 import triton_python_backend_utils as triton
 from mbuild_serve.limits import available
 
-from .batches import Answer, Feeds, Question, Refused, Workers, answer, stands_alone
+from .batches import Answer, Feeds, Limits, Question, Refused, answer, stands_alone
 from .graph import Graph, example
+from .responses import failure, success
 
 _SHARED_SECONDS = 0.0005
 """From which on handing a run to another thread costs less than it gains (as in mbuild_serve, measured)."""
@@ -30,14 +31,17 @@ class TritonPythonModel:
         self._graph = Graph(home, args["model_version"])
         feeds = example(home, self._inputs)
         self._batched = config["max_batch_size"] > 0 and self._stands_alone(home.name, feeds)
-        count = int(config["parameters"]["threads"]["string_value"]) or available()
-        shared = count > 1 and self._seconds(feeds) > _SHARED_SECONDS
-        self._workers = Workers(count, ThreadPoolExecutor(count, "graph")) if shared else None
+        said = {name: int(each["string_value"]) for name, each in config["parameters"].items()}
+        count = said["threads"] or available()
+        if count > 1 and self._seconds(feeds) > _SHARED_SECONDS:
+            self._limits = Limits(rows=said["rows"], count=count, threads=ThreadPoolExecutor(count, "graph"))
+        else:
+            self._limits = Limits(rows=said["rows"])
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """A response for each request, in their order."""
         questions = [self._question(request) for request in requests]
-        answers = answer(questions, self._graph.run, batched=self._batched, workers=self._workers)
+        answers = answer(questions, self._graph.run, batched=self._batched, limits=self._limits)
         return [_response(question, given) for question, given in zip(questions, answers, strict=True)]
 
     def _stands_alone(self, name: str, feeds: Feeds) -> bool:
@@ -63,8 +67,4 @@ class TritonPythonModel:
 
 
 def _response(question: Question, given: Answer) -> Any:
-    if isinstance(given, Refused):
-        code = triton.TritonError.INVALID_ARG if given.is_input else triton.TritonError.INTERNAL
-        return triton.InferenceResponse(output_tensors=[], error=triton.TritonError(str(given), code))
-    tensors = [triton.Tensor(name, array) for name, array in zip(question.wanted, given, strict=True)]
-    return triton.InferenceResponse(output_tensors=tensors)
+    return failure(given) if isinstance(given, Refused) else success(dict(zip(question.wanted, given, strict=True)))

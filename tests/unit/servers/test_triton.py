@@ -77,7 +77,8 @@ def test_it_starts_as_an_ordinary_user_and_does_not_serve_what_failed_to_load(tm
     assert "LD_LIBRARY_PATH" not in dict(config.env)
 
 
-def test_a_setting_without_an_effect_is_told(tmp_path: Path) -> None:
-    assert TritonServer().check(packed(tmp_path, threads=2, queue=9, grace_seconds=5.0)) == ()
-    (remark,) = TritonServer().check(packed(tmp_path, max_body_bytes=1000))
-    assert "server.max_body_bytes (1000) has no effect" in remark.message
+def test_settings_without_an_effect_are_told(tmp_path: Path) -> None:
+    assert tuple(TritonServer().check(packed(tmp_path, threads=2, grace_seconds=5.0))) == ()
+    body, queue = TritonServer().check(packed(tmp_path, max_body_bytes=1000, queue=9))
+    assert "server.max_body_bytes (1000) has no effect" in body.message
+    assert "server.queue (9) has no effect" in queue.message

@@ -7,8 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from builder.servers.triton_backend.batches import Array, Feeds, Question, Refused, Workers, answer, stands_alone
+from builder.servers.triton_backend.batches import Array, Feeds, Limits, Question, Refused, answer, stands_alone
 from builder.servers.triton_backend.launch import STUB, read
+
+ONE = Limits(rows=8)
 
 
 class Doubling:
@@ -33,7 +35,7 @@ def ask(*rows: list[list[float]], wanted: tuple[str, ...] = ("twice",)) -> list[
 
 def test_requests_of_one_form_run_together_and_get_their_own_rows() -> None:
     graph = Doubling()
-    one, two = answer(ask([[1, 2]], [[3, 4], [5, 6]]), graph, batched=True)
+    one, two = answer(ask([[1, 2]], [[3, 4], [5, 6]]), graph, batched=True, limits=ONE)
     assert graph.runs == [3]
     assert isinstance(one, list) and isinstance(two, list)
     assert one[0].tolist() == [[2, 4]]
@@ -42,21 +44,21 @@ def test_requests_of_one_form_run_together_and_get_their_own_rows() -> None:
 
 def test_requests_of_other_forms_run_apart_in_any_order() -> None:
     graph = Doubling()
-    answers = answer(ask([[1, 2]], [[3]], [[5, 6]]), graph, batched=True)
+    answers = answer(ask([[1, 2]], [[3]], [[5, 6]]), graph, batched=True, limits=ONE)
     assert sorted(graph.runs) == [1, 2]
     assert [given[0].tolist() for given in answers if isinstance(given, list)] == [[[2, 4]], [[6]], [[10, 12]]]
 
 
 def test_each_gets_the_outputs_that_it_wants() -> None:
     questions = [*ask([[1, 2]], wanted=("first",)), *ask([[3, 4]], wanted=("twice", "first"))]
-    one, two = answer(questions, Doubling(), batched=True)
+    one, two = answer(questions, Doubling(), batched=True, limits=ONE)
     assert isinstance(one, list) and isinstance(two, list)
     assert [array.tolist() for array in one] == [[1]]
     assert [array.tolist() for array in two] == [[[6, 8]], [3]]
 
 
 def test_a_request_that_the_graph_refuses_fails_alone() -> None:
-    good, bad, other = answer(ask([[1, 2]], [[-3, 4]], [[5, 6]]), Doubling(), batched=True)
+    good, bad, other = answer(ask([[1, 2]], [[-3, 4]], [[5, 6]]), Doubling(), batched=True, limits=ONE)
     assert isinstance(bad, Refused) and bad.is_input
     assert isinstance(good, list) and isinstance(other, list)
     assert (good[0].tolist(), other[0].tolist()) == ([[2, 4]], [[10, 12]])
@@ -64,29 +66,37 @@ def test_a_request_that_the_graph_refuses_fails_alone() -> None:
 
 def test_a_graph_that_does_not_answer_row_by_row_is_asked_one_by_one() -> None:
     graph = Doubling(rows=1)
-    one, two = answer(ask([[1, 2]], [[3, 4]]), graph, batched=True)
+    one, two = answer(ask([[1, 2]], [[3, 4]]), graph, batched=True, limits=ONE)
     assert graph.runs == [2, 1, 1]
     assert isinstance(one, list) and isinstance(two, list)
     assert (one[0].tolist(), two[0].tolist()) == ([[2, 4]], [[6, 8]])
+
+
+def test_a_run_has_no_more_rows_than_gain_something() -> None:
+    graph = Doubling()
+    rows = [[[1.0, 2.0]] * count for count in (3, 4, 2, 12, 1)]
+    answers = answer(ask(*rows), graph, batched=True, limits=ONE)
+    assert graph.runs == [7, 2, 12, 1]
+    assert [len(given[0]) for given in answers if isinstance(given, list)] == [3, 4, 2, 12, 1]
 
 
 def test_threads_share_what_waits() -> None:
     graph = Doubling()
     with ThreadPoolExecutor(2) as threads:
         questions = ask(*([[number, 1.0]] for number in range(5)))
-        answers = answer(questions, graph, batched=True, workers=Workers(2, threads))
+        answers = answer(questions, graph, batched=True, limits=Limits(rows=8, count=2, threads=threads))
         assert sorted(graph.runs) == [2, 3]
         assert [given[0].tolist() for given in answers if isinstance(given, list)] == [
             [[2.0 * n, 2.0]] for n in range(5)
         ]
         graph.runs.clear()
-        answer(ask([[1, 2]]), graph, batched=True, workers=Workers(2, threads))
+        answer(ask([[1, 2]]), graph, batched=True, limits=Limits(rows=8, count=2, threads=threads))
         assert graph.runs == [1]
 
 
 def test_without_batches_nothing_is_put_together() -> None:
     graph = Doubling()
-    assert len(answer(ask([[1, 2]], [[3, 4]]), graph, batched=False)) == 2
+    assert len(answer(ask([[1, 2]], [[3, 4]]), graph, batched=False, limits=ONE)) == 2
     assert graph.runs == [1, 1]
 
 

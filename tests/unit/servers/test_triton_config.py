@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -47,6 +48,9 @@ TOKENS = Signature(
 FIXED = Signature(
     inputs=(tensor('say "x"\n\u00e4', Datatype.UINT8, 1, 3),), outputs=(tensor("y", Datatype.BYTES, 1, 3),)
 )
+PLAIN = Signature(
+    inputs=(tensor("text", Datatype.BYTES, "batch"),), outputs=(tensor("embedding", Datatype.FP32, "batch", 384),)
+)
 BOUNDED = DimRange(name="batch", min=1, opt=8, max=256)
 
 
@@ -85,6 +89,7 @@ MODELS = {
     "labels": model("labels", LABELS, cases=(LABEL_CASE,), server=ServerSettings(threads=3)),
     "tokens": model("tokens", TOKENS, server=ServerSettings(queue=7)),
     "fixed": model("fixed", FIXED),
+    "plain": replace(model("text", PLAIN), is_plain=True),
     "native-cpu": model("native", backend=Backend.ONNXRUNTIME, cases=IMAGE_CASES),
     "native-gpu": model("native", backend=Backend.ONNXRUNTIME, on_gpu=True, dims=(BOUNDED,)),
 }
@@ -170,17 +175,25 @@ def test_a_bound_of_model_yaml_holds(most: int | None, limit: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wish", "preferred", "microseconds"),
+    ("wish", "preferred", "microseconds", "rows"),
     [
-        (BatchingSettings(), [4, 8], 0),
-        (BatchingSettings(max_batch=6), [6], 0),
-        (BatchingSettings(preferred=(2, 16), delay_seconds=0.0025), [2, 16], 2500),
+        (BatchingSettings(), [], 0, "8"),
+        (BatchingSettings(max_batch=6), [], 0, "6"),
+        (BatchingSettings(preferred=(2, 16), delay_seconds=0.0025), [2, 16], 2500, "8"),
     ],
 )
-def test_batching_as_model_yaml_wishes(wish: BatchingSettings, preferred: list[int], microseconds: int) -> None:
-    batching = parsed(config_text(model(server=ServerSettings(batching=wish)))).dynamic_batching
-    assert list(batching.preferred_batch_size) == preferred
-    assert batching.max_queue_delay_microseconds == microseconds
+def test_batching_as_model_yaml_wishes(
+    wish: BatchingSettings, preferred: list[int], microseconds: int, rows: str
+) -> None:
+    config = parsed(config_text(model(server=ServerSettings(batching=wish))))
+    assert list(config.dynamic_batching.preferred_batch_size) == preferred
+    assert config.dynamic_batching.max_queue_delay_microseconds == microseconds
+    assert config.parameters["rows"].string_value == rows
+
+
+def test_no_queue_policy_makes_single_requests_wait() -> None:
+    config = parsed(config_text(model(server=ServerSettings(queue=3))))
+    assert not config.dynamic_batching.HasField("default_queue_policy")
 
 
 def test_one_row_at_a_time_bounds_no_request() -> None:
@@ -190,7 +203,8 @@ def test_one_row_at_a_time_bounds_no_request() -> None:
 
 
 def test_preferred_batches_are_not_beyond_the_bound() -> None:
-    small = model(dims=(DimRange(name="batch", min=1, opt=1, max=4),))
+    wish = ServerSettings(batching=BatchingSettings(preferred=(4, 8)))
+    small = model(dims=(DimRange(name="batch", min=1, opt=1, max=4),), server=wish)
     assert list(parsed(config_text(small)).dynamic_batching.preferred_batch_size) == [4]
 
 
