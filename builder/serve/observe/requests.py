@@ -15,7 +15,7 @@ from ..http.answers import Response
 from ..http.connection import Exchange
 from ..http.http1 import Request
 from .logs import Log, Rarely
-from .spans import Answered, parent_of
+from .spans import parent_of
 
 if TYPE_CHECKING:
     from .traces import Tracer
@@ -47,7 +47,7 @@ class Requests:
         trace = ""
         path = exchange.request.target.partition("?")[0]
         if self._tracer is not None and path.endswith("/infer"):
-            trace = self._tracer.answered(_answered(exchange, response, path))
+            trace = self._tracer.answered(exchange, response.status, path[:_LONGEST])
         if not self._share:
             return
         sampled = self._share >= 1 or random.random() < self._share  # noqa: S311  a sample, not a secret
@@ -82,17 +82,3 @@ class Requests:
             "key": self._caller(request) if self._caller is not None else None,
         }
         return facts | {name: value[:_LONGEST] for name, value in optional.items() if value}
-
-
-def _answered(exchange: Exchange, response: Response, path: str) -> Answered:
-    return Answered(
-        method=exchange.request.method,
-        path=path[:_LONGEST],
-        headers=exchange.request.headers,
-        secure=exchange.connection.secure,
-        client=exchange.connection.client,
-        status=response.status,
-        received_ns=exchange.received_ns,
-        ended_ns=time.monotonic_ns(),
-        account=exchange.account,
-    )

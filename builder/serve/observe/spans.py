@@ -64,7 +64,8 @@ class Answered:
 
 def parent_of(headers: Mapping[str, str]) -> Parent | None:
     """The caller's span, None where the header is absent or not as the W3C recommendation has it."""
-    found = _PARENT.fullmatch(headers.get("traceparent", "").strip())
+    header = headers.get("traceparent")
+    found = _PARENT.fullmatch(header.strip()) if header else None
     if found is None:
         return None
     version, trace_id, span_id, flags, more = found.groups()
@@ -94,6 +95,11 @@ def sampler(name: str, ratio: float) -> Sampler:
 def identifier(size: int) -> str:
     """Random, never only zeros."""
     return f"{random.getrandbits(8 * size) or 1:0{2 * size}x}"
+
+
+def span_count(account: Account | None) -> int:
+    """How many ``spans`` would make."""
+    return 1 if account is None else 2 + bool(account.queued_ns) + bool(account.spent.compute_infer)
 
 
 def spans(answered: Answered, parent: Parent | None, trace_id: str, epoch_ns: int) -> list[Span]:

@@ -15,14 +15,17 @@ import urllib.request
 from collections import deque
 from collections.abc import Iterator
 from http.client import HTTPException
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import VERSION
 from .exposition import Family, counted, counter
 from .logs import Log, Rarely
 from .otel_settings import TraceSettings
 from .otlp import as_json, as_protobuf
-from .spans import Answered, Span, identifier, parent_of, spans
+from .spans import Answered, Span, identifier, parent_of, span_count, spans
+
+if TYPE_CHECKING:
+    from ..http.connection import Exchange
 
 _TRY_AGAIN = (429, 502, 503, 504)
 _ATTEMPTS = 5
@@ -64,19 +67,21 @@ class Tracer:
         about = "Spans that were dropped: the queue was full, or the collector did not take them"
         yield counted("mbuild_traces_spans_dropped_total", about, "reason", self.dropped)
 
-    def answered(self, request: Answered) -> str:
-        """The identifier of the request's trace; its spans wait to be sent, if it is sampled."""
-        parent = parent_of(request.headers)
+    def answered(self, exchange: Exchange, status: int, path: str) -> str:
+        """The identifier of the request's trace, if it is sampled; its spans wait to be sent. Most requests are not
+        sampled, and under load there is no room: both are found out before anything is made."""
+        parent = parent_of(exchange.request.headers)
         trace_id = parent.trace_id if parent else identifier(16)
         if not self._settings.sampler(parent, trace_id):
+            return ""
+        count = span_count(exchange.account)
+        if len(self._waiting) + count > self._settings.queue:
+            self.dropped["queue"] += count
             return trace_id
-        found = spans(request, parent, trace_id, time.time_ns() - time.monotonic_ns())
-        if len(self._waiting) + len(found) > self._settings.queue:
-            self.dropped["queue"] += len(found)
-        else:
-            self._waiting.extend(found)
-            if len(self._waiting) >= self._settings.batch:
-                self._full.set()
+        now = time.monotonic_ns()
+        self._waiting.extend(spans(_answered(exchange, status, path, now), parent, trace_id, time.time_ns() - now))
+        if len(self._waiting) >= self._settings.batch:
+            self._full.set()
         return trace_id
 
     def close(self, seconds: float) -> None:
@@ -138,6 +143,21 @@ class Tracer:
         if self._rarely.due():
             lost = self.dropped["collector"]
             self._log.event("warning", f"traces cannot be sent: {reason}", to=self._settings.endpoint, spans_lost=lost)
+
+
+def _answered(exchange: Exchange, status: int, path: str, now_ns: int) -> Answered:
+    request, connection = exchange.request, exchange.connection
+    return Answered(
+        method=request.method,
+        path=path,
+        headers=request.headers,
+        secure=connection.secure,
+        client=connection.client,
+        status=status,
+        received_ns=exchange.received_ns,
+        ended_ns=now_ns,
+        account=exchange.account,
+    )
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):

@@ -10,7 +10,7 @@ from builder.serve.observe.account import Account
 from builder.serve.observe.metrics import Durations, ModelMetrics
 from builder.serve.observe.otel_settings import trace_settings
 from builder.serve.observe.otlp import as_json, as_protobuf
-from builder.serve.observe.spans import Answered, Parent, Span, identifier, parent_of, sampler, spans
+from builder.serve.observe.spans import Answered, Parent, Span, identifier, parent_of, sampler, span_count, spans
 from tests.support.collectors import attributes, from_json, from_protobuf
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -74,7 +74,7 @@ def answered(status: int = 200, account: Account | None = None) -> Answered:
 def test_a_request_that_waited() -> None:
     account = Account(ModelMetrics("m", "7"), Durations(8000, 500, 100, 3000, 200), "id", 2000, 4)
     root, model, queue, compute = spans(answered(account=account), Parent(TRACE, PARENT, True), TRACE, 10**9)
-    assert {each.trace_id for each in (root, model, queue, compute)} == {TRACE}
+    assert span_count(account) == 4 and {each.trace_id for each in (root, model, queue, compute)} == {TRACE}
     assert [root.parent_id, model.parent_id, queue.parent_id, compute.parent_id] == [
         PARENT,
         root.span_id,
@@ -94,7 +94,12 @@ def test_requests_that_did_not_run() -> None:
     assert refused.parent_id == "" and refused.status == 0
     late = Account(ModelMetrics("m", "x"), Durations(), queued_ns=2000)
     root, model, queue = spans(answered(503, late), None, TRACE, 0)
-    assert root.status == model.status == 2 and (queue.start_ns, queue.end_ns) == (2000, 9000)
+    assert (
+        span_count(late) == 3
+        and span_count(None) == 1
+        and root.status == model.status == 2
+        and (queue.start_ns, queue.end_ns) == (2000, 9000)
+    )
     assert dict(model.attributes)["triton.model_version"] == "x" and dict(root.attributes)["error.type"] == "503"
 
 
