@@ -214,6 +214,7 @@ class Server:
         self._stopping.set()
 
     def _publish(self, loaded: Loaded) -> None:
+        from .footprint import let_go_of_starting
         from .models.call import Call
         from .models.executor import Executor
         from .models.inference import Inference
@@ -248,6 +249,7 @@ class Server:
             self._say("warning", f"no models in {self._settings.models} (MBUILD_MODELS): never ready", **facts)
         if self._worker is not None and loaded.served:
             self._worker.say_ready(facts)
+        let_go_of_starting()
         for each in loaded.served:
             inference.settle(each)
 
