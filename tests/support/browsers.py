@@ -35,7 +35,9 @@ def chromium(downloads: Path) -> Iterator[Browser]:
     options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     service = webdriver.ChromeService(executable_path=driver)
-    started = webdriver.Chrome(options=options, service=service)
+    with pytest.MonkeyPatch.context() as environ:
+        environ.setenv("no_proxy", "localhost,127.0.0.1")  # the driver, whatever proxy leads out of here
+        started = webdriver.Chrome(options=options, service=service)
     try:
         yield Browser(started)
     finally:
