@@ -1,11 +1,12 @@
 // What a model answered, for people: labels with their shares, texts with what was found in them, bars, tables.
 
 import { answerText } from "./binary.js";
-import { ask, element, parsed, product } from "./shared.js";
+import { ask, bounds, element, parsed, product } from "./shared.js";
 
 const MOST_BARS = 40;
 const MOST_RANKS = 10;
 const MOST_ROWS = 20;
+const MOST_POINTS = 500;
 
 // Up to six digits, without the noise of the last bits.
 function short(value) {
@@ -75,15 +76,13 @@ export function sparkline(parent, label) {
 
 function vector(values, parent) {
   const numbers = values.map(Number);
-  const [low, high] = [Math.min(...numbers), Math.max(...numbers)];
-  sparkline(parent, `${values.length} values from ${short(low)} to ${short(high)}`)(numbers, values.length, low);
+  const [low, high] = bounds(numbers);
+  const step = Math.ceil(numbers.length / MOST_POINTS);
+  const range = `${values.length} values from ${short(low)} to ${short(high)}`;
+  const points = numbers.filter((_, index) => index % step === 0);
+  sparkline(parent, range)(points, points.length, low);
   const length = Math.sqrt(numbers.reduce((sum, value) => sum + value * value, 0));
-  element(
-    "p",
-    parent,
-    `${values.length} values from ${short(low)} to ${short(high)}, length ${short(length)}`,
-    "faint",
-  );
+  element("p", parent, `${range}, length ${short(length)}`, "faint");
   const [first, last] = [values.slice(0, 6), values.slice(-2)].map((part) => part.map(short).join(", "));
   element("code", parent, `[${first}, … ${last}]`);
 }

@@ -97,6 +97,14 @@ export function tensorOf({ properties: of }) {
 }
 
 export const isFree = (dim) => typeof dim !== "number";
+
+// The least and the greatest of numbers, of which there may be more than a call takes arguments.
+export function bounds(values) {
+  let [low, high] = [Infinity, -Infinity];
+  for (const value of values) [low, high] = [Math.min(low, value), Math.max(high, value)];
+  return [low, high];
+}
+
 export const product = (dims) => dims.reduce((count, dim) => count * dim, 1);
 
 const THINGS = { BOOL: "truth values", BYTES: "texts", FP: "decimal numbers", BF: "decimal numbers" };

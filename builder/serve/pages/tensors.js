@@ -1,7 +1,7 @@
 // Inputs of any shape: sizes of their free dims, and values typed or filled, drawn where they have a picture's shape.
 
 import { area, field, text, valueOf } from "./fields.js";
-import { element, inWords, isFree, parsed, product } from "./shared.js";
+import { bounds, element, inWords, isFree, parsed, product } from "./shared.js";
 
 // Values of a picture's shape, as a picture: the first one, one or three channels.
 function drawn(canvas, values, shape) {
@@ -17,7 +17,7 @@ function drawn(canvas, values, shape) {
     values.length < size * channels;
   if (canvas.hidden) return;
   const numbers = values.slice(0, size * channels).map(Number);
-  const [low, high] = [Math.min(...numbers), Math.max(...numbers)];
+  const [low, high] = bounds(numbers);
   Object.assign(canvas, { width, height });
   const paint = canvas.getContext("2d");
   const image = paint.createImageData(width, height);

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import Select
 
 from builder.model.golden import GoldenCase
 from tests.contract.server.test_plain import LINES, colours, expected, place_case, place_plain
@@ -75,6 +76,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place(models, "two", two_inputs())
     place(models, "matrix", identity("INT64"))
     place(models, "half", identity("FP16"))
+    place(models, "pixels", identity("FP32", ("batch", 3, 224, 224)))
     place(models, "brain", identity("BF16"))
     return models
 
@@ -267,6 +269,16 @@ def test_several_tensors_with_free_dims(browser: Browser, url: str, tmp_path: Pa
     assert_programs_give(browser, outputs, downloads)
 
 
+def test_an_input_of_many_values_is_filled_and_a_long_vector_shortened(browser: Browser, url: str) -> None:
+    browser.open(f"{url}#pixels")
+    browser.find("h1", "pixels")
+    Select(browser.find("fieldset select")).select_by_visible_text("Random")
+    browser.find("fieldset canvas")
+    browser.find("button.main", "Send").click()
+    output = browser.find(".output", "150528 values from").text
+    assert re.search(r"150528 values from (0|0\.00\d+|\d\.\d*e-\d) to (1|0\.99\d*),", output), output
+
+
 @pytest.mark.parametrize(("model", "number"), [("half", "65504"), ("brain", "3.0e38")])
 def test_half_precision_travels_in_binary(browser: Browser, url: str, tmp_path: Path, model: str, number: str) -> None:
     browser.open(f"{url}#{model}")
@@ -308,7 +320,7 @@ def test_the_figures_move(browser: Browser, url: str) -> None:
 
 def test_models_are_chosen_by_name_and_by_link(browser: Browser, url: str) -> None:
     browser.open(url)
-    names = sorted(["brain", "colour", "embed", "half", "iris", "matrix", "tag", "two"])
+    names = sorted(["brain", "colour", "embed", "half", "iris", "matrix", "pixels", "tag", "two"])
     browser.find("h1", names[0])
     every = [each.text for each in browser.driver.find_elements("css selector", "#model option")]
     assert [each for each in every if not each.endswith("-tensors")] == names
