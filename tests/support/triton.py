@@ -27,6 +27,7 @@ from builder.model.interface import parse_interface
 from builder.model.manifest import ModelManifest, Renames
 from builder.model.signature import Datatype, Signature, TensorSpec
 from builder.model.source import ModelArtifact, list_model
+from builder.oci.config import ImageConfig
 from builder.oci.digest import Digest
 from builder.oci.platform import Platform
 from builder.pipeline.build import plan_model
@@ -152,6 +153,13 @@ def _wait_for_grpc(running: RunningSandbox, seconds: float = 60) -> None:
                 reason = str(error)
             assert running.state().running and time.monotonic() < deadline, f"{reason}\n{running.log()}"
             time.sleep(0.05)
+
+
+def with_flags(image: ProbedImage, *flags: str) -> ProbedImage:
+    """The image as ``docker run IMAGE FLAGS`` starts it."""
+    config = json.loads(image.config.raw)
+    config["config"]["Cmd"] = list(flags)
+    return replace(image, config=ImageConfig(raw=json.dumps(config).encode()))
 
 
 @contextmanager

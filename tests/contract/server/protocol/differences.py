@@ -116,6 +116,12 @@ DIFFERENCES = {
         here="404",
         why="as everywhere else",
     ),
+    "unknown-load": Difference(
+        what="loading a model that does not exist",
+        triton="500",
+        here="404",
+        why="as everywhere else",
+    ),
     "failures": Difference(
         what="a request that the model refused, in statistics and metrics",
         triton="a success",

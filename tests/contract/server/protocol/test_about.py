@@ -189,6 +189,14 @@ def test_an_index_that_is_asked_for_wrongly(server: Endpoint, body: bytes) -> No
     assert answer.error
 
 
+@pytest.mark.parametrize("verb", ["load", "unload"])
+def test_nobody_changes_models_unless_it_is_allowed(server: Endpoint, verb: str) -> None:
+    answer = server.post(f"/v2/repository/models/mlp/{verb}")
+    assert answer.status == 503
+    assert answer.error.startswith("explicit model load / unload is not allowed if polling is enabled")
+    assert server.get("/v2/models/mlp/ready").status == 200
+
+
 @pytest.mark.parametrize("model", ["nowhere", "nowhere/versions/1", "mlp/versions/2", "mlp/versions/99"])
 def test_what_is_unknown_is_not_found(server: Endpoint, model: str) -> None:
     name, _, version = model.partition("/versions/")
