@@ -19,7 +19,7 @@ from builder.oci.layout import Layout
 from builder.oci.tar_reader import OPAQUE, WHITEOUT, open_tar, safe_path
 from builder.oci.verify import uncompressed
 
-REVISION = 2
+REVISION = 3
 """Bumped by hand when ``to_json`` or what is read changes."""
 
 _KEPT = re.compile(
