@@ -10,7 +10,7 @@ from builder.host import Host
 from builder.host.fs import atomic_write
 from builder.model.golden import write_case
 from builder.pipeline.answered import AnsweredModel, answer_model
-from builder.pipeline.collection import FoundImage, find_image, for_each, load_image
+from builder.pipeline.collection import find_image, for_each, load_image
 from builder.pipeline.model import FoundModel
 from builder.plan.spec import BuildSpec
 from builder.targets import find_target
@@ -28,16 +28,16 @@ def write_golden(spec: BuildSpec, host: Host) -> tuple[Path, ...]:
     for one in found.models:
         there = [str(file.path) for file in one.source.files if file.path.parts[0] == "golden"]
         if there:
-            raise GoldenThere(path=_place(spec, found, one), names=", ".join(there[:5]))
+            raise GoldenThere(path=_place(spec, one), names=", ".join(there[:5]))
     image = load_image(found, find_target(spec.target, spec.platform, spec.server), host)
     answered = for_each(image.models, answer_model, host)
-    places = [_place(spec, found, one) for one in found.models]
+    places = [_place(spec, one) for one in found.models]
     return tuple(path for one, place in zip(answered, places, strict=True) for path in _write(one, place))
 
 
-def _place(spec: BuildSpec, found: FoundImage, one: FoundModel) -> Path:
+def _place(spec: BuildSpec, one: FoundModel) -> Path:
     """The model's directory, written as the user wrote it."""
-    return spec.model if len(found.models) == 1 else spec.model / one.source.directory.relative_to(spec.model.resolve())
+    return spec.model / one.source.directory.relative_to(spec.model.resolve())
 
 
 def _write(one: AnsweredModel, place: Path) -> Iterator[Path]:

@@ -72,6 +72,13 @@ def test_its_model_yaml_names_them_and_speaks_of_the_image(directory: Path) -> N
     ]
 
 
+def test_it_may_name_one_alone(directory: Path) -> None:
+    (directory / "model.yaml").write_text("models: [beta]\n")
+    found = find_image(directory)
+    assert (found.manifest.name, names(found)) == ("several-models", ["beta"])
+    assert found.models[0].source.directory == directory / "beta"
+
+
 @pytest.mark.parametrize(
     ("file", "content"),
     [
