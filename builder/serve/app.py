@@ -115,6 +115,7 @@ def _import_all() -> None:
         from .protocol import routes  # noqa: F401
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 class Server:
@@ -206,6 +207,7 @@ class Server:
                 self._publish(loaded)
 
         gc.freeze()  # what is loaded stays: the collector need not walk through it again and again
+        gc.enable()
         self._loop.call_soon_threadsafe(then)
 
     def _fail(self, failure: CannotStart, cause: BaseException) -> None:

@@ -13,7 +13,7 @@ from ..http.answers import Refusal, Response
 from ..http.connection import Exchange
 from ..observe.account import Account
 from ..observe.metrics import Durations, ModelMetrics
-from ..protocol.codec import InferRequest, Wanted, decode, encode
+from ..protocol.codec import HEADER_LENGTH, InferRequest, Signature, Wanted, decode, encode
 from ..protocol.tensors import Array
 from .batching import ALONE, Batching, split, stacked
 from .executor import Job
@@ -21,8 +21,10 @@ from .executor import Job
 if TYPE_CHECKING:
     from .inference import Inference, Served
 
-LARGE = 32 * 1024
-"""Bytes of a body that is decoded on a codec thread."""
+_LARGE = 32 * 1024
+"""Bytes of JSON, or of strings, that are decoded on a codec thread."""
+
+_LARGE_BINARY = 2**20
 
 _RETRY = (("Retry-After", "1"),)
 _LEFT = Response(499)
@@ -77,7 +79,7 @@ class Call:
 
     def start(self) -> None:
         request, inference = self._exchange.request, self._inference
-        if len(request.body) > LARGE or "content-encoding" in request.headers:
+        if decodes_slowly(self._served.model.signature, request.headers, len(request.body)):
             inference.codec.submit(Job(self._work_decode, self._decoded))
         else:
             self._work_decode()
@@ -236,12 +238,23 @@ class Call:
             exchange.reply(self._response)
 
 
+def decodes_slowly(signature: Signature, headers: Mapping[str, str], size: int) -> bool:
+    """Whether others would have to wait for a body of ``size`` bytes. Binary numbers are taken as they lie."""
+    if "content-encoding" in headers:
+        return True
+    if size <= _LARGE:
+        return False
+    length = headers.get(HEADER_LENGTH, "")
+    is_text = not length.isdecimal() or len(length) > 9 or int(length) > _LARGE
+    return is_text or size > _LARGE_BINARY or "BYTES" in signature.datatypes.values()
+
+
 def encodes_slowly(wanted: tuple[Wanted, ...], outputs: list[Array], headers: Mapping[str, str]) -> bool:
     """Whether others would have to wait for it."""
     if "accept-encoding" in headers:
-        return sum(array.nbytes for array in outputs) > LARGE // 8
+        return sum(array.nbytes for array in outputs) > _LARGE // 8
     for each, array in zip(wanted, outputs, strict=True):
-        if array.size > LARGE // 8 and (not each.binary or each.picked or each.tensor.datatype == "BYTES"):
+        if array.size > _LARGE // 8 and (not each.binary or each.picked or each.tensor.datatype == "BYTES"):
             return True
     return False
 

@@ -17,7 +17,7 @@ from ..observe.logs import Log
 from ..observe.metrics import ModelMetrics
 from ..settings import Settings
 from .batching import ALONE, Batching
-from .call import LARGE, Call
+from .call import Call, decodes_slowly
 from .executor import Executor, Job
 from .inline import answer_at_once
 from .runs import Runs
@@ -171,8 +171,8 @@ class Inference:
             served.metrics.failed("REJECTED", 0)
             raise Refusal(503, "too many requests are waiting (MBUILD_QUEUE)", headers=(("Retry-After", "1"),))
         request = exchange.request
-        at_once = not self.pending and len(request.body) <= LARGE and "content-encoding" not in request.headers
-        if at_once and served.inline_size >= 0:
+        at_once = served.inline_size >= 0 and not self.pending
+        if at_once and not decodes_slowly(served.model.signature, request.headers, len(request.body)):
             answer_at_once(self, served, exchange)
         else:
             self.begin(served, exchange).start()

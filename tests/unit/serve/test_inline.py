@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from builder.serve.models.call import decodes_slowly
 from builder.serve.models.inference import Served
-from builder.serve.protocol.codec import Signature
+from builder.serve.protocol.codec import HEADER_LENGTH, Signature
+from builder.serve.protocol.tensors import Tensor
 
 MS = 1_000_000
 
@@ -39,3 +41,25 @@ def test_long_runs_cost_a_model_the_loop(runs: list[int], stays: bool) -> None:
     for nanoseconds in runs:
         model.ran_inline(nanoseconds)
     assert (model.inline_size == 4) is stays
+
+
+@pytest.mark.parametrize(
+    ("headers", "size", "datatype", "slow"),
+    [
+        ({}, 1000, "FP32", False),
+        ({}, 100_000, "FP32", True),
+        ({"content-encoding": "gzip"}, 10, "FP32", True),
+        ({HEADER_LENGTH: "120"}, 600_000, "FP32", False),
+        ({HEADER_LENGTH: "120"}, 600_000, "BYTES", True),
+        ({HEADER_LENGTH: "120"}, 6_000_000, "FP32", True),
+        ({HEADER_LENGTH: "90000"}, 100_000, "FP32", True),
+        ({HEADER_LENGTH: "-1"}, 100_000, "FP32", True),
+        ({HEADER_LENGTH: "²"}, 100_000, "FP32", True),
+        ({HEADER_LENGTH: "1" * 5000}, 100_000, "FP32", True),
+    ],
+)
+def test_only_what_takes_long_is_decoded_elsewhere(
+    headers: dict[str, str], size: int, datatype: str, slow: bool
+) -> None:
+    tensor = Tensor(name="x", graph_name="x", datatype=datatype, shape=("n",))
+    assert decodes_slowly(Signature((tensor,), ()), headers, size) is slow
