@@ -74,7 +74,11 @@ class Parser:
 
     def feed(self, data: bytes) -> None:
         if not self._buffer:
-            self._buffer = data
+            if self._request is not None and not self._chunked and len(data) <= self._missing:
+                self._body += data  # of a large body: copied this once
+                self._missing -= len(data)
+            else:
+                self._buffer = data
         else:
             if not isinstance(self._buffer, bytearray):
                 self._buffer = bytearray(self._buffer)
