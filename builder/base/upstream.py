@@ -110,6 +110,12 @@ def inspect_rootfs(
     return Interpreter(path=path, version=version, architecture=architecture, loader=loader, glibc=glibc)
 
 
+def missing_files(layers: Sequence[Path], wanted: Collection[PurePosixPath]) -> tuple[PurePosixPath, ...]:
+    """Which of ``wanted`` an image does not have, in their order. Raises UnreadableLayer."""
+    image = _Image(layers)
+    return tuple(path for path in wanted if image.resolve(path) is None)
+
+
 class _Image:
     """The merged view of layers: names only; contents are read when asked for."""
 

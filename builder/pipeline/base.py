@@ -8,8 +8,9 @@ from pathlib import PurePosixPath
 from builder.base.lock import BaseLock, read_lock
 from builder.base.spec import BaseImage, load_base
 from builder.base.stage import base_key, stage_base
-from builder.base.upstream import REVISION, Interpreter, inspect_rootfs
+from builder.base.upstream import REVISION, Interpreter, inspect_rootfs, missing_files
 from builder.canonical import content_key
+from builder.errors import ResolutionError
 from builder.host import Host
 from builder.host.clock import rfc3339, seconds_of_date
 from builder.host.trees import StagedTree
@@ -49,7 +50,8 @@ class Compiler:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ResolvedBase:
     """What the other steps need to know of a base. ``python`` is exact (3.13.5), ``glibc`` as in (2, 41), ``created``
-    RFC 3339; one of ``own`` and ``upstream`` is set; without a ``compiler`` the image has no bytecode."""
+    RFC 3339; one of ``own`` and ``upstream`` is set; without a ``compiler`` the image has no bytecode. Where the server
+    is the base's own, ``python`` is empty and ``interpreter`` and ``glibc`` mean nothing."""
 
     name: str
     digest: Digest
@@ -62,11 +64,40 @@ class ResolvedBase:
     upstream: UpstreamBase | None = None
 
 
-def resolve_base(spec: BuildSpec, target: Target, host: Host) -> ResolvedBase:
-    """The base that the spec asks for. An upstream one is pulled into the store; ours is read from its lock."""
-    if spec.base is not None:
-        return _upstream(pull_base(spec.base, spec.platform, host), spec.platform, target, host)
-    return own_base(target.base_image, spec.platform)
+class BaseLacksServer(ResolutionError):
+    code = "base-lacks-server"
+    message = "the base {base} has no {missing}"
+    hint = "with this server --base names an image that has it, such as NVIDIA's own; leave --base out for mbuild's"
+
+
+def resolve_base(spec: BuildSpec, target: Target, programs: tuple[PurePosixPath, ...], host: Host) -> ResolvedBase:
+    """The base that the spec asks for. An upstream one is pulled into the store; ours is read from its lock.
+    ``programs``: what an upstream base must have instead of Python. Raises BaseLacksServer."""
+    if spec.base is None:
+        return own_base(target.base_image, spec.platform)
+    pulled = pull_base(spec.base, spec.platform, host)
+    return _with_server(pulled, programs, host) if programs else _upstream(pulled, spec.platform, target, host)
+
+
+def _with_server(base: UpstreamBase, programs: tuple[PurePosixPath, ...], host: Host) -> ResolvedBase:
+    name = f"{base.reference.registry}/{base.reference.repository}"
+    missing = missing_files([host.store.blob_path(layer.digest) for layer in base.layers], programs)
+    if missing:
+        raise BaseLacksServer(base=name, missing=", ".join(map(str, missing)))
+    return ResolvedBase(
+        name=name,
+        digest=base.reference.digest,
+        python="",
+        interpreter=PurePosixPath("/"),
+        glibc=(0, 0),
+        created=_created(base),
+        compiler=None,
+        upstream=base,
+    )
+
+
+def _created(base: UpstreamBase) -> str:
+    return str(ImageConfig(base.config).fields.get("created") or "1970-01-01T00:00:00Z")
 
 
 def own_base(name: str, platform: Platform) -> ResolvedBase:
@@ -104,7 +135,7 @@ def _upstream(base: UpstreamBase, platform: Platform, target: Target, host: Host
         python=found.version,
         interpreter=found.path,
         glibc=_glibc(found.glibc),
-        created=str(ImageConfig(base.config).fields.get("created") or "1970-01-01T00:00:00Z"),
+        created=_created(base),
         compiler=ours if ours and ours.own.image.python == found.minor else None,
         upstream=base,
     )

@@ -138,7 +138,8 @@ def render_model(spec: BuildSpec, directory: Path, template_dir: Path | None, ho
 
 
 def _plan(spec: BuildSpec, keep: Keep, steps: Steps, host: Host) -> Planned:
-    server, target = find_server(spec.server), find_target(spec.target, spec.platform, spec.server)
+    server = find_server(spec.server, on_upstream=spec.base is not None)
+    target = find_target(spec.target, spec.platform, spec.server)
     with steps("detect") as note:
         found = find_image(spec.model, spec.convert)
         note.detail = found.summary
@@ -149,11 +150,14 @@ def _plan(spec: BuildSpec, keep: Keep, steps: Steps, host: Host) -> Planned:
     image = loaded.with_models(each.model if each else one for one, each in zip(loaded.models, choices, strict=True))
     for_each(image.models, partial(check_server, server), host)
     with steps("resolve") as note:
-        base = resolve_base(spec, target, host)
+        base = resolve_base(spec, target, server.programs, host)
         code = stage_server(server, host)
         locked = resolve(spec, target, image, base, code, host)
         note.detail = ", ".join(
-            [f"{base.name} (Python {base.python})", *(f"{w.name} {w.version}" for w in locked.wheels)]
+            [
+                f"{base.name} (Python {base.python})" if base.python else base.name,
+                *(f"{w.name} {w.version}" for w in locked.wheels),
+            ]
         )
     with steps("verify") as note:
         answered = for_each(loaded.models, answer_model, host)

@@ -85,7 +85,8 @@ class _Asked:
 
 def _asked(target: Target, image: LoadedImage, base: ResolvedBase) -> _Asked:
     plains = [one.plain for one in image.models if one.plain]
-    pins = (*target.pins(base.python), *(pin for plain in plains for pin in plain.pins))
+    own = target.pins(base.python) if base.python else ()
+    pins = (*own, *(pin for plain in plains for pin in plain.pins))
     more = (requirement for plain in plains for requirement in plain.requirements)
     return _Asked(pins=tuple(dict.fromkeys(pins)), more=tuple(dict.fromkeys(more)))
 
@@ -141,6 +142,8 @@ def _new_wheels(
     spec: BuildSpec, asked: _Asked, base: ResolvedBase, old: LockedTarget | None, host: Host
 ) -> tuple[LockedWheel, ...]:
     """Ask the index; with --locked nothing may be chosen, so the request that differs is the drift."""
+    if not asked.requirements:
+        return ()
     if spec.locked and old is not None:
         was = f"{', '.join(old.requirements) or 'no wheels'} for Python {old.python}"
         now = f"{', '.join(asked.requirements)} for Python {base.python}"

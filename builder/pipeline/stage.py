@@ -82,7 +82,7 @@ def stage_model(server: Server, answered: AnsweredModel, keep: Keep, host: Host)
     home = server.model_home(packed.tensors_name)
     chunks = [(home / file.path, file.content) for file in model.artifact.packed if isinstance(file.content, tuple)]
     answers = [[str(Digest.of(write_case(case))) for case in side] for side in (answered.cases, answered.plain)]
-    decides = {"model": str(model.digest), "server": server.name, "cases": answers, "parity": verdict}
+    decides = {"model": str(model.digest), "server": type(server).__name__, "cases": answers, "parity": verdict}
     key = content_key({**decides, "chunks": [str(path) for path, _ in chunks], "revision": REVISION})
     tree = _staged("model", key, lambda writer: server.write_model(writer, packed), host)
     return StagedModel(name=model.manifest.name, tree=tree, weights=stage_chunks(chunks, keep, host))
@@ -121,6 +121,8 @@ def _with_bytecode(
     roles: Mapping[LayerRole, StagedTree], base: ResolvedBase, host: Host
 ) -> Mapping[LayerRole, StagedTree]:
     compiler = base.compiler
+    if not base.python:
+        return roles
     if compiler is None:
         host.events.emit(
             Warned(

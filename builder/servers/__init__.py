@@ -6,6 +6,7 @@ from builder.errors import UsageError
 from builder.servers.http import HttpServer
 from builder.servers.server import PackedModel, PackedPlain, Server, tensors_name
 from builder.servers.triton import TritonServer
+from builder.servers.triton_upstream import UpstreamTriton
 
 
 class UnknownServer(UsageError):
@@ -17,11 +18,14 @@ class UnknownServer(UsageError):
 SERVERS: dict[str, Server] = {"http": HttpServer(), "triton": TritonServer()}
 
 
-def find_server(name: str) -> Server:
-    """The server of that name; raises UnknownServer."""
+_OF_OTHERS: dict[str, Server] = {"triton": UpstreamTriton()}
+
+
+def find_server(name: str, *, on_upstream: bool = False) -> Server:
+    """The server of that name, on a base of ours or ``on_upstream``, one of others; raises UnknownServer."""
     if name not in SERVERS:
         raise UnknownServer(name=name, known=", ".join(SERVERS))
-    return SERVERS[name]
+    return _OF_OTHERS.get(name, SERVERS[name]) if on_upstream else SERVERS[name]
 
 
 __all__ = ["SERVERS", "PackedModel", "PackedPlain", "Server", "find_server", "tensors_name"]

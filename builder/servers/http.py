@@ -18,6 +18,7 @@ class HttpServer:
     """See the module."""
 
     name = "http"
+    programs: tuple[PurePosixPath, ...] = ()
 
     def files(self) -> tuple[CodeFile, ...]:
         return copied(server_source_directory(), CODE / "mbuild_serve")

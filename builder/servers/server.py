@@ -72,6 +72,9 @@ class Server(Protocol):
     that it is handed. Each model has a tree of its own, which becomes a layer of its own."""
 
     name: str
+    programs: tuple[PurePosixPath, ...]
+    """What an image of others must have where the server is that image's own: then neither Python nor wheels are
+    packed. Empty where the server is packed."""
 
     def files(self) -> tuple[CodeFile, ...]:
         """The server's own files, equal for every model."""

@@ -38,6 +38,7 @@ class TritonServer:
     """See the module."""
 
     name = "triton"
+    programs: tuple[PurePosixPath, ...] = ()
 
     def files(self) -> tuple[CodeFile, ...]:
         launch = (_SOURCE / "launch.py").read_bytes()
@@ -61,7 +62,7 @@ class TritonServer:
     def check(self, model: PackedModel) -> tuple[Remark, ...]:
         for described in _described(model):
             config_text(described)
-        return tuple(_remarks(model.manifest.server))
+        return tuple(remarks(model.manifest.server))
 
     def write_model(self, tree: TreeWriter, model: PackedModel) -> None:
         write_model(tree, model)
@@ -88,7 +89,13 @@ class TritonServer:
                 # numpy's BLAS is not used for inference; one thread saves 80 ms of CPU at start (measured).
                 ("OPENBLAS_NUM_THREADS", "1"),
             ),
-            entrypoint=(str(PROGRAM / "bin/tritonserver"), *_flags(settings)),
+            entrypoint=(
+                str(PROGRAM / "bin/tritonserver"),
+                f"--backend-directory={PROGRAM / 'backends'}",
+                # config.pbtxt is whole; without this Triton starts every model once more to complete it.
+                "--disable-auto-complete-config",
+                *flags(settings),
+            ),
             cmd=(),
             user="10001:10001",
             workdir="/",
@@ -98,13 +105,10 @@ class TritonServer:
         )
 
 
-def _flags(settings: ServerSettings) -> tuple[str, ...]:
+def flags(settings: ServerSettings) -> tuple[str, ...]:
     """What every start has; arguments of ``docker run`` come behind it."""
     return (
         f"--model-repository={MODELS}",
-        f"--backend-directory={PROGRAM / 'backends'}",
-        # config.pbtxt is whole; without this Triton starts every model once more to complete it.
-        "--disable-auto-complete-config",
         "--strict-readiness=true",
         "--exit-on-error=true",
         f"--exit-timeout-secs={round(settings.grace_seconds)}",
@@ -114,7 +118,8 @@ def _flags(settings: ServerSettings) -> tuple[str, ...]:
     )
 
 
-def _remarks(settings: ServerSettings) -> Iterator[Remark]:
+def remarks(settings: ServerSettings) -> Iterator[Remark]:
+    """What Triton does not do, whoever built it."""
     if settings.max_body_bytes != USUAL_SERVER.max_body_bytes:
         text = f"this Triton has no bound on a request's body: server.max_body_bytes ({settings.max_body_bytes})"
         yield Remark(message=f"{text} has no effect", hint="bound it before Triton, or build with --server http")

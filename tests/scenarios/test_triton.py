@@ -21,10 +21,13 @@ from builder.oci.layout import Layout
 from builder.oci.platform import Platform
 from builder.plan.prune import PruneRules
 from builder.probe.runner import ProbedImage
+from builder.servers.triton_upstream import UpstreamTriton
 from builder.targets.wheel_stage import runtime_rules, stage_wheels
 from builder.targets.wheels import fetch_wheels, resolve_wheels
 from tests.scenarios.conftest import Mbuild
 from tests.support import onnx_models
+from tests.support.registries import SecuredRegistry
+from tests.support.tiny_image import tiny_layout
 from tests.support.triton import GRPC, PLATFORM, running_triton, triton_serving
 from tests.support.waiting import until_ready
 
@@ -165,6 +168,27 @@ def _text(name: str, items: list[Any]) -> Any:
     tensor = tritonclient.http.InferInput(name, list(array.shape), "BYTES")
     tensor.set_data_from_numpy(array)
     return tensor
+
+
+@pytest.mark.registry
+def test_an_image_of_others_brings_its_own_triton(
+    mbuild: Mbuild, digits: Path, registry: SecuredRegistry, registry_environ: dict[str, str], tmp_path: Path
+) -> None:
+    bases = {}
+    for name, programs in (("whole", UpstreamTriton.programs), ("other", UpstreamTriton.programs[:1])):
+        layout = tiny_layout(tmp_path / name, more=tuple(str(path.relative_to("/")) for path in programs))
+        bases[name] = str(registry.fresh(name))
+        mbuild.json("push", layout.path, bases[name], **registry_environ)
+    words = ("plan", digits, "--server", "triton", "--base")
+    plan = mbuild.json(*words, bases["whole"], **registry_environ)
+    assert [layer["role"] for layer in plan["layers"]] == ["model"]
+    assert plan["config"]["entrypoint"][0] == "/opt/tritonserver/bin/tritonserver"
+    locked = json.loads((digits / "mbuild.lock").read_text())["targets"]["onnx-triton-cpu-linux_amd64"]
+    assert (locked["wheels"], locked["base"]["python"]) == ([], "")
+    assert mbuild(*words, bases["whole"], "--locked", **registry_environ).returncode == 0
+    refused = mbuild(*words, bases["other"], **registry_environ)
+    assert "base-lacks-server" in refused.stderr
+    assert "libtriton_onnxruntime.so, /usr/bin/curl" in refused.stderr
 
 
 def test_every_rule_about_tritons_wheel_earns_its_place(host: Host) -> None:

@@ -25,9 +25,11 @@ def tiny_layout(
     weights: bytes = bytes(range(256)) * 64,
     base_name: str = "",
     roles: tuple[str, str] | None = None,
+    more: tuple[str, ...] = (),
 ) -> Layout:
-    """An OCI layout in ``directory`` with (after several calls: one more) image; with ``roles``, as one of mbuild's."""
-    files = {"etc/os-release": OS_RELEASE, "var/lib/dpkg/status.d/tiny": STATUS}
+    """An OCI layout in ``directory`` with (after several calls: one more) image; with ``roles``, as one of mbuild's.
+    ``more``: paths of files that it also has."""
+    files = {"etc/os-release": OS_RELEASE, "var/lib/dpkg/status.d/tiny": STATUS, **dict.fromkeys(more, b"")}
     blobs = directory / "layers"
     blobs.mkdir(parents=True, exist_ok=True)
     written = [

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from builder.base.upstream import Interpreter, UnsupportedBase, inspect_rootfs
+from builder.base.upstream import Interpreter, UnsupportedBase, inspect_rootfs, missing_files
 from builder.oci.verify import UnreadableLayer
 from tests.support.archives import tar_member
 
@@ -124,3 +124,16 @@ def test_a_layer_that_is_no_tar_is_named(tmp_path: Path) -> None:
     (tmp_path / "1").write_bytes(b"(\xb5/\xfd zstd")
     with pytest.raises(UnreadableLayer, match="a layer cannot be read: 1: "):
         inspect_rootfs([tmp_path / "1"], architecture="amd64")
+
+
+def test_which_files_an_image_lacks(tmp_path: Path) -> None:
+    layers = [
+        layer(
+            tmp_path / "1",
+            {"opt/tritonserver": "server-24", "opt/server-24/bin/tritonserver": b"", "usr/bin/curl": b""},
+        ),
+        layer(tmp_path / "2", {"usr/bin/.wh.curl": b""}),
+    ]
+    wanted = [PurePosixPath("/opt/tritonserver/bin/tritonserver"), PurePosixPath("/usr/bin/curl")]
+    assert missing_files(layers, wanted) == (PurePosixPath("/usr/bin/curl"),)
+    assert missing_files(layers[:1], wanted) == ()

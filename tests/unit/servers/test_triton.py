@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -9,14 +10,16 @@ import pytest
 
 from builder.host.trees import TreeWriter
 from builder.model.golden import GoldenCase
+from builder.model.interface import Interface
 from builder.model.manifest import ModelManifest
 from builder.model.server_settings import ServerSettings
 from builder.model.signature import Datatype, Signature, TensorSpec
 from builder.model.source import ModelArtifact
 from builder.oci.digest import Digest
-from builder.servers import PackedModel
+from builder.servers import PackedModel, PackedPlain, find_server
 from builder.servers.triton import PROGRAM, TritonServer
 from builder.servers.triton_backend.launch import STUB
+from builder.servers.triton_config import NotForTriton
 
 PYTHON = PurePosixPath("/usr/bin/python3.11")
 SPEC = TensorSpec(name="x", datatype=Datatype.FP32, shape=("batch", 2))
@@ -75,6 +78,31 @@ def test_it_starts_as_an_ordinary_user_and_does_not_serve_what_failed_to_load(tm
     assert (config.user, config.ports, config.cmd) == ("10001:10001", (8000, 8001, 8002), ())
     assert dict(config.env)["ORT_DISABLE_TELEMETRY"] == "1"
     assert "LD_LIBRARY_PATH" not in dict(config.env)
+
+
+def test_on_an_image_of_others_its_own_backend_for_onnx_serves(tmp_path: Path) -> None:
+    server = find_server("triton", on_upstream=True)
+    assert server.programs[0] == PurePosixPath("/opt/tritonserver/bin/tritonserver")
+    assert server.files() == ()
+    writer = TreeWriter(tmp_path / "tree")
+    server.write_model(writer, packed(tmp_path))
+    assert b'backend: "onnxruntime"' in writer.read("/models/small/config.pbtxt")
+    assert PurePosixPath("/models/small/1/model.py") not in writer.entries
+    config = server.config(PYTHON, (packed(tmp_path),), ServerSettings())
+    assert config.entrypoint[0] == str(server.programs[0])
+    assert not [word for word in config.entrypoint if "/opt/mbuild" in word]
+
+
+def test_steps_of_python_need_packages_that_an_image_of_others_lacks(tmp_path: Path) -> None:
+    interface = Interface(signature=SIGNATURE, before={"step": "pass"}, after={"step": "pass"})
+    plain = replace(packed(tmp_path), plain=PackedPlain(interface=interface, files=(), cases=()))
+    assert tuple(find_server("triton").check(plain)) == ()
+    with pytest.raises(NotForTriton, match="its steps run in Python"):
+        find_server("triton", on_upstream=True).check(plain)
+
+
+def test_the_minimal_server_is_packed_on_any_base() -> None:
+    assert find_server("http", on_upstream=True) is find_server("http")
 
 
 def test_settings_without_an_effect_are_told(tmp_path: Path) -> None:

@@ -1,0 +1,77 @@
+"""Triton as an image of others has it, NVIDIA's above all: only the models are added, for its own backend for ONNX.
+
+Such an image is large and cannot be locked further than by its digest; what it brings is taken as it is, in the places
+where NVIDIA puts it (server, build.py). A model with steps of Python is refused: their packages are not there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import PurePosixPath
+
+from builder.host.trees import TreeWriter
+from builder.model.server_settings import ServerSettings
+from builder.plan.image import ConfigPatch, Healthcheck
+from builder.servers.places import MODELS, model_home, write_model
+from builder.servers.server import CodeFile, PackedModel, Remark
+from builder.servers.triton import PORTS, flags, remarks
+from builder.servers.triton_config import WARM_UP, Backend, NotForTriton, TritonModel, config_text, find_warm_up
+
+PROGRAM = PurePosixPath("/opt/tritonserver/bin/tritonserver")
+BACKEND = PurePosixPath("/opt/tritonserver/backends/onnxruntime/libtriton_onnxruntime.so")
+CURL = PurePosixPath("/usr/bin/curl")
+
+
+class UpstreamTriton:
+    """See the module."""
+
+    name = "triton"
+    programs: tuple[PurePosixPath, ...] = (PROGRAM, BACKEND, CURL)
+
+    def files(self) -> tuple[CodeFile, ...]:
+        return ()
+
+    def model_home(self, name: str) -> PurePosixPath:
+        return model_home(name)
+
+    def check(self, model: PackedModel) -> tuple[Remark, ...]:
+        if model.plain:
+            reason = "its steps run in Python, with packages that an image of others (--base) does not have"
+            raise NotForTriton(name=model.manifest.name, reason=reason)
+        config_text(_described(model))
+        return tuple(remarks(model.manifest.server))
+
+    def write_model(self, tree: TreeWriter, model: PackedModel) -> None:
+        write_model(tree, model)
+        described = _described(model)
+        home = MODELS / described.name
+        tree.add_file(home / "config.pbtxt", config_text(described).encode())
+        for name, content in described.warm_up.files() if described.warm_up else ():
+            tree.add_file(home / WARM_UP / name, content)
+
+    def config(
+        self, interpreter: PurePosixPath, models: tuple[PackedModel, ...], settings: ServerSettings
+    ) -> ConfigPatch:
+        ready = f"http://localhost:{PORTS[0]}/v2/health/ready"
+        return ConfigPatch(
+            # onnxruntime >= 1.29 uploads telemetry unless this is set; see docs/security.md.
+            env=(("ORT_DISABLE_TELEMETRY", "1"),),
+            entrypoint=(str(PROGRAM), *flags(settings)),
+            cmd=(),
+            user="10001:10001",
+            workdir="/",
+            ports=PORTS,
+            labels=(),
+            healthcheck=Healthcheck(test=(str(CURL), "--fail", "--silent", "--output", "/dev/null", ready)),
+        )
+
+
+def _described(model: PackedModel) -> TritonModel:
+    described = TritonModel(
+        name=model.tensors_name,
+        signature=model.signature,
+        manifest=model.manifest,
+        backend=Backend.ONNXRUNTIME,
+        on_gpu=False,
+    )
+    return replace(described, warm_up=find_warm_up(model.signature, model.cases, described.batching.limit > 0))
