@@ -135,6 +135,7 @@ function asEntities(item) {
 
 function strings(items, texts, parent) {
   const list = items.length > 1 ? element("ol", parent) : undefined;
+  if (list) list.start = 0; // as the rows of tables
   items.slice(0, MOST_ROWS).forEach((item, index) => {
     const place = list ? element("li", list) : parent;
     const found = item.startsWith("[") ? asEntities(item) : null;

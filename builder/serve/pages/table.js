@@ -52,7 +52,8 @@ function tableRequest({ columns, batched }, inputs, rows) {
 
 // Cells of comma, semicolon or tab separated text; quotes as spreadsheets write them.
 function cells(written) {
-  const separator = ["\t", ";", ","].find((each) => written.includes(each)) || ",";
+  const unquoted = written.replace(/"[^"]*"/g, "");
+  const separator = ["\t", ";", ","].find((each) => unquoted.includes(each)) || ",";
   const rows = [[""]];
   let quoted = false;
   for (let at = 0; at < written.length; at += 1) {
