@@ -24,7 +24,7 @@ def place_models(folder: Path) -> Path:
     case = GoldenCase(name="one", inputs={"features": features}, outputs={})
     place(folder, "mlp", mlp(), manifest={"signature": SIGNATURE, "renames": RENAMES}, cases=(case,))
     place(folder, "two", two_inputs())
-    place(folder, "slow", slow())
+    place(folder, "slow", slow(1200))
     place(folder, "line", identity("FP32", ("n",)))
     place(folder, "one_string", identity("BYTES", (1,)))
     for datatype in DATATYPES:

@@ -115,7 +115,7 @@ def test_strings_have_a_type_of_their_own_in_a_config(server: Endpoint) -> None:
 
 
 @pytest.mark.parametrize("version", ["", "/versions/1"])
-def test_statistics_count_requests_and_failures(server: Endpoint, version: str) -> None:
+def test_statistics_count_requests_and_rows(server: Endpoint, version: str) -> None:
     def stats() -> dict[str, Any]:
         (found,) = server.get(f"/v2/models/mlp{version}/stats").json()["model_stats"]
         return dict(found)
