@@ -19,11 +19,12 @@ class BatchingSettings:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ServerSettings:
-    """See the schema. ``threads`` 0: as many as the container has processors; ``max_body_bytes`` 0: by its memory."""
+    """See the schema. 0: ``threads`` and ``processes`` by the container's processors, ``max_body_bytes`` by memory."""
 
     grace_seconds: float = 25.0
     max_body_bytes: int = 0
     threads: int = 0
+    processes: int = 1
     queue: int = 512
     batching: BatchingSettings = BatchingSettings()
 

@@ -136,6 +136,7 @@ class Server:
         self._connection = around.join(self._connections, log)
         self._routes.figures += [self._connections.families, *around.figures]
         self._worker = worker
+        self._hurry: Callable[[], None] = lambda: None
         self._stopping = asyncio.Event()
         self._failure: CannotStart | None = None
         self._port = settings.port
@@ -232,6 +233,7 @@ class Server:
             what = f"Cannot start {threads} inference threads (MBUILD_THREADS, or this container's limit of processes)"
             self._fail(CannotStart(f"{what}: {error}."), error)
             return
+        self._hurry = runs.hurry
         inference = Inference(self._settings, self._log, runs, codec)
         inference.tells = self._connections.answered is not None
         self._routes.publish(loaded.served, inference, Repository(self._settings, self._log, self._routes))
@@ -252,12 +254,11 @@ class Server:
         if self._worker is not None and loaded.served:
             self._worker.say_ready(facts)
         let_go_of_starting()
-        for each in loaded.served:
-            inference.settle(each)
 
     async def _drain(self, server: asyncio.Server | Acceptor, listener: socket.socket) -> None:
         """What the kernel accepted for us is answered too, so the listener stays a moment, and so do idle clients."""
         self._routes.withdraw()
+        self._hurry()
         self._connections.draining = True
         self._say("info", "stopping", connections=len(self._connections.open), grace=self._settings.grace)
         begun = self._loop.time()

@@ -66,6 +66,7 @@ def _environ(settings: ServerSettings) -> tuple[tuple[str, str], ...]:
         ("MBUILD_GRACE_SECONDS", settings.grace_seconds, default.grace_seconds),
         ("MBUILD_MAX_BODY", settings.max_body_bytes, default.max_body_bytes),
         ("MBUILD_THREADS", settings.threads, default.threads),
+        ("MBUILD_PROCESSES", settings.processes, default.processes),
         ("MBUILD_QUEUE", settings.queue, default.queue),
     )
     return tuple((name, str(value)) for name, value, usual in variables if value != usual)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .call import Call
 
 _SWEEP_SECONDS = 0.01
+_END_OF_TIME = 2**63
 
 
 class Runs:
@@ -38,6 +39,7 @@ class Runs:
         self._waking = False
         self._alarm: asyncio.TimerHandle | None = None
         self._swept = 0.0
+        self._is_hurried = False
         for number in range(threads):
             # Daemon threads: a model that hangs must not keep the process alive after its grace period.
             threading.Thread(target=self._run, name=f"run-{number}", daemon=True).start()
@@ -64,6 +66,11 @@ class Runs:
         for call in gone:
             call.ran()
         self._swept = self._loop.time()
+
+    def hurry(self) -> None:
+        """Holds nothing back any longer for more to come."""
+        self._is_hurried = True
+        self._wake_up()
 
     def waiting(self) -> list[tuple[ModelMetrics, int]]:
         """The counters of whose model, and since when, of each call that no thread has taken yet."""
@@ -101,7 +108,8 @@ class Runs:
     def _run(self) -> None:
         while True:
             with self._lock:
-                calls = self._waiting.take(time.monotonic_ns(), self._free - 1)
+                now = _END_OF_TIME if self._is_hurried else time.monotonic_ns()
+                calls = self._waiting.take(now, self._free - 1)
                 if calls:
                     self._free -= 1
                     self._wake_one()

@@ -81,6 +81,7 @@ class Routes:
             self.served[each.model.name] = each
             for path in _own_paths(each.model):
                 self._paths |= self._model_paths(path, each, self._inference)
+            self._inference.settle(each)
         self._describe()
 
     def remove(self, name: str) -> None:

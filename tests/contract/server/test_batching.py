@@ -167,6 +167,19 @@ def test_the_configuration_says_whether_and_why_not(held_back: str, model: str, 
         assert config["parameters"]["batch_delay_microseconds"] == {"string_value": "3600000000"}
 
 
+def test_a_stop_ends_the_delay(server_source: Path, models: Path) -> None:
+    with running(server_source, models, **FOUR) as server:
+        address = server.ready().address
+        with ThreadPoolExecutor(1) as client:
+            waiting = client.submit(infer, address, "texts", "BYTES", [1], ["held back"])
+            pending = b'nv_inference_pending_request_count{model="texts",version="1"} 1'
+            while pending not in ask(address, "GET", "/metrics").body:
+                time.sleep(0.005)
+            server.send_signal()
+            assert data(waiting.result()) == ["held back"]
+        assert server.exit_code() == 0
+
+
 def test_what_depends_on_its_neighbours_runs_alone(held_back: str) -> None:
     answers = at_once(*((held_back, "centred", "FP32", [1, 4], [i, i, i, i]) for i in range(3)))
     assert [data(answer) for answer in answers] == [[0, 0, 0, 0]] * 3

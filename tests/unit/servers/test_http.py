@@ -9,10 +9,11 @@ from builder.servers.http import HttpServer
 
 def test_the_defaults_of_model_yaml_are_those_of_the_server() -> None:
     said, own = ServerSettings(), Settings()
-    assert (said.grace_seconds, said.max_body_bytes, said.threads, said.queue) == (
+    assert (said.grace_seconds, said.max_body_bytes, said.threads, said.processes, said.queue) == (
         own.grace,
         own.max_body,
         own.threads,
+        own.processes,
         own.queue,
     )
 
