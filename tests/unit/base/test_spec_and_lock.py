@@ -9,7 +9,15 @@ from pathlib import Path
 import pytest
 
 from builder.base.catalogue import changes, list_bases
-from builder.base.lock import BaseLock, BaseLockDrift, BaseNotLocked, MalformedBaseLock, read_lock, write_lock
+from builder.base.lock import (
+    BaseLock,
+    BaseLockDrift,
+    BaseNotLocked,
+    MalformedBaseLock,
+    read_lock,
+    write_lock,
+    written_lock,
+)
 from builder.base.spec import InvalidBaseSpec, PlatformNotOffered, UnknownBase, load_base, read_spec
 from builder.base.stage import base_key
 from builder.oci.platform import Platform
@@ -106,6 +114,21 @@ def test_a_lock_is_missing_malformed_or_drifted(tmp_path: Path) -> None:
     other.write_bytes(b"")
     with pytest.raises(BaseLockDrift, match="keyring"):
         read_lock(dataclasses.replace(image, keyring=other))
+
+
+def test_a_lock_that_no_longer_fits_can_still_be_compared_with_a_new_one(tmp_path: Path) -> None:
+    image = load_base("cpu")
+    changed = dataclasses.replace(image, packages=(*image.packages, "curl"))
+    assert written_lock(changed, image.lock_path) == read_lock(image)
+    assert written_lock(changed, tmp_path / "image.lock") is None
+
+
+def test_the_base_for_triton_has_the_library_of_its_python() -> None:
+    image = load_base("triton-cpu")
+    (packages,) = read_lock(image).platforms.values()
+    names = {package.package for package in packages}
+    assert {*image.packages, f"libpython{image.python}"} <= names
+    assert not set(image.exclude) & names
 
 
 def test_the_key_of_a_tree_depends_on_what_decides_its_bytes() -> None:
