@@ -6,6 +6,7 @@ Owns the connection's deadlines. Pipelined requests wait in the parser; when too
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -272,7 +273,8 @@ class Connection(asyncio.Protocol):
         and could destroy the response before the client has read it (RFC 9112 9.6)."""
         self._enter("linger", _LINGER_SECONDS if not self._transport.get_write_buffer_size() else 30.0)
         if self._transport.can_write_eof() and not self._transport.is_closing():
-            self._transport.write_eof()
+            with contextlib.suppress(OSError):  # the client may have read it and reset the connection by now
+                self._transport.write_eof()
         if self._paused:
             self._paused = False
             self._transport.resume_reading()

@@ -76,5 +76,9 @@ class Returned:
     def _take(self) -> None:
         # Cleared first: a call that is appended during the loop below may wake us once more, but is never forgotten.
         self._woken = False
-        while self._calls:
-            self._calls.popleft()()
+        try:
+            while self._calls:
+                self._calls.popleft()()
+        finally:
+            if self._calls:  # one has failed, which is no reason to forget the others
+                self._loop.call_soon(self._take)
