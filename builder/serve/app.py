@@ -130,7 +130,7 @@ class Server:
         self._settings = settings
         self._log = log
         self._started = started
-        self._routes = Routes(log, pages() if settings.ui else {})
+        self._routes = Routes(log, settings.server_name, pages() if settings.ui else {})
         self._connections = Connections(settings, self._routes.answer)
         self._around = around
         self._connection = around.join(self._connections, log)

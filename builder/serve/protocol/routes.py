@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from ..models.repository import Repository
     from ..observe.metrics import ModelMetrics
 
-SERVER_NAME = "mbuild-serve"
 EXTENSIONS = ["classification", "model_repository", "model_configuration", "statistics", "binary_tensor_data"]
 _EMPTY = Response()
 
@@ -40,8 +39,9 @@ Answer = Callable[[Exchange], Response | None]
 class Routes:
     """Answers exchanges. Starts with no model and not ready; ``publish`` adds what was loaded."""
 
-    def __init__(self, log: Log, pages: Mapping[str, Callable[[], Response]]) -> None:
+    def __init__(self, log: Log, name: str, pages: Mapping[str, Callable[[], Response]]) -> None:
         self._log = log
+        self._name = name
         self.served: dict[str, Served] = {}
         """By name."""
         self._inference: Inference
@@ -171,7 +171,7 @@ class Routes:
         }
 
     def _server(self, _: Exchange) -> Response:
-        return json_response({"name": SERVER_NAME, "version": VERSION, "extensions": EXTENSIONS})
+        return json_response({"name": self._name, "version": VERSION, "extensions": EXTENSIONS})
 
     def _health_ready(self, _: Exchange) -> Response:
         if not self.ready:

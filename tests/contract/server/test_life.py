@@ -46,12 +46,13 @@ def test_without_models_it_is_live_and_never_ready(server_source: Path, models: 
 
 def test_the_start_line_says_what_runs(server_source: Path, models: Path) -> None:
     place(models, "mlp", mlp())
-    with running(server_source, models, MBUILD_THREADS="3") as server:
+    with running(server_source, models, MBUILD_THREADS="3", MBUILD_SERVER_NAME="triton") as server:
         line = server.event("ready")
         batching = {"batching": "on", "max_batch": "8"}
         assert line["models"] == [{"name": "mlp", "version": "1", "provider": "CPUExecutionProvider", **batching}]
         assert line["threads"] == 3 and line["onnxruntime"] == "1.31.1"
         assert all(line[f"seconds_{part}"] >= 0 for part in ("imports", "sessions", "warm_up"))
+        assert ask(server.address, "GET", "/v2").json()["name"] == "triton", "for clients that insist on it"
         health = run(server_source, models, "health", MBUILD_PORT=str(server.port))
         assert (health.returncode, health.stderr) == (0, "")
 

@@ -137,8 +137,8 @@ DIFFERENCES = {
     "server-name": Difference(
         what="`name` in `/v2`",
         triton="`triton`",
-        here="`mbuild-serve`",
-        why="clients that need Triton itself can tell",
+        here="`mbuild-serve`, or `MBUILD_SERVER_NAME`",
+        why="clients that need Triton itself can tell; an example of tritonclient's insists on `triton`",
     ),
     "platform": Difference(
         what="`platform` of a graph",
