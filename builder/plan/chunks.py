@@ -3,7 +3,7 @@
 The groups depend on the names and sizes of the tensors alone. Tensors are taken in the order of their names, which
 keeps those of one part of a network together; a range that is too large is split before the tensor whose name has the
 smallest hash in it, and so on (the shape of a treap: it has no history, and a tensor that comes or goes changes only
-the group that it belongs to, or splits or joins that one).
+the group that it belongs to and what lies next to it, at most a group's worth on each side).
 """
 
 from __future__ import annotations
