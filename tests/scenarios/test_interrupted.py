@@ -100,4 +100,4 @@ def test_in_and_out_of_a_registry(
     assert (files / "models/digits/1/model.onnx").read_bytes() == (digits / "model.onnx").read_bytes()
     pulled = there.json("pull", second, "-o", tmp_path / "layout")
     assert pulled["reference"].endswith(built["image"]["digest"])
-    assert pulled["downloaded"] <= built["push"]["by_role"]["config"]["uploaded"], "the cache has the layers"
+    assert pulled["downloaded"] <= sum(built["push"]["by_role"]["config"].values()), "the cache has the layers"
