@@ -16,9 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from . import VERSION
@@ -26,11 +24,11 @@ from .around import Around
 from .http.connection import Connections
 from .http.listener import BACKLOG, CannotListen, accept_all, listen, stop_new_connections
 from .limits import available, largest_body, memory
+from .loading import CannotStart, Loaded, load
 from .observe.logs import Log
 from .settings import SettingError, Settings, unknown
 
 if TYPE_CHECKING:
-    from .models.inference import Served
     from .workers.acceptor import Acceptor
     from .workers.peers import Worker
 
@@ -39,16 +37,6 @@ _LISTEN_ON_SECONDS = 0.1
 _HANDSHAKE_SECONDS = 0.05
 _IDLE_ON_SECONDS = 0.5
 _TRACES_SECONDS = 5.0
-
-
-class CannotStart(Exception):
-    """The message is one sentence for people."""
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    served: list[Served]
-    facts: dict[str, object]
 
 
 def serve(environ: Mapping[str, str]) -> int:
@@ -82,19 +70,12 @@ def _serve_in_several(
     count: int, settings: Settings, log: Log, started: float, around: Around, listener: socket.socket
 ) -> int:
     """Each worker has its share of what the container may use."""
+    from .workers.several import import_all, share
     from .workers.supervisor import Supervisor
-
-    share = replace(
-        settings,
-        threads=settings.threads or max(1, available() // count),
-        queue=-(-settings.queue // count),
-        max_connections=-(-settings.max_connections // count),
-        max_body=min(settings.max_body, largest_body(memory() // count)),
-    )
 
     def serve_one(worker: Worker) -> int:
         try:
-            return asyncio.run(Server(share, log, started, around, worker).run(listener))
+            return asyncio.run(Server(share(settings, count), log, started, around, worker).run(listener))
         except CannotStart as error:
             log.failure(str(error), error.__cause__ or error, worker=worker.number)
             return 1
@@ -104,18 +85,8 @@ def _serve_in_several(
 
     address = listener.getsockname()
     log.event("info", "listening", host=settings.host, port=address[1], **around.facts())
-    _import_all()
+    import_all()
     return Supervisor(count, settings.grace, log, facts).run(listener, serve_one)
-
-
-def _import_all() -> None:
-    """Before the processes part, so that they have the libraries' memory in common. What fails here fails there."""
-    with suppress(Exception):
-        from .models import batch_check, call, engine, golden, inference, runs  # noqa: F401
-        from .protocol import routes  # noqa: F401
-    gc.collect()
-    gc.freeze()
-    gc.enable()
 
 
 class Server:
@@ -279,40 +250,3 @@ class Server:
         if self._worker is not None:
             self._worker.board.set_unanswered(self._worker.number, unanswered)
         self._say("info", "stopped", unanswered=unanswered)
-
-
-def load(settings: Settings, log: Log) -> Loaded:
-    """Imports, sessions, warm-up runs and, if asked for, the self-test, with the seconds of each. Raises CannotStart,
-    with a line in the log for each golden case that is not answered as it should be."""
-    begun = time.perf_counter()
-    from .models import engine, golden, inference
-    from .models.model_folder import ModelUnusable
-
-    imported = time.perf_counter()
-    try:
-        names = [name.strip() for name in settings.load_models.split(",") if name.strip()]
-        models = engine.load_models(Path(settings.models), names)
-        opened = time.perf_counter()
-        warm_ups = [golden.warm_up(model) for model in models]
-        warm = time.perf_counter()
-        served = [inference.opened(*each, settings) for each in zip(models, warm_ups, strict=True)]
-        checked = time.perf_counter()
-        cases = golden.require_right(models, log) if settings.selftest else 0
-    except ModelUnusable as error:
-        raise CannotStart(str(error)) from error
-    facts: dict[str, object] = {
-        "models": [_described(each) for each in served],
-        "onnxruntime": engine.RUNTIME_VERSION,
-        "seconds_imports": round(imported - begun, 3),
-        "seconds_sessions": round(opened - imported, 3),
-        "seconds_warm_up": round(warm - opened, 3),
-        "seconds_batch_check": round(checked - warm, 3),
-    }
-    if settings.selftest:
-        facts |= {"selftest_cases": cases, "seconds_selftest": round(time.perf_counter() - checked, 3)}
-    return Loaded(served, facts)
-
-
-def _described(served: Served) -> dict[str, str]:
-    model = served.model
-    return {"name": model.name, "version": model.version, "provider": model.provider, **served.batching_said}

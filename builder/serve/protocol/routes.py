@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
@@ -21,7 +21,7 @@ from ..observe.figures import model_families, queue_families
 from ..observe.logs import Log
 from ..observe.machine import Machine
 from ..workers.sums import Told
-from . import documents, openapi
+from . import documents
 from .codec import compressed
 
 if TYPE_CHECKING:
@@ -96,8 +96,16 @@ class Routes:
                     del self._paths[each]
 
     def _describe(self) -> None:
-        document = as_json(openapi.document([each.model for _, each in sorted(self.served.items())]))
-        self._paths["/openapi.json"] = {"GET": lambda _: Response(200, JSON, (document,))}
+        """The document is made when the first one asks for it: nobody's start waits for that."""
+        models = [each.model for _, each in sorted(self.served.items())]
+
+        @cache
+        def document() -> bytes:
+            from . import openapi
+
+            return as_json(openapi.document(models))
+
+        self._paths["/openapi.json"] = {"GET": lambda _: Response(200, JSON, (document(),))}
 
     def withdraw(self) -> None:
         """Not ready from now on; requests are still answered."""
