@@ -17,7 +17,7 @@ from builder.errors import MbuildError
 from builder.host.clock import Clock
 from builder.host.fs import remove_tree
 from builder.host.seal import Seal, file_hash
-from builder.host.sessions import bury, living, removing
+from builder.host.sessions import forget, killed, living, removing
 from builder.host.store import Store, read_record, seal_path
 from builder.oci.layout import Layout
 
@@ -132,7 +132,8 @@ def _collected(store: Store, most: int, remove: Callable[[Item], bool]) -> Colle
 
 def sweep(store: Store, clock: Clock) -> Swept:
     """Remove what runs left that were killed, and whatever else lies unfinished for a day."""
-    tokens = {presence.token for presence in bury(store.root)}
+    dead = killed(store.root)
+    tokens = {presence.token for presence in dead}
     files = size = 0
     for pattern in _LEFT_BEHIND:
         for path in store.root.glob(pattern):
@@ -141,6 +142,7 @@ def sweep(store: Store, clock: Clock) -> Swept:
                 if ours or clock.now() - path.lstat().st_mtime > _ABANDONED_SECONDS:
                     files, size = files + ours, size + ours * sum(bytes_ for _, bytes_ in _files(path))
                     remove_tree(path)
+    forget(store.root, dead)
     return Swept(runs=len(tokens), files=files, size=size)
 
 

@@ -10,7 +10,7 @@ import fcntl
 import os
 import uuid
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,12 +49,15 @@ def living(root: Path) -> tuple[Presence, ...]:
     return tuple(presence for presence, alive in _present(root) if alive)
 
 
-def bury(root: Path) -> tuple[Presence, ...]:
-    """Those who were killed; they are forgotten with this call."""
-    dead = tuple(presence for presence, alive in _present(root) if not alive)
-    for presence in dead:
+def killed(root: Path) -> tuple[Presence, ...]:
+    """Those who ended without leaving."""
+    return tuple(presence for presence, alive in _present(root) if not alive)
+
+
+def forget(root: Path, presences: Iterable[Presence]) -> None:
+    """Once nothing of theirs is left: nobody else would know whose it was."""
+    for presence in presences:
         (root / "sessions" / presence.token).unlink(missing_ok=True)
-    return dead
 
 
 def _present(root: Path) -> Iterator[tuple[Presence, bool]]:

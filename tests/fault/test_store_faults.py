@@ -119,6 +119,28 @@ def test_killed_at_any_moment(make_host: Callable[..., Host], tmp_path: Path, un
         assert not list((tmp_path / f"place-{number}").rglob(".part-*"))
 
 
+def test_a_killed_clean_up_is_finished_by_the_next(
+    make_host: Callable[..., Host], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = running(tmp_path / "cache", tmp_path / "place")
+    stop_amid_writing(process, tmp_path / "cache")
+    kill(process)
+    host, removed = make_host(tmp_path / "cache"), []
+
+    def killed_there(path: Path) -> None:
+        removed.append(path)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("builder.host.housekeeping.remove_tree", killed_there)
+        with pytest.raises(KeyboardInterrupt):
+            sweep_cache(host)
+    assert removed and removed[0].exists()
+    sweep_cache(host)
+    assert not list((tmp_path / "cache").rglob(".part-*"))
+    assert "killed left unfinished" in said(host)
+
+
 def test_several_at_once(make_host: Callable[..., Host], tmp_path: Path, undisturbed: str) -> None:
     """One of them is killed, and one cleans up all the time."""
     cache = tmp_path / "cache"
