@@ -19,7 +19,7 @@ from builder.model.golden import GoldenCase
 from builder.model.source import ModelArtifact
 from builder.oci.digest import Digest
 from tests.support import models, onnx_models
-from tests.support.hosts import RecordedEvents
+from tests.support.hosts import RecordedEvents, fresh_host
 
 pytestmark = pytest.mark.network
 
@@ -176,7 +176,8 @@ def test_what_onnxruntime_cannot_do_is_told(
 def test_a_truncated_model_is_told(host: Host, tmp_path: Path) -> None:
     path = models.save_mlp(tmp_path / "model.onnx")
     path.write_bytes(path.read_bytes()[:-20])
+    alone = fresh_host(tmp_path / "cache", host)
     with pytest.raises(ModelNotRunnable, match="Protobuf parsing failed") as caught:
-        answer_cases(artifact(path), (case(x=np.zeros((1, 4))),), host)
+        answer_cases(artifact(path), (case(x=np.zeros((1, 4))),), alone)
     assert caught.value.facts["kind"] == "bad-model"
-    assert not list((host.store.root / "scratch").iterdir())
+    assert not list((alone.store.root / "scratch").iterdir())
