@@ -39,6 +39,12 @@ MOST_LAYERS = 127
 LARGEST_LAYER = 10_000_000_000
 """Bytes that GHCR takes for a layer (docs.github.com, working with the container registry)."""
 
+UPLOAD_SECONDS = 600
+"""That GHCR gives an upload (the same page)."""
+
+SLOW_LINE = 5_000_000
+"""Bytes a second below which a line is no longer taken for granted: 40 Mbit/s."""
+
 
 def plan_image(
     spec: BuildSpec, server: Server, image: LoadedImage, base: ResolvedBase, staged: StagedLayers, created: str
@@ -85,14 +91,19 @@ def check_layers(plan: ImagePlan, host: Host) -> None:
     if count > MOST_LAYERS:
         raise TooManyLayers(count=count, most=MOST_LAYERS)
     for layer in plan.layers:
-        if layer.size > LARGEST_LAYER:
-            size = f"{layer.size / 1e9:.1f} GB"
-            host.events.emit(
-                Warned(
-                    message=f"a layer of {layer.role.value} has {size}: GHCR takes no more than 10 GB",
-                    hint="a registry of your own may take it; a tensor cannot be split over layers",
-                )
-            )
+        if reason := _hard_to_push(layer.size):
+            message = f"a layer of {layer.role.value} has {layer.size / 1e9:.1f} GB: {reason}"
+            hint = "a registry of your own may take it; a tensor cannot be split over layers"
+            host.events.emit(Warned(message=message, hint=hint))
+
+
+def _hard_to_push(size: int) -> str:
+    """Why a layer of so many bytes may not come to a public registry; nothing where it will."""
+    if size > LARGEST_LAYER:
+        return "GHCR takes no more than 10 GB"
+    if size > SLOW_LINE * UPLOAD_SECONDS:
+        return f"GHCR gives an upload 10 minutes, so the line to it must carry {size / UPLOAD_SECONDS / 1e6:.0f} MB/s"
+    return ""
 
 
 def creation_time(environ: Mapping[str, str], base: ResolvedBase) -> str:
