@@ -12,11 +12,11 @@ from builder.host.clock import rfc3339
 from builder.pipeline.base import ResolvedBase
 from builder.pipeline.collection import LoadedImage
 from builder.pipeline.model import LoadedModel
-from builder.pipeline.stage import StagedLayers
+from builder.pipeline.stage import StagedLayers, packed_model
 from builder.plan.image import BASE_LAYERS, ImagePlan
 from builder.plan.layering import plan_layers
 from builder.plan.spec import BuildSpec
-from builder.servers import PackedModel, PackedPlain, Server
+from builder.servers import PackedModel, Server
 
 
 class MalformedEpoch(UsageError):
@@ -75,14 +75,7 @@ def check_server(server: Server, model: LoadedModel, host: Host) -> None:
 
 
 def _unanswered(model: LoadedModel) -> PackedModel:
-    plain = model.plain
-    return PackedModel(
-        manifest=model.manifest,
-        signature=model.signature,
-        artifact=model.artifact,
-        cases=model.cases,
-        plain=PackedPlain(interface=plain.interface, files=plain.files, cases=()) if plain else None,
-    )
+    return packed_model(model, model.cases)
 
 
 def check_layers(plan: ImagePlan, host: Host) -> None:

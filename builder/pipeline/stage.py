@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from builder.assemble.weights import Keep, stage_chunks
 from builder.canonical import content_key
 from builder.events import Warned
 from builder.host import Host
 from builder.host.trees import StagedTree, TreeWriter, load_tree, merged
-from builder.model.golden import write_case
+from builder.model.golden import GoldenCase, write_case
 from builder.oci.digest import Digest
 from builder.oci.platform import Platform
 from builder.pipeline.answered import AnsweredModel
 from builder.pipeline.base import ResolvedBase
+from builder.pipeline.model import LoadedModel
 from builder.plan.image import LayerRole
 from builder.plan.spec import BuildSpec
 from builder.servers import PackedModel, PackedPlain, Server
@@ -66,19 +68,29 @@ class StagedModel:
     weights: StagedTree
 
 
+def packed_model(
+    model: LoadedModel,
+    cases: tuple[GoldenCase, ...],
+    plain_cases: tuple[GoldenCase, ...] = (),
+    parity: Mapping[str, object] = MappingProxyType({}),
+) -> PackedModel:
+    """What a server is told of a model; the cases of its graph and those of the plain model around it."""
+    plain = model.plain
+    return PackedModel(
+        manifest=model.manifest,
+        signature=model.signature,
+        artifact=model.artifact,
+        cases=cases,
+        plain=PackedPlain(interface=plain.interface, files=plain.files, cases=plain_cases) if plain else None,
+        parity=parity,
+    )
+
+
 def stage_model(server: Server, answered: AnsweredModel, keep: Keep, host: Host) -> StagedModel:
     """The model as the server reads it, with its answered golden cases and the gate's verdict. The layers of its chunks
     are made here, in one pass, and kept as ``keep`` says."""
     model, verdict = answered.model, answered.parity.verdict()
-    plain = model.plain
-    packed = PackedModel(
-        manifest=model.manifest,
-        signature=model.signature,
-        artifact=model.artifact,
-        cases=answered.cases,
-        parity=verdict,
-        plain=PackedPlain(interface=plain.interface, files=plain.files, cases=answered.plain) if plain else None,
-    )
+    packed = packed_model(model, answered.cases, answered.plain, verdict)
     home = server.model_home(packed.tensors_name)
     chunks = [(home / file.path, file.content) for file in model.artifact.packed if isinstance(file.content, tuple)]
     answers = [[str(Digest.of(write_case(case))) for case in side] for side in (answered.cases, answered.plain)]

@@ -7,7 +7,7 @@ Pure. What Triton would refuse when it loads the model is refused here, before t
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
@@ -17,6 +17,7 @@ from builder.model.golden import Array, GoldenCase
 from builder.model.manifest import ModelManifest
 from builder.model.protocol import as_bytes_array
 from builder.model.signature import Datatype, Signature, TensorSpec
+from builder.servers.server import PackedModel
 
 BATCH_LIMIT = 1024
 """Rows of a request where model.yaml gives no bound: nothing is set aside for it, and Triton refuses what is larger."""
@@ -79,6 +80,18 @@ class TritonModel:
         if self.is_plain:
             return Batching(limit=0, reason="the steps take each request by itself")
         return find_batching(self.signature, self.manifest)
+
+
+def described_graph(model: PackedModel, backend: Backend) -> TritonModel:
+    """The graph of a model for one backend, with the warm-up that its golden cases give."""
+    graph = TritonModel(
+        name=model.tensors_name,
+        signature=model.signature,
+        manifest=model.manifest,
+        backend=backend,
+        on_gpu=False,
+    )
+    return replace(graph, warm_up=find_warm_up(model.signature, model.cases, graph.batching.limit > 0))
 
 
 def find_batching(signature: Signature, manifest: ModelManifest) -> Batching:

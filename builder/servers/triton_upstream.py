@@ -6,7 +6,6 @@ where NVIDIA puts it (server, build.py). A model with steps of Python is refused
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import PurePosixPath
 
 from builder.host.trees import TreeWriter
@@ -15,7 +14,7 @@ from builder.plan.image import ConfigPatch, Healthcheck
 from builder.servers.places import MODELS, model_home, write_model
 from builder.servers.server import CodeFile, PackedModel, Remark
 from builder.servers.triton import PORTS, flags, remarks
-from builder.servers.triton_config import WARM_UP, Backend, NotForTriton, TritonModel, config_text, find_warm_up
+from builder.servers.triton_config import WARM_UP, Backend, NotForTriton, config_text, described_graph
 
 PROGRAM = PurePosixPath("/opt/tritonserver/bin/tritonserver")
 BACKEND = PurePosixPath("/opt/tritonserver/backends/onnxruntime/libtriton_onnxruntime.so")
@@ -38,12 +37,12 @@ class UpstreamTriton:
         if model.plain:
             reason = "its steps run in Python, with packages that an image of others (--base) does not have"
             raise NotForTriton(name=model.manifest.name, reason=reason)
-        config_text(_described(model))
+        config_text(described_graph(model, Backend.ONNXRUNTIME))
         return tuple(remarks(model.manifest.server))
 
     def write_model(self, tree: TreeWriter, model: PackedModel) -> None:
         write_model(tree, model)
-        described = _described(model)
+        described = described_graph(model, Backend.ONNXRUNTIME)
         home = MODELS / described.name
         tree.add_file(home / "config.pbtxt", config_text(described).encode())
         for name, content in described.warm_up.files() if described.warm_up else ():
@@ -64,14 +63,3 @@ class UpstreamTriton:
             labels=(),
             healthcheck=Healthcheck(test=(str(CURL), "--fail", "--silent", "--output", "/dev/null", ready)),
         )
-
-
-def _described(model: PackedModel) -> TritonModel:
-    described = TritonModel(
-        name=model.tensors_name,
-        signature=model.signature,
-        manifest=model.manifest,
-        backend=Backend.ONNXRUNTIME,
-        on_gpu=False,
-    )
-    return replace(described, warm_up=find_warm_up(model.signature, model.cases, described.batching.limit > 0))
