@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from builder.base.lock import BaseLock, BaseNotLocked, LockedPackage, read_lock
+from builder.base.lock import BaseLock, BaseNotLocked, LibraryLock, LockedPackage, read_lock
 from builder.base.spec import BaseImage, base_names, load_base
-from builder.base.version import DebianVersion
 from builder.oci.platform import Platform
+from builder.plan.wheel import LockedWheel
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BaseSummary:
-    """One line of the list. ``download`` is bytes of package files for each platform; empty where nothing is locked."""
+    """One line of the list. ``download`` is bytes of packages and wheels for each platform; empty where nothing is
+    locked."""
 
     name: str
     description: str
@@ -23,17 +25,13 @@ class BaseSummary:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class PackageChange:
-    """How a package differs between two locks; an empty version means that it is not there."""
+class Change:
+    """How a package or a wheel differs between two locks; an empty version means that it is not there."""
 
     platform: Platform
     package: str
     before: str
     after: str
-
-    @property
-    def is_downgrade(self) -> bool:
-        return bool(self.before and self.after) and DebianVersion(self.after) < DebianVersion(self.before)
 
 
 def list_bases() -> tuple[BaseSummary, ...]:
@@ -53,24 +51,40 @@ def summarise(image: BaseImage) -> BaseSummary:
         suite=image.suite,
         python=lock.python if lock else image.python,
         snapshot=lock.snapshot if lock else "",
-        download=tuple((p, sum(each.size for each in lock.platforms[p])) for p in image.platforms) if lock else (),
+        download=tuple((platform, _size(lock, platform)) for platform in image.platforms) if lock else (),
     )
 
 
-def changes(before: BaseLock | None, after: BaseLock) -> tuple[PackageChange, ...]:
+def _size(lock: BaseLock, platform: Platform) -> int:
+    wheels = lock.libraries.get(platform, ())
+    return sum(each.size for each in lock.platforms[platform]) + sum(each.size for each in wheels)
+
+
+def changes(before: BaseLock | None, after: BaseLock) -> tuple[Change, ...]:
     """What a new lock changes, by platform and package: what ``mbuild base lock`` reports."""
-    found = []
-    for platform in sorted(after.platforms):
-        old = _versions(before.platforms.get(platform, ()) if before else ())
-        new = _versions(after.platforms[platform])
-        for name in sorted(old.keys() | new.keys()):
-            if old.get(name) != new.get(name):
-                change = PackageChange(
-                    platform=platform, package=name, before=old.get(name, ""), after=new.get(name, "")
-                )
-                found.append(change)
-    return tuple(found)
+    versions = [_of_packages(lock.platforms) if lock else {} for lock in (before, after)]
+    return tuple(_changes(*versions))
 
 
-def _versions(packages: tuple[LockedPackage, ...]) -> dict[str, str]:
-    return {each.package: each.version for each in packages}
+def library_changes(before: LibraryLock | None, after: LibraryLock) -> tuple[Change, ...]:
+    """The same for the wheels of a base with GPU libraries."""
+    versions = [_of_wheels(lock.platforms) if lock else {} for lock in (before, after)]
+    return tuple(_changes(*versions))
+
+
+Versions = Mapping[tuple[Platform, str], str]
+
+
+def _changes(old: Versions, new: Versions) -> Iterator[Change]:
+    for platform, name in sorted(old.keys() | new.keys()):
+        was, now = old.get((platform, name), ""), new.get((platform, name), "")
+        if was != now:
+            yield Change(platform=platform, package=name, before=was, after=now)
+
+
+def _of_packages(locked: Mapping[Platform, Sequence[LockedPackage]]) -> Versions:
+    return {(platform, one.package): one.version for platform, packages in locked.items() for one in packages}
+
+
+def _of_wheels(locked: Mapping[Platform, Sequence[LockedWheel]]) -> Versions:
+    return {(platform, wheel.name): wheel.version for platform, wheels in locked.items() for wheel in wheels}

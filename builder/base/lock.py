@@ -1,4 +1,5 @@
-"""``image.lock``: which package files a base is made of, for each platform, and where they were true.
+"""``image.lock``: which package files a base is made of, for each platform, and where they were true; of a base that
+has a parent, which wheels its GPU libraries are from: its packages are in the parent's lock.
 
 It holds digests and paths within an archive, never the address of a mirror. ``snapshot`` is the moment at which a
 snapshot archive serves all of them, so that a package which has left the mirrors can still be had.
@@ -7,10 +8,10 @@ snapshot archive serves all of them, so that a package which has left the mirror
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from builder.base.spec import BaseImage
 from builder.canonical import readable_json
@@ -18,8 +19,10 @@ from builder.errors import ResolutionError, SpecError
 from builder.host.fs import atomic_write
 from builder.oci.digest import Digest, MalformedDigest
 from builder.oci.platform import MalformedPlatform, Platform
+from builder.plan.wheel import LockedWheel
 
 FORMAT = 1
+_Lock = TypeVar("_Lock")
 
 
 class BaseNotLocked(ResolutionError):
@@ -88,7 +91,8 @@ class LockedRelease:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BaseLock:
-    """``python`` is the exact version (``3.13.5``); ``closure_key`` is that of the spec the lock was made from."""
+    """``python`` is the exact version (``3.13.5``); ``closure_key`` is that of the spec the lock was made from;
+    ``libraries`` are the wheels of a base with GPU libraries."""
 
     name: str
     closure_key: str
@@ -97,6 +101,7 @@ class BaseLock:
     snapshot: str
     releases: tuple[LockedRelease, ...]
     platforms: Mapping[Platform, tuple[LockedPackage, ...]]
+    libraries: Mapping[Platform, tuple[LockedWheel, ...]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, object]:
         return {
@@ -134,9 +139,35 @@ class BaseLock:
         )
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LibraryLock:
+    """The lock of a base that has a parent."""
+
+    name: str
+    parent: str
+    platforms: Mapping[Platform, tuple[LockedWheel, ...]]
+
+    def to_json(self) -> dict[str, object]:
+        wheels = {str(platform): [wheel.to_json() for wheel in wheels] for platform, wheels in self.platforms.items()}
+        return {"format": FORMAT, "name": self.name, "parent": self.parent, "wheels": wheels}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> LibraryLock:
+        """The inverse of ``to_json``; KeyError, TypeError or ValueError for anything else."""
+        if value["format"] != FORMAT:
+            raise ValueError(f"its format is {value['format']}, and this mbuild reads {FORMAT}")
+        platforms = {
+            Platform.parse(platform): tuple(map(LockedWheel.from_json, wheels))
+            for platform, wheels in value["wheels"].items()
+        }
+        return cls(name=value["name"], parent=value["parent"], platforms=platforms)
+
+
 def read_lock(image: BaseImage, path: Path | None = None) -> BaseLock:
     """The lock of ``image`` (beside it, or at ``path``). Raises BaseNotLocked, MalformedBaseLock or BaseLockDrift."""
     path = path or image.lock_path
+    if image.parent:
+        return _with_libraries(image, image.parent, path)
     lock = written_lock(image, path)
     if lock is None:
         raise BaseNotLocked(name=image.name, path=path)
@@ -147,16 +178,38 @@ def read_lock(image: BaseImage, path: Path | None = None) -> BaseLock:
     return lock
 
 
+def _with_libraries(image: BaseImage, parent: BaseImage, path: Path) -> BaseLock:
+    below, own = read_lock(parent), written_libraries(image, path)
+    if own is None:
+        raise BaseNotLocked(name=image.name, path=path)
+    pins = set(image.gpu.wheels if image.gpu else ())
+    for platform in image.platforms:
+        locked = {f"{wheel.name}=={wheel.version}" for wheel in own.platforms.get(platform, ())}
+        if locked != pins:
+            changed = ", ".join(sorted(locked ^ pins))
+            raise BaseLockDrift(name=image.name, path=path, drift=f"gpu.wheels changed for {platform} ({changed})")
+    return replace(below, name=image.name, libraries=own.platforms)
+
+
+def written_libraries(image: BaseImage, path: Path) -> LibraryLock | None:
+    """The lock at ``path`` of a base that has a parent; as ``written_lock``."""
+    return _read(LibraryLock.from_json, image, path)
+
+
 def written_lock(image: BaseImage, path: Path) -> BaseLock | None:
     """The lock at ``path``, whether or not it still fits; None where there is none. Raises MalformedBaseLock."""
+    return _read(BaseLock.from_json, image, path)
+
+
+def _read(parse: Callable[[Mapping[str, Any]], _Lock], image: BaseImage, path: Path) -> _Lock | None:
     try:
-        return BaseLock.from_json(json.loads(path.read_bytes()))
+        return parse(json.loads(path.read_bytes()))
     except FileNotFoundError:
         return None
     except (KeyError, TypeError, ValueError, AttributeError, MalformedDigest, MalformedPlatform) as error:
         raise MalformedBaseLock(name=image.name, path=path, reason=repr(error)) from error
 
 
-def write_lock(lock: BaseLock, path: Path) -> None:
+def write_lock(lock: BaseLock | LibraryLock, path: Path) -> None:
     """Write it with sorted keys and packages, so that a new lock is a readable diff."""
     atomic_write(path, readable_json(lock.to_json()))

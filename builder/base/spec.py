@@ -1,13 +1,14 @@
 """``image.yaml``: what a base image of ours is made of. Read, checked against its JSON Schema, never changed here.
 
-All that is wrong is reported at once, each by its dotted path. ``image.lock`` beside it pins what the spec only names.
+A base with a ``parent`` has its root filesystem, and GPU libraries beside it. All that is wrong is reported at once,
+each by its dotted path. ``image.lock`` beside it pins what the spec only names.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -17,6 +18,7 @@ import yaml
 from builder.canonical import content_key
 from builder.errors import SpecError, UsageError
 from builder.oci.platform import Platform
+from builder.plan.gpu import GpuLibraries, LibraryPart
 from builder.plan.prune import PruneRules
 from builder.resources import base_images_directory, schema_file
 
@@ -59,7 +61,8 @@ class ImageUser:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BaseImage:
-    """One base image. ``directory`` holds image.yaml and image.lock; ``python`` is the minor version (``3.13``)."""
+    """One base image. ``directory`` holds image.yaml and image.lock; ``python`` is the minor version (``3.13``).
+    ``parent`` is the base whose root filesystem it has, and ``gpu`` what it has beside that; both or none."""
 
     name: str
     directory: Path
@@ -76,6 +79,8 @@ class BaseImage:
     user: ImageUser
     env: tuple[tuple[str, str], ...]
     os_release: tuple[tuple[str, str], ...]
+    parent: BaseImage | None = None
+    gpu: GpuLibraries | None = None
 
     @property
     def lock_path(self) -> Path:
@@ -93,6 +98,11 @@ class BaseImage:
                 "exclude": sorted(self.exclude),
             }
         )
+
+    @property
+    def own_env(self) -> tuple[tuple[str, str], ...]:
+        """What it sets beside its parent."""
+        return tuple(variable for variable in self.env if self.parent and variable not in self.parent.env)
 
     def require(self, platform: Platform) -> None:
         """Raises PlatformNotOffered where the base is not made for ``platform``."""
@@ -124,7 +134,7 @@ def read_spec(path: Path) -> BaseImage:
     problems = list(_problems(value, path.parent))
     if problems:
         raise InvalidBaseSpec(path=path, problems="\n".join(f"  {line}" for line in problems))
-    return _base_image(value, path.parent)
+    return _derived(value, path.parent) if "parent" in value else _base_image(value, path.parent)
 
 
 def _problems(value: object, directory: Path) -> Iterator[str]:
@@ -135,10 +145,59 @@ def _problems(value: object, directory: Path) -> Iterator[str]:
         yield f"{'.'.join(map(str, error.absolute_path)) or 'the file'}: {error.message}"
     if found or not isinstance(value, dict):
         return
+    if "parent" in value:
+        yield from _derived_problems(value, directory)
+        return
     for name in sorted(set(value["packages"]) & set(value.get("exclude", {}))):
         yield f"exclude.{name}: is also among packages"
     if not (directory / value["keyring"]).is_file():
         yield f"keyring: there is no file {value['keyring']}"
+
+
+def _derived_problems(value: Mapping[str, Any], directory: Path) -> Iterator[str]:
+    if not (_beside(directory, value["parent"]) / "image.yaml").is_file():
+        yield f"parent: there is no base {value['parent']} beside this one"
+    wheels = {pin.partition("==")[0] for pin in value["gpu"]["wheels"]}
+    for name, part in value["gpu"]["parts"].items():
+        if part["wheel"] not in wheels:
+            yield f"gpu.parts.{name}.wheel: {part['wheel']} is not among gpu.wheels"
+
+
+def _beside(directory: Path, name: str) -> Path:
+    return directory.resolve().parent / name
+
+
+def _derived(value: Mapping[str, Any], directory: Path) -> BaseImage:
+    parent = read_spec(_beside(directory, value["parent"]) / "image.yaml")
+    own = tuple(Platform.parse(text) for text in value.get("platforms", ()))
+    return replace(
+        parent,
+        name=directory.resolve().name,
+        directory=directory,
+        description=value["description"],
+        platforms=own or parent.platforms,
+        env=tuple(sorted({**dict(parent.env), **value.get("env", {})}.items())),
+        parent=parent,
+        gpu=_gpu(value["gpu"]),
+    )
+
+
+def _gpu(value: Mapping[str, Any]) -> GpuLibraries:
+    parts = (
+        LibraryPart(name=name, wheel=part["wheel"], files=tuple(part["files"]), why=part["why"])
+        for name, part in value["parts"].items()
+    )
+    return GpuLibraries(
+        provider=value["provider"],
+        runtime=value["runtime"],
+        cuda=value["cuda"],
+        driver=value["driver"],
+        capabilities=tuple(value["capabilities"]),
+        ptx=value["ptx"],
+        wheels=tuple(value["wheels"]),
+        parts=tuple(parts),
+        drop=value.get("drop", {}),
+    )
 
 
 def _base_image(value: Mapping[str, Any], directory: Path) -> BaseImage:

@@ -42,36 +42,37 @@ def show_command(name: NameArgument, platform: options.PlatformOption = "") -> N
     chosen = Platform.parse(platform) if platform else Platform.of_this_machine()
     image.require(chosen)
     packages = lock.platforms[chosen]
-    total = amount(sum(package.size for package in packages), "bytes")
+    wheels = lock.libraries.get(chosen, ())
+    total = amount(sum(each.size for each in packages) + sum(each.size for each in wheels), "bytes")
     tables.print_rows(
         [
             ("base", f"{image.name} for {chosen}"),
             ("what", image.description),
             ("as of", lock.snapshot),
-            ("size", f"{total} in {len(packages)} packages"),
+            ("size", f"{total} in {len(packages)} packages" + (f" and {len(wheels)} wheels" if wheels else "")),
             ("", ""),
         ]
     )
     rows = [(package.package, package.version, amount(package.size, "bytes")) for package in packages]
     tables.print_table(("package", "version", "download"), rows, right=("download",))
+    if wheels:
+        libraries = [(wheel.name, wheel.version, amount(wheel.size, "bytes")) for wheel in wheels]
+        tables.print_table(("wheel", "version", "download"), libraries, right=("download",))
 
 
 @app.command("lock")
 def lock_command(name: NameArgument) -> None:
-    """Choose the packages of a base anew and write image.lock; prints what changed."""
-    from builder.base.catalogue import changes
-    from builder.base.lock import write_lock, written_lock
-    from builder.base.locking import lock_base
+    """Choose the packages and wheels of a base anew and write image.lock; prints what changed."""
+    from builder.base.lock import read_lock
     from builder.base.spec import load_base
+    from builder.pipeline.base_lock import lock_anew
 
     image = load_base(name)
-    before = written_lock(image, image.lock_path)
     with host_session() as host:
-        after = lock_base(image, host)
-    write_lock(after, image.lock_path)
-    for change in changes(before, after):
+        changes = lock_anew(image, host)
+    for change in changes:
         typer.echo(f"{change.platform}  {change.package}  {change.before or 'new'} -> {change.after or 'gone'}")
-    typer.echo(f"{image.lock_path} is of {after.snapshot}")
+    typer.echo(f"{image.lock_path} is of {read_lock(image).snapshot}")
 
 
 @app.command("build")

@@ -237,7 +237,7 @@ def _layer_lines(result: BuildResult) -> Iterator[str]:
             what = part[0].descriptor.digest.short if len(part) == 1 else f"in {len(part)} layers"
             plan = result.planned.get(part[0].diff_id)
             of = f"  {_names(plan.models)}" if several and plan and plan.models else ""
-            yield f"{role!s:<8} {size:>9}  {what}{of}"
+            yield f"{role!s:<9} {size:>9}  {what}{of}"
 
 
 def _names(models: Sequence[str]) -> str:
@@ -247,6 +247,7 @@ def _names(models: Sequence[str]) -> str:
 _CHANGES_WITH = {
     "base": "the base's lock; shared by all images",
     "runtime": "the target's lock; shared by its images",
+    "libraries": "the base's lock; shared by all images with this part",
     "weights": "the tensors of this group",
     "server": "mbuild's version",
     "model": "graph, model.yaml, golden cases",
@@ -263,7 +264,7 @@ def print_plan(plan: ImagePlan, *, verbose: bool) -> None:
         files = sum(1 for entry in layer.entries if entry.digest)
         size = amount(layer.size, "bytes")
         why = _CHANGES_WITH[layer.role.value] + (f" of {_names(layer.models)}" if several and layer.models else "")
-        rows.append((layer.role.value, layer.compression.value, str(files), size, layer.key[:12], why))
+        rows.append((layer.part or layer.role.value, layer.compression.value, str(files), size, layer.key[:12], why))
     title = dict(plan.config.labels).get("org.opencontainers.image.title", "")
     start = " ".join((*plan.config.entrypoint, *plan.config.cmd))
     print_rows([("image", f"{title} for {plan.platform}"), ("runs", start), ("user", plan.config.user), ("", "")])
@@ -272,7 +273,7 @@ def print_plan(plan: ImagePlan, *, verbose: bool) -> None:
         console = Console(highlight=False)
         for layer in plan.layers:
             for entry in layer.entries:
-                line = f"{layer.role.value:<8} {entry.mode:04o} {entry.size:>10} {entry.path}"
+                line = f"{layer.role.value:<9} {entry.mode:04o} {entry.size:>10} {entry.path}"
                 console.out(line, highlight=False)
 
 

@@ -17,6 +17,7 @@ from builder.host.trees import StagedTree
 from builder.oci.config import ImageConfig
 from builder.oci.digest import Digest
 from builder.oci.platform import Platform
+from builder.plan.gpu import GpuLibraries
 from builder.plan.image import UpstreamBase
 from builder.plan.spec import BuildSpec
 from builder.registry.pull import pull_base
@@ -50,8 +51,9 @@ class Compiler:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ResolvedBase:
     """What the other steps need to know of a base. ``python`` is exact (3.13.5), ``glibc`` as in (2, 41), ``created``
-    RFC 3339; one of ``own`` and ``upstream`` is set; without a ``compiler`` the image has no bytecode. Where the server
-    is the base's own, ``python`` is empty and ``interpreter`` and ``glibc`` mean nothing."""
+    RFC 3339; one of ``own`` and ``upstream`` is set; without a ``compiler`` the image has no bytecode; ``gpu`` are the
+    libraries that the base offers beside its root filesystem. Where the server is the base's own, ``python`` is empty
+    and ``interpreter`` and ``glibc`` mean nothing."""
 
     name: str
     digest: Digest
@@ -62,6 +64,10 @@ class ResolvedBase:
     compiler: Compiler | None
     own: OwnBase | None = None
     upstream: UpstreamBase | None = None
+
+    @property
+    def gpu(self) -> GpuLibraries | None:
+        return self.own.image.gpu if self.own else None
 
 
 class BaseLacksServer(ResolutionError):
@@ -105,19 +111,29 @@ def own_base(name: str, platform: Platform) -> ResolvedBase:
     image = load_base(name)
     image.require(platform)
     lock = read_lock(image)
-    libc = next(package for package in lock.platforms[platform] if package.package == "libc6")
     newest = max(seconds_of_date(release.date) for release in lock.releases)
     own = OwnBase(image=image, lock=lock)
     return ResolvedBase(
         name=name,
-        digest=Digest.from_hex(base_key(image, lock, platform)),
+        digest=_digest(image, lock, platform),
         python=lock.python,
         interpreter=PurePosixPath(f"/usr/bin/python{image.python}"),
-        glibc=_glibc(libc.version),
+        glibc=glibc_of(lock, platform),
         created=rfc3339(int(newest)),
         compiler=_compiler(own, platform),
         own=own,
     )
+
+
+def _digest(image: BaseImage, lock: BaseLock, platform: Platform) -> Digest:
+    """Of everything that a base puts into an image."""
+    rootfs = base_key(image, lock, platform)
+    if image.gpu is None:
+        return Digest.from_hex(rootfs)
+    parts = [[part.name, part.wheel, *part.files] for part in image.gpu.parts]
+    wheels = [wheel.sha256 for wheel in lock.libraries[platform]]
+    facts = image.gpu.described(image.name, {})
+    return Digest.from_hex(content_key({"rootfs": rootfs, "parts": parts, "wheels": wheels, "facts": facts}))
 
 
 def _compiler(own: OwnBase, platform: Platform) -> Compiler:
@@ -150,6 +166,11 @@ def _interpreter(base: UpstreamBase, platform: Platform, host: Host) -> Interpre
     found = inspect_rootfs(layers, architecture=platform.architecture)
     host.store.put_record(_INSPECTED, key, found.to_json())
     return found
+
+
+def glibc_of(lock: BaseLock, platform: Platform) -> tuple[int, int]:
+    """The version of a base's glibc, as in (2, 41)."""
+    return _glibc(next(package for package in lock.platforms[platform] if package.package == "libc6").version)
 
 
 def _glibc(version: str) -> tuple[int, int]:

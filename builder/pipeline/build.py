@@ -28,6 +28,7 @@ from builder.pipeline.checks import check_build, check_plan
 from builder.pipeline.collection import FoundImage, LoadedImage, find_image, for_each, load_image
 from builder.pipeline.explain import check_size
 from builder.pipeline.image import check_layers, check_server, creation_time, plan_image
+from builder.pipeline.libraries import find_libraries, stage_libraries
 from builder.pipeline.model import LoadedModel
 from builder.pipeline.prove import prove
 from builder.pipeline.quantize import Quantization, asked_mode, quantize_model
@@ -165,7 +166,8 @@ def _plan(spec: BuildSpec, keep: Keep, steps: Steps, host: Host) -> Planned:
     models = tuple(one.quantized(each) for one, each in zip(answered, choices, strict=True))
     with steps("stage") as note:
         packed = [stage_model(server, one, keep, host) for one in models]
-        staged = stage_layers(spec, locked, base, code, packed, host)
+        libraries = stage_libraries(spec, find_libraries(spec, image, base), base, host)
+        staged = stage_layers(spec, locked, base, code, packed, libraries, host)
         note.detail = f"{len(staged.tree.entries)} files and directories"
     with steps("plan") as note:
         plan = plan_image(spec, server, image, base, staged, creation_time(host.environ, base))

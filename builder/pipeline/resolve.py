@@ -17,6 +17,7 @@ from builder.pipeline.collection import LoadedImage
 from builder.pipeline.model import LoadedModel
 from builder.plan.image import REVISION as PLAN_REVISION
 from builder.plan.spec import BuildSpec
+from builder.plan.wheel import LockedWheel
 from builder.targets import Target
 from builder.targets.lock import (
     LockDrift,
@@ -29,7 +30,7 @@ from builder.targets.lock import (
     write_lock,
 )
 from builder.targets.steps import answers_all, close_requirements
-from builder.targets.wheels import LockedWheel, resolve_wheels, uv_platform
+from builder.targets.wheels import resolve_wheels, uv_platform
 
 
 def locked_quantize(spec: BuildSpec, target: Target, name: str) -> QuantizeChoice | None:

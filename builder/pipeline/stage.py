@@ -34,14 +34,16 @@ REVISION = 7
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StagedLayers:
-    """The tree of each role, of each model by its name, and all of them as one (what an assembler reads bytes from)."""
+    """The tree of each role, of each model and each part of the libraries by its name, and all of them as one (what an
+    assembler reads bytes from)."""
 
     roles: Mapping[LayerRole, StagedTree]
     models: Mapping[str, StagedTree]
+    libraries: Mapping[str, StagedTree]
 
     @property
     def tree(self) -> StagedTree:
-        return merged((*self.roles.values(), *self.models.values()))
+        return merged((*self.roles.values(), *self.libraries.values(), *self.models.values()))
 
 
 def stage_server(server: Server, host: Host) -> StagedTree:
@@ -115,6 +117,7 @@ def stage_layers(
     base: ResolvedBase,
     server: StagedTree,
     models: Sequence[StagedModel],
+    libraries: Mapping[str, StagedTree],
     host: Host,
 ) -> StagedLayers:
     """Base and runtime from their pins, then bytecode for all that is Python."""
@@ -126,7 +129,7 @@ def stage_layers(
         python = {LayerRole.BASE: base.own.stage(spec.platform, host), **python}
     weights = merged(one.weights for one in models)
     roles = {**_with_bytecode(python, base, host), LayerRole.WEIGHTS: weights}
-    return StagedLayers(roles=roles, models={one.name: one.tree for one in models})
+    return StagedLayers(roles=roles, models={one.name: one.tree for one in models}, libraries=libraries)
 
 
 def _with_bytecode(

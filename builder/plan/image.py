@@ -33,6 +33,7 @@ class LayerRole(StrEnum):
 
     BASE = "base"
     RUNTIME = "runtime"
+    LIBRARIES = "libraries"
     WEIGHTS = "weights"
     SERVER = "server"
     MODEL = "model"
@@ -41,12 +42,13 @@ class LayerRole(StrEnum):
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LayerPlan:
     """One layer: its entries, sorted by path, and how it is stored. ``models`` are the names of those that a layer of
-    models holds."""
+    models holds, ``part`` the name of the part that a layer of libraries is."""
 
     role: LayerRole
     entries: tuple[FileEntry, ...]
     compression: Compression
     models: tuple[str, ...] = ()
+    part: str = ""
 
     @property
     def key(self) -> str:
@@ -119,6 +121,7 @@ class ImagePlan:
                 {
                     "role": layer.role.value,
                     "models": list(layer.models),
+                    **({"part": layer.part} if layer.part else {}),
                     "compression": layer.compression.value,
                     "key": layer.key,
                     "size": layer.size,

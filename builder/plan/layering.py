@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 
 from builder.oci.entry import EntryKind, FileEntry
@@ -17,12 +18,11 @@ nothing that anybody would notice, and tools that take every layer for gzip (`cr
 MOST_MODEL_LAYERS = 60
 """Models have a layer of their own each; more than these share layers, so that engines still take the image."""
 
-NO_MODELS: Mapping[str, Sequence[FileEntry]] = MappingProxyType({})
+NOTHING: Mapping[str, Sequence[FileEntry]] = MappingProxyType({})
 
 
-def _compression(role: LayerRole, entries: Sequence[FileEntry]) -> Compression:
-    large = sum(entry.size for entry in entries) >= PLAIN_FROM
-    return Compression.NONE if role is LayerRole.MODEL and large else Compression.GZIP
+def _model_compression(entries: Sequence[FileEntry]) -> Compression:
+    return Compression.NONE if sum(entry.size for entry in entries) >= PLAIN_FROM else Compression.GZIP
 
 
 def weights_layer(entry: FileEntry) -> LayerPlan:
@@ -32,32 +32,50 @@ def weights_layer(entry: FileEntry) -> LayerPlan:
 
 
 def plan_layers(
-    trees: Mapping[LayerRole, Sequence[FileEntry]], models: Mapping[str, Sequence[FileEntry]] = NO_MODELS
+    trees: Mapping[LayerRole, Sequence[FileEntry]],
+    models: Mapping[str, Sequence[FileEntry]] = NOTHING,
+    libraries: Mapping[str, Sequence[FileEntry]] = NOTHING,
 ) -> tuple[LayerPlan, ...]:
-    """One layer for each role that has entries, one for each chunk of weights, and one for each of ``models``.
+    """One layer for each role that has entries, one for each chunk of weights, one for each of ``models``, and one for
+    each part of ``libraries`` in their own order.
 
     A directory that a layer of a lower role already made in the same way is left out of the upper one, so that layers
-    differ only in what they add. Layers of models do not know of each other: one that comes, goes or changes leaves the
-    others as they are.
+    differ only in what they add. Layers of one role do not know of each other: a model or a part that comes, goes or
+    changes leaves the others as they are.
     """
     made: dict[object, FileEntry] = {}
     layers: list[LayerPlan] = []
     for role in LayerRole:
-        if role is LayerRole.WEIGHTS:
-            layers += (weights_layer(entry) for entry in _sorted(trees.get(role, ())))
-            continue
-        groups = _grouped(models) if role is LayerRole.MODEL else {(): trees.get(role, ())}
-        for names, group in groups.items():
-            entries = tuple(e for e in _sorted(group) if not (e.kind is EntryKind.DIRECTORY and made.get(e.path) == e))
-            if entries:
-                compression = _compression(role, entries)
-                layers.append(LayerPlan(role=role, entries=entries, compression=compression, models=names))
-        made |= {entry.path: entry for group in groups.values() for entry in group}
+        whole = tuple(_layers(role, trees, models, libraries))
+        for layer in whole:
+            entries = tuple(e for e in layer.entries if not (e.kind is EntryKind.DIRECTORY and made.get(e.path) == e))
+            layers += [replace(layer, entries=entries)] if entries else []
+        if role is not LayerRole.WEIGHTS:
+            made |= {entry.path: entry for layer in whole for entry in layer.entries}
     return tuple(layers)
 
 
-def _sorted(entries: Sequence[FileEntry]) -> list[FileEntry]:
-    return sorted(entries, key=lambda entry: entry.path)
+def _layers(
+    role: LayerRole,
+    trees: Mapping[LayerRole, Sequence[FileEntry]],
+    models: Mapping[str, Sequence[FileEntry]],
+    libraries: Mapping[str, Sequence[FileEntry]],
+) -> Iterator[LayerPlan]:
+    """The layers of a role, with all their directories."""
+    if role is LayerRole.WEIGHTS:
+        yield from map(weights_layer, _sorted(trees.get(role, ())))
+    elif role is LayerRole.MODEL:
+        for names, group in _grouped(models).items():
+            yield LayerPlan(role=role, entries=_sorted(group), compression=_model_compression(group), models=names)
+    elif role is LayerRole.LIBRARIES:
+        for part, group in libraries.items():
+            yield LayerPlan(role=role, entries=_sorted(group), compression=Compression.GZIP, part=part)
+    else:
+        yield LayerPlan(role=role, entries=_sorted(trees.get(role, ())), compression=Compression.GZIP)
+
+
+def _sorted(entries: Sequence[FileEntry]) -> tuple[FileEntry, ...]:
+    return tuple(sorted(entries, key=lambda entry: entry.path))
 
 
 def _grouped(models: Mapping[str, Sequence[FileEntry]]) -> dict[tuple[str, ...], Sequence[FileEntry]]:

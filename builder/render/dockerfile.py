@@ -20,6 +20,7 @@ _TEMPLATE = "Dockerfile.j2"
 _COMMENTS = {
     LayerRole.BASE: "the operating system: Debian packages, pruned, no shell",
     LayerRole.RUNTIME: "the runtime: wheels, pinned by hash",
+    LayerRole.LIBRARIES: "libraries for the GPU",
     LayerRole.WEIGHTS: "weights of the model",
     LayerRole.SERVER: "the server",
     LayerRole.MODEL: "the model, its description and its golden cases",
@@ -78,18 +79,19 @@ def render_dockerfile(plan: ImagePlan, template_dir: Path | None = None) -> str:
 
 
 def layer_directories(plan: ImagePlan) -> tuple[tuple[LayerPlan, str], ...]:
-    """Each layer with its directory in the context: its role, and a number where there are several of one."""
+    """Each layer with its directory in the context: its role, and its part, or a number where there are several."""
     roles = [layer.role for layer in plan.layers]
     names = []
-    for number, role in enumerate(roles):
-        several = f"-{roles[: number + 1].count(role):02d}" if roles.count(role) > 1 else ""
-        names.append(f"{role.value}{several}")
+    for number, layer in enumerate(plan.layers):
+        count = roles[: number + 1].count(layer.role)
+        several = f"-{count:02d}" if roles.count(layer.role) > 1 else ""
+        names.append(f"{layer.role.value}-{layer.part}" if layer.part else f"{layer.role.value}{several}")
     return tuple(zip(plan.layers, names, strict=True))
 
 
 def _layer_text(layer: LayerPlan, directory: str) -> _LayerText:
     return _LayerText(
-        comment=": ".join((_COMMENTS[layer.role], *([", ".join(layer.models)] if layer.models else []))),
+        comment=": ".join(filter(None, (_COMMENTS[layer.role], layer.part, ", ".join(layer.models)))),
         files=sum(1 for entry in layer.entries if entry.digest),
         size=f"{layer.size / 1e6:.1f} MB",
         archive=archive_name(layer),

@@ -64,14 +64,15 @@ class Target:
 
 _LINUX = (Platform(os="linux", architecture="amd64"), Platform(os="linux", architecture="arm64"))
 
+_ARRAYS = ("numpy==2.5.5; python_version >= '3.12'", "numpy==2.4.6; python_version < '3.12'")
+
 # onnxruntime 1.31.1 loads opset <= 26 of ai.onnx, <= 5 of ai.onnx.ml, and IR <= 13 (measured; see docs/targets.md).
 _CPU = Target(
     name="cpu",
     server="http",
     base_image="cpu",
     requirements=(
-        "numpy==2.5.5; python_version >= '3.12'",
-        "numpy==2.4.6; python_version < '3.12'",
+        *_ARRAYS,
         "onnxruntime==1.31.1",
         "orjson==3.13.0",
     ),
@@ -91,10 +92,27 @@ _TRITON_CPU = replace(
     rules=("runtime", "triton"),
 )
 
-TARGETS: dict[str, Target] = {"cpu": _CPU}
+_CUDA13 = replace(
+    _CPU,
+    name="cuda13",
+    base_image="cuda13",
+    requirements=(*_ARRAYS, "onnxruntime-gpu==1.28.0", "orjson==3.13.0"),
+    provider="CUDAExecutionProvider",
+    platforms=_LINUX[:1],
+    rules=("runtime", "cuda"),
+)
+_CUDA12 = replace(
+    _CUDA13,
+    name="cuda12",
+    base_image="cuda12",
+    requirements=(*_ARRAYS, "onnxruntime-gpu==1.26.0", "orjson==3.13.0"),
+)
+_ALL = (_CPU, _CUDA12, _CUDA13, _TRITON_CPU)
+
+TARGETS: dict[str, Target] = {target.name: target for target in _ALL if target.server == "http"}
 """By name, with the usual server."""
 
-_SERVED: dict[tuple[str, str], Target] = {(target.name, target.server): target for target in (_CPU, _TRITON_CPU)}
+_SERVED: dict[tuple[str, str], Target] = {(target.name, target.server): target for target in _ALL}
 
 
 def find_target(name: str, platform: Platform, server: str = "http") -> Target:

@@ -18,7 +18,7 @@ from builder.errors import ResolutionError, SpecError, UsageError
 from builder.host.fs import atomic_write
 from builder.model.bounds import AS_IT_WAS
 from builder.oci.digest import Digest, MalformedDigest
-from builder.targets.wheels import LockedWheel
+from builder.plan.wheel import LockedWheel
 
 SCHEMA = 1
 

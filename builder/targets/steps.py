@@ -16,8 +16,8 @@ from builder.errors import ResolutionError
 from builder.host import Host
 from builder.host.fs import temporary_directory
 from builder.host.uv import Unsatisfiable
+from builder.plan.wheel import LockedWheel
 from builder.targets.pylock import list_closure
-from builder.targets.wheels import LockedWheel
 
 STEP_REQUIREMENTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {"tokenize": ("tokenizers==0.23.3",), "image": ("pillow==13.0.0",)}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import stat
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from email.parser import HeaderParser
 from pathlib import Path, PurePosixPath
@@ -25,7 +25,7 @@ from builder.host import Host
 from builder.host.trees import StagedTree, TreeWriter, load_tree
 from builder.oci.entry import FileEntry
 from builder.plan.prune import PruneRules
-from builder.targets.wheels import LockedWheel
+from builder.plan.wheel import LockedWheel
 
 REVISION = 1
 """Bumped by hand when the same wheels and rules would give another tree."""
@@ -94,19 +94,24 @@ def stage_wheels(wheels: tuple[LockedWheel, ...], prefix: PurePosixPath, rules: 
 def _unpack(
     wheel: LockedWheel, archive: zipfile.ZipFile, prefix: PurePosixPath, rules: PruneRules, writer: TreeWriter
 ) -> None:
-    record = []
     folder = dist_info(wheel, archive)
-    for member in members(wheel, archive, folder):
-        if rules.pruned_by(member.path) is None:
-            entry = _add(archive, member, prefix, writer)
-            record.append(_record_line(member.path, entry))
-    writer.add_file(prefix / folder / "INSTALLER", b"mbuild\n")
-    record.append(_record_line(PurePosixPath(folder, "INSTALLER"), writer.entries[prefix / folder / "INSTALLER"]))
-    record.append(f"{folder}/RECORD,,")
+    kept = [member for member in members(wheel, archive, folder) if rules.pruned_by(member.path) is None]
+    write_record(folder, {each.path: add_member(archive, each, prefix, writer) for each in kept}, prefix, writer)
+
+
+def write_record(
+    folder: str, files: Mapping[PurePosixPath, FileEntry], prefix: PurePosixPath, writer: TreeWriter
+) -> None:
+    """INSTALLER and RECORD of a wheel of which the image has ``files`` (by their paths below ``prefix``)."""
+    installer = PurePosixPath(folder, "INSTALLER")
+    writer.add_file(prefix / installer, b"mbuild\n")
+    listed = {**files, installer: writer.entries[prefix / installer]}
+    record = [*(_record_line(path, entry) for path, entry in listed.items()), f"{folder}/RECORD,,"]
     writer.add_file(prefix / folder / "RECORD", ("\n".join(sorted(record)) + "\n").encode())
 
 
-def _add(archive: zipfile.ZipFile, member: Member, prefix: PurePosixPath, writer: TreeWriter) -> FileEntry:
+def add_member(archive: zipfile.ZipFile, member: Member, prefix: PurePosixPath, writer: TreeWriter) -> FileEntry:
+    """Add a file of a wheel below ``prefix``; the entry that was made."""
     mode = 0o755 if (member.item.external_attr >> 16) & 0o111 else 0o644
     path = prefix / member.path
     if member.item.file_size <= _IN_MEMORY:

@@ -7,20 +7,16 @@ wheels of a list agree with each other. Only wheels are taken; a source distribu
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
 
 from packaging.tags import Tag, compatible_tags, cpython_tags
-from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
-from packaging.version import Version
+from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 from builder.errors import ResolutionError
 from builder.host import Host
 from builder.host.store import Stored
-from builder.oci.digest import Digest
 from builder.oci.platform import Platform
+from builder.plan.wheel import LockedWheel
 from builder.targets.pylock import Offer, list_offers
 from builder.targets.wheel_download import download_wheel
 
@@ -45,46 +41,6 @@ class WheelGone(ResolutionError):
     code = "wheel-gone"
     message = "the index no longer offers {filename} with the hash in the lock ({sha256})"
     hint = "point pip's or uv's settings at an index that has it, or build once without --locked to lock anew"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LockedWheel:
-    """A wheel file by name and content: ``sha256`` is the hex hash of the file, ``size`` its bytes."""
-
-    name: str
-    version: str
-    filename: str
-    sha256: str
-    size: int
-
-    def __post_init__(self) -> None:
-        if not re.fullmatch("[0-9a-f]{64}", self.sha256) or "/" in self.filename:
-            raise ValueError(f"not a wheel file: {self.filename!r} {self.sha256!r}")
-        name, version = parse_wheel_filename(self.filename)[:2]  # raises a ValueError
-        if (canonicalize_name(self.name), Version(self.version)) != (name, version):
-            raise ValueError(f"{self.filename!r} is not {self.name} {self.version}")
-
-    @property
-    def digest(self) -> Digest:
-        """Under which the store keeps the file."""
-        return Digest.from_hex(self.sha256)
-
-    def to_json(self) -> dict[str, object]:
-        return {
-            "name": self.name,
-            "version": self.version,
-            "filename": self.filename,
-            "sha256": self.sha256,
-            "size": self.size,
-        }
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> LockedWheel:
-        """The inverse of ``to_json``; KeyError, TypeError or ValueError for anything else."""
-        if not isinstance(value["size"], int) or isinstance(value["size"], bool) or value["size"] < 0:
-            raise TypeError(f"not a size in bytes: {value['size']!r}")
-        texts = {name: str(value[name]) for name in ("name", "version", "filename", "sha256")}
-        return cls(**texts, size=value["size"])
 
 
 def resolve_wheels(

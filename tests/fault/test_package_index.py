@@ -13,7 +13,8 @@ from builder.host import Host
 from builder.host.store import WrongDigest
 from builder.host.uv import IndexRefused, IndexUnreachable, Unsatisfiable
 from builder.oci.platform import Platform
-from builder.targets.wheels import LockedWheel, NoWheelForPlatform, WheelGone, fetch_wheels, resolve_wheels
+from builder.plan.wheel import LockedWheel
+from builder.targets.wheels import NoWheelForPlatform, WheelGone, fetch_wheels, resolve_wheels
 from tests.support.wheels import Index, make_wheel, running
 
 AMD64 = Platform.parse("linux/amd64")

@@ -17,10 +17,11 @@ from builder.host.trees import StagedTree, materialise, merged
 from builder.oci.platform import Platform
 from builder.pipeline.base import own_base
 from builder.plan.prune import PruneRules
+from builder.plan.wheel import LockedWheel
 from builder.targets import TARGETS
 from builder.targets.bytecode import BytecodeFailed, compile_bytecode, python_sources
 from builder.targets.wheel_stage import runtime_rules, stage_wheels
-from builder.targets.wheels import LockedWheel, fetch_wheels, resolve_wheels
+from builder.targets.wheels import fetch_wheels, resolve_wheels
 from tests.support import onnx_models
 
 pytestmark = [pytest.mark.network, pytest.mark.skipif(sys.platform != "linux", reason="runs the image's own Python")]

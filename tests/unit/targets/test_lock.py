@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from builder.oci.digest import Digest
+from builder.plan.wheel import LockedWheel
 from builder.targets.lock import (
     LockedModel,
     LockedTarget,
@@ -19,7 +20,6 @@ from builder.targets.lock import (
     read_lock,
     write_lock,
 )
-from builder.targets.wheels import LockedWheel
 
 WHEEL = LockedWheel(
     name="numpy", version="2.5.5", filename="numpy-2.5.5-cp313-cp313-linux.whl", sha256="0" * 64, size=12

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from builder.plan.wheel import LockedWheel
 from builder.targets.steps import answers_all, step_requirements
-from builder.targets.wheels import LockedWheel
 
 
 def wheel(name: str, version: str) -> LockedWheel:

@@ -15,8 +15,8 @@ from builder.host import Host
 from builder.host.trees import StagedTree
 from builder.oci.entry import EntryKind
 from builder.plan.prune import PruneRules
+from builder.plan.wheel import LockedWheel
 from builder.targets.wheel_stage import UnsafeWheel, WheelsDisagree, runtime_rules, stage_wheels
-from builder.targets.wheels import LockedWheel
 from tests.support.hosts import real_host
 from tests.support.wheels import WHEEL, make_wheel, stored_wheel, zipped
 

@@ -7,8 +7,9 @@ import json
 import pytest
 
 from builder.oci.platform import Platform
+from builder.plan.wheel import LockedWheel
 from builder.targets.pylock import OfferUnreadable, read_pylock
-from builder.targets.wheels import LockedWheel, UnsupportedWheelPlatform, best_offer, uv_platform
+from builder.targets.wheels import UnsupportedWheelPlatform, best_offer, uv_platform
 
 AMD64 = Platform.parse("linux/amd64")
 ARM64 = Platform.parse("linux/arm64")

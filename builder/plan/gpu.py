@@ -1,0 +1,73 @@
+"""The GPU side of a base image: libraries out of NVIDIA's wheels, cut into parts, and what they ask of a machine.
+
+A part is what an image needs or does without as a whole; each becomes a layer, equal in all images that have it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from builder.plan.prune import glob_pattern
+
+SCHEMA = 1
+"""Of ``gpu.json``, in which an image says what its GPU side is (docs/gpu.md)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LibraryPart:
+    """``files`` are globs over the members of the wheel of that name; ``why`` says what the part does."""
+
+    name: str
+    wheel: str
+    files: tuple[str, ...]
+    why: str
+
+    def holds(self, path: PurePosixPath) -> bool:
+        """Whether a member of its wheel belongs to it."""
+        return any(glob_pattern(glob).fullmatch(str(path)) for glob in self.files)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GpuLibraries:
+    """``cuda`` is the version that the libraries are of (13.0), ``driver`` the oldest driver that carries them,
+    ``runtime`` the exact pin of the onnxruntime that they are for, ``provider`` its execution provider.
+
+    ``capabilities`` (as in 8.6) are those for which that onnxruntime has compiled code, ``ptx`` the one from which a
+    driver can compile for later ones, empty where there is none. ``wheels`` are exact pins; ``drop`` are globs over
+    their members with the reason why nobody gets them: a member that is neither in a part nor dropped is an error of
+    the base (``mbuild base lock``).
+    """
+
+    provider: str
+    runtime: str
+    cuda: str
+    driver: str
+    capabilities: tuple[str, ...]
+    ptx: str
+    wheels: tuple[str, ...]
+    parts: tuple[LibraryPart, ...]
+    drop: Mapping[str, str]
+
+    def described(self, target: str, parts: Mapping[str, str]) -> dict[str, object]:
+        """What an image with ``parts`` (name to reason) says of itself in ``gpu.json``."""
+        return {
+            "schema": SCHEMA,
+            "target": target,
+            "provider": self.provider,
+            "cuda": self.cuda,
+            "driver": self.driver,
+            "capabilities": list(self.capabilities),
+            "ptx": self.ptx,
+            "parts": dict(parts),
+        }
+
+    def labels(self, parts: Sequence[str]) -> dict[str, str]:
+        """The same for whoever only reads an image's config."""
+        return {
+            "dev.mbuild.gpu.cuda": self.cuda,
+            "dev.mbuild.gpu.driver": self.driver,
+            "dev.mbuild.gpu.capabilities": " ".join((*self.capabilities, *([f"{self.ptx}+ptx"] if self.ptx else []))),
+            "dev.mbuild.gpu.parts": " ".join(parts),
+        }

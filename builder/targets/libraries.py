@@ -1,0 +1,153 @@
+"""The GPU libraries of an image: the chosen parts of a base, out of its wheels, and what goes with them.
+
+The libraries lie below site-packages as their wheels lay them out, since they find each other from there; of each part
+there is one tree, and nothing in it depends on the other parts. What does is a tree of its own, ``LOADER``: where the
+loader looks, what the wheels say of themselves, and ``gpu.json``, by which a running image knows its GPU side.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+
+from builder.canonical import content_key, readable_json
+from builder.errors import SpecError
+from builder.host import Host
+from builder.host.trees import StagedTree, TreeWriter, load_tree
+from builder.oci.entry import EntryKind, FileEntry
+from builder.plan.gpu import GpuLibraries, LibraryPart
+from builder.plan.prune import PruneRules
+from builder.plan.wheel import LockedWheel
+from builder.targets.wheel_stage import add_member, dist_info, members, write_record
+
+REVISION = 1
+"""Bumped by hand when the same parts would give other trees."""
+
+LOADER = "loader"
+"""The name of the tree that lies above all parts."""
+
+FACTS = PurePosixPath("/opt/mbuild/gpu.json")
+CONFIGURED = PurePosixPath("/etc/ld.so.conf.d/mbuild-gpu.conf")
+_CONFIGURATION = PurePosixPath("/etc/ld.so.conf")
+
+
+class PartNotInWheel(SpecError):
+    code = "part-not-in-wheel"
+    message = "{filename} has no {files}, which the part {part} of the base {base} is made of"
+    hint = "look into the wheel and mend gpu.parts.{part}.files in the base's image.yaml"
+
+
+class FileInNoPart(SpecError):
+    code = "file-in-no-part"
+    message = "of the wheels of the base {base}, no part has {files}, and nothing drops them"
+    hint = "add them to a part (gpu.parts) or, with the reason, to gpu.drop in the base's image.yaml"
+
+
+def require_placed(base: str, gpu: GpuLibraries, wheels: Sequence[LockedWheel], host: Host) -> None:
+    """Raises FileInNoPart where a wheel has a file that somebody should have thought of. The wheels must be in the
+    store."""
+    dropped = PruneRules(prune=gpu.drop, keep={})
+    found: list[str] = []
+    for wheel in wheels:
+        with zipfile.ZipFile(host.store.blob_path(wheel.digest)) as archive:
+            folder = dist_info(wheel, archive)
+            files = [member.path for member in members(wheel, archive, folder) if member.path.parts[0] != folder]
+        parts = [part for part in gpu.parts if part.wheel == wheel.name]
+        found += [
+            str(path)
+            for path in files
+            if dropped.pruned_by(path) is None and not any(part.holds(path) for part in parts)
+        ]
+    if found:
+        raise FileInNoPart(base=base, files=", ".join(found))
+
+
+def stage_parts(
+    base: str,
+    gpu: GpuLibraries,
+    wheels: Sequence[LockedWheel],
+    reasons: Mapping[str, str],
+    prefix: PurePosixPath,
+    host: Host,
+) -> dict[str, StagedTree]:
+    """The parts that ``reasons`` name (with the reason why), in the base's order, and ``LOADER`` last.
+
+    The wheels must be in the store (``fetch_wheels``). Raises PartNotInWheel or UnsafeWheel.
+    """
+    by_name = {wheel.name: wheel for wheel in wheels}
+    chosen = [part for part in gpu.parts if part.name in reasons]
+    trees = {part.name: _stage_part(base, part, by_name[part.wheel], prefix, host) for part in chosen}
+    used = [by_name[name] for name in sorted({part.wheel for part in chosen})]
+    loader = _stage_loader(gpu.described(base, reasons), used, trees, prefix, host)
+    return {**trees, LOADER: loader}
+
+
+def _stage_part(base: str, part: LibraryPart, wheel: LockedWheel, prefix: PurePosixPath, host: Host) -> StagedTree:
+    def make(directory: Path) -> None:
+        writer = TreeWriter(directory)
+        with zipfile.ZipFile(host.store.blob_path(wheel.digest)) as archive:
+            for member in members(wheel, archive, dist_info(wheel, archive)):
+                if part.holds(member.path):
+                    add_member(archive, member, prefix, writer)
+        if not writer.entries:
+            raise PartNotInWheel(filename=wheel.filename, files=", ".join(part.files), part=part.name, base=base)
+        writer.finish()
+
+    decides = {"wheel": wheel.sha256, "files": sorted(part.files), "prefix": str(prefix), "revision": REVISION}
+    return _only_files(load_tree(host.store.directory("libraries", content_key(decides), make)))
+
+
+def _only_files(tree: StagedTree) -> StagedTree:
+    """Directories are made by ``LOADER``, so that a part's layer holds the libraries and nothing else."""
+    return StagedTree(entries=tuple(e for e in tree.entries if e.kind is EntryKind.FILE), files=tree.files)
+
+
+def _stage_loader(
+    facts: Mapping[str, object],
+    wheels: Sequence[LockedWheel],
+    parts: Mapping[str, StagedTree],
+    prefix: PurePosixPath,
+    host: Host,
+) -> StagedTree:
+    files = [entry for tree in parts.values() for entry in tree.entries]
+
+    def make(directory: Path) -> None:
+        writer = TreeWriter(directory)
+        for place in sorted({entry.path.parent for entry in files}):
+            writer.add_directory(place)
+        for wheel in wheels:
+            _add_notices(wheel, files, prefix, writer, host)
+        _add_lookup(files, writer)
+        writer.add_file(FACTS, readable_json(facts))
+        writer.finish()
+
+    decides = {
+        "facts": facts,
+        "wheels": [wheel.sha256 for wheel in wheels],
+        "files": [[str(entry.path), str(entry.digest)] for entry in files],
+        "revision": REVISION,
+    }
+    return load_tree(host.store.directory("libraries", content_key(decides), make))
+
+
+def _add_notices(
+    wheel: LockedWheel, files: Sequence[FileEntry], prefix: PurePosixPath, writer: TreeWriter, host: Host
+) -> None:
+    """Licences and METADATA of a wheel, and a RECORD of those of its files that are in the image."""
+    with zipfile.ZipFile(host.store.blob_path(wheel.digest)) as archive:
+        folder = dist_info(wheel, archive)
+        own = {member.path: member for member in members(wheel, archive, folder)}
+        for path, member in own.items():
+            if path.parts[0] == folder:
+                add_member(archive, member, prefix, writer)
+    packed = {entry.path.relative_to(prefix): entry for entry in files}
+    notices = {path: writer.entries[prefix / path] for path in own if path.parts[0] == folder}
+    write_record(folder, {**{path: packed[path] for path in own if path in packed}, **notices}, prefix, writer)
+
+
+def _add_lookup(files: Sequence[FileEntry], writer: TreeWriter) -> None:
+    """Where the loader finds the libraries, whoever asks for them: no LD_LIBRARY_PATH, which programs pass on."""
+    places = sorted({str(entry.path.parent) for entry in files})
+    writer.add_file(CONFIGURED, "".join(f"{place}\n" for place in places).encode())
+    writer.add_file(_CONFIGURATION, b"include /etc/ld.so.conf.d/*.conf\n")

@@ -1,0 +1,116 @@
+"""Parts of GPU libraries out of wheels, and what goes with them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from builder.host import Host
+from builder.oci.entry import EntryKind
+from builder.plan.gpu import GpuLibraries, LibraryPart
+from builder.plan.layering import plan_layers
+from builder.plan.wheel import LockedWheel
+from builder.targets.libraries import (
+    CONFIGURED,
+    FACTS,
+    LOADER,
+    FileInNoPart,
+    PartNotInWheel,
+    require_placed,
+    stage_parts,
+)
+from tests.support.hosts import real_host
+from tests.support.wheels import make_wheel, stored_wheel
+
+PREFIX = PurePosixPath("/opt/runtime")
+HOME = "nvidia/cu13/lib"
+GPU = GpuLibraries(
+    provider="CUDAExecutionProvider",
+    runtime="onnxruntime-gpu==1.28.0",
+    cuda="13.0",
+    driver="580.65.06",
+    capabilities=("7.5", "9.0"),
+    ptx="9.0",
+    wheels=("blas==1.0", "dnn==1.0"),
+    parts=(
+        LibraryPart(name="blas", wheel="blas", files=(f"{HOME}/libblas.so.*",), why="products"),
+        LibraryPart(name="dnn", wheel="dnn", files=(f"{HOME}/libdnn.so.9",), why="the door"),
+        LibraryPart(name="dnn-cnn", wheel="dnn", files=(f"{HOME}/libdnn_cnn.so.9",), why="convolutions"),
+    ),
+    drop={"nvidia/**/include/**": "headers"},
+)
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Host:
+    return real_host(tmp_path)
+
+
+@pytest.fixture
+def wheels(host: Host) -> tuple[LockedWheel, ...]:
+    blas = {f"{HOME}/libblas.so.13": b"blas", f"{HOME}/libnvblas.so.13": b"no", "nvidia/cu13/include/blas.h": b"no"}
+    dnn = {f"{HOME}/libdnn.so.9": b"door", f"{HOME}/libdnn_cnn.so.9": b"cnn"}
+    return tuple(
+        stored_wheel(host.store, make_wheel(name, files=files), name) for name, files in (("blas", blas), ("dnn", dnn))
+    )
+
+
+def test_only_the_parts_that_are_asked_for_are_there(host: Host, wheels: tuple[LockedWheel, ...]) -> None:
+    trees = stage_parts("mine", GPU, wheels, {"blas": "always", "dnn": "Pool"}, PREFIX, host)
+    assert list(trees) == ["blas", "dnn", LOADER]
+    assert [str(entry.path) for entry in trees["blas"].entries] == [f"{PREFIX}/{HOME}/libblas.so.13"]
+    paths = {str(entry.path) for tree in trees.values() for entry in tree.entries}
+    assert f"{PREFIX}/{HOME}/libdnn_cnn.so.9" not in paths
+    assert f"{PREFIX}/{HOME}/libnvblas.so.13" not in paths
+
+
+def test_the_record_lists_what_is_really_there(host: Host, wheels: tuple[LockedWheel, ...]) -> None:
+    loader = stage_parts("mine", GPU, wheels, {"blas": "always", "dnn": "Pool"}, PREFIX, host)[LOADER]
+    files = {str(entry.path): entry.digest for entry in loader.entries if entry.kind is EntryKind.FILE}
+    with loader.open(files[f"{PREFIX}/dnn-1.0.dist-info/RECORD"]) as stream:  # type: ignore[arg-type]
+        record = [line.split(",")[0] for line in stream.read().decode().splitlines()]
+    assert record == [
+        "dnn-1.0.dist-info/INSTALLER",
+        "dnn-1.0.dist-info/METADATA",
+        "dnn-1.0.dist-info/RECORD",
+        "dnn-1.0.dist-info/WHEEL",
+        f"{HOME}/libdnn.so.9",
+    ]
+
+
+def test_an_image_can_tell_what_it_is_and_where_its_libraries_lie(host: Host, wheels: tuple[LockedWheel, ...]) -> None:
+    loader = stage_parts("mine", GPU, wheels, {"blas": "always"}, PREFIX, host)[LOADER]
+    digests = {entry.path: entry.digest for entry in loader.entries if entry.digest}
+    with loader.open(digests[FACTS]) as stream:
+        facts = json.load(stream)
+    assert facts == GPU.described("mine", {"blas": "always"})
+    with loader.open(digests[CONFIGURED]) as stream:
+        assert stream.read() == f"{PREFIX}/{HOME}\n".encode()
+
+
+def test_a_layer_of_a_part_depends_on_nothing_else(host: Host, wheels: tuple[LockedWheel, ...]) -> None:
+    def keys(**reasons: str) -> dict[str, str]:
+        trees = stage_parts("mine", GPU, wheels, reasons, PREFIX, host)
+        layers = plan_layers({}, {}, {name: tree.entries for name, tree in trees.items()})
+        assert [layer.part for layer in layers] == list(trees)
+        return {layer.part: layer.key for layer in layers}
+
+    small, large = keys(blas="always"), keys(blas="for another reason", dnn="Pool")
+    assert small["blas"] == large["blas"]
+    assert small[LOADER] != large[LOADER]
+
+
+def test_a_part_without_files_is_an_error_of_the_base(host: Host, wheels: tuple[LockedWheel, ...]) -> None:
+    part = LibraryPart(name="blas", wheel="blas", files=("nvidia/other.so",), why="products")
+    with pytest.raises(PartNotInWheel, match=r"nvidia/other\.so"):
+        stage_parts("mine", dataclasses.replace(GPU, parts=(part,)), wheels, {"blas": "always"}, PREFIX, host)
+
+
+def test_a_file_that_nobody_thought_of_is_told(host: Host, wheels: tuple[LockedWheel, ...]) -> None:
+    with pytest.raises(FileInNoPart, match=rf"no part has {HOME}/libnvblas\.so\.13, and"):
+        require_placed("mine", GPU, wheels, host)
+    drop = {**GPU.drop, "nvidia/**/libnvblas.so.*": "for others"}
+    require_placed("mine", dataclasses.replace(GPU, drop=drop), wheels, host)
