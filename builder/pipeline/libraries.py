@@ -10,7 +10,7 @@ from builder.pipeline.base import ResolvedBase
 from builder.pipeline.collection import LoadedImage
 from builder.plan.spec import BuildSpec
 from builder.servers.places import RUNTIME
-from builder.targets.libraries import stage_parts
+from builder.targets.libraries import ChosenLibraries, stage_parts
 from builder.targets.wheels import fetch_wheels
 
 
@@ -27,7 +27,7 @@ def stage_libraries(
     """The layers of the parts, by their names, and the one that goes with them."""
     if base.gpu is None or base.own is None:
         return {}
-    chosen = {part.wheel for part in base.gpu.parts if part.name in parts}
-    wheels = tuple(wheel for wheel in base.own.lock.libraries[spec.platform] if wheel.name in chosen)
-    fetch_wheels(wheels, base.python, host)
-    return stage_parts(base.name, base.gpu, wheels, parts, RUNTIME, host)
+    wheels = base.own.lock.libraries[spec.platform]
+    chosen = ChosenLibraries(base=base.name, gpu=base.gpu, wheels=wheels, reasons=parts, platform=spec.platform)
+    fetch_wheels(chosen.used, base.python, host)
+    return stage_parts(chosen, RUNTIME, host)
