@@ -14,6 +14,7 @@ from builder.oci.platform import Platform
 from builder.pipeline.base import own_base
 from builder.pipeline.checks import check_cache, check_output
 from builder.pipeline.image import creation_time
+from builder.pipeline.libraries import stage_libraries
 from builder.plan.image import ConfigPatch, Healthcheck, ImagePlan, LayerRole
 from builder.plan.layering import plan_layers
 from builder.targets.bytecode import compile_bytecode
@@ -30,12 +31,18 @@ def build_base(name: str, platform: Platform, output: Path | None, host: Host) -
     rootfs = base.own.stage(platform, host)
     interpreter = base.own.stage(Platform.of_this_machine(), host)
     tree = merged((rootfs, compile_bytecode(interpreter, rootfs, lock.python, host)))
+    gpu = base.gpu.gpu if base.gpu else None
+    parts = {part.name: part.why for part in gpu.parts} if gpu else {}
+    libraries = stage_libraries(parts, base, platform, host)
     created = creation_time(host.environ, base)
     python = str(base.interpreter)
+    labels = {"org.opencontainers.image.title": f"mbuild-base-{name}", **(gpu.labels(tuple(parts)) if gpu else {})}
     plan = ImagePlan(
         platform=platform,
         base=None,
-        layers=plan_layers({LayerRole.BASE: tree.entries}),
+        layers=plan_layers(
+            {LayerRole.BASE: tree.entries}, libraries={name: part.entries for name, part in libraries.trees.items()}
+        ),
         config=ConfigPatch(
             env=(("PATH", "/usr/local/bin:/usr/bin:/bin"), *image.env),
             entrypoint=(python,),
@@ -43,11 +50,11 @@ def build_base(name: str, platform: Platform, output: Path | None, host: Host) -
             user=f"{image.user.uid}:{image.user.uid}",
             workdir="/",
             ports=(),
-            labels=(("org.opencontainers.image.title", f"mbuild-base-{name}"),),
+            labels=tuple(sorted(labels.items())),
             healthcheck=Healthcheck(test=(python, "-c", "pass")),
         ),
         created=created,
         annotations=(("org.opencontainers.image.created", created),),
     )
     place = output or host.store.root / "images" / f"base-{name}" / platform.slug
-    return EmbeddedAssembler(host).assemble(plan, tree, place)
+    return EmbeddedAssembler(host).assemble(plan, merged((tree, *libraries.trees.values())), place)

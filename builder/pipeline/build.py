@@ -166,7 +166,7 @@ def _plan(spec: BuildSpec, keep: Keep, steps: Steps, host: Host) -> Planned:
     models = tuple(one.quantized(each) for one, each in zip(answered, choices, strict=True))
     with steps("stage") as note:
         packed = [stage_model(server, one, keep, host) for one in models]
-        libraries = stage_libraries(spec, find_libraries(spec, image, base), base, host)
+        libraries = stage_libraries(find_libraries(spec, image, base), base, spec.platform, host)
         staged = stage_layers(spec, locked, base, code, packed, libraries, host)
         note.detail = f"{len(staged.tree.entries)} files and directories"
     with steps("plan") as note:

@@ -31,7 +31,7 @@ LOADER = "loader"
 """The name of the tree that lies above all parts."""
 
 FACTS = PurePosixPath("/opt/mbuild/gpu.json")
-CONFIGURED = PurePosixPath("/etc/ld.so.conf.d/mbuild-gpu.conf")
+CONFIGURED = PurePosixPath("/etc/ld.so.conf.d/00-mbuild-gpu.conf")
 _CONFIGURATION = PurePosixPath("/etc/ld.so.conf")
 
 
@@ -69,18 +69,23 @@ def require_placed(base: str, gpu: GpuLibraries, wheels: Sequence[LockedWheel], 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ChosenLibraries:
     """What of a base an image gets: ``reasons`` are the parts by name, each with the reason why, ``wheels`` those that
-    the base has locked."""
+    the base has locked, ``present`` the libraries that are there already, by their SONAMEs. ``configures``: nobody else
+    says where ldconfig shall look."""
 
     base: str
     gpu: GpuLibraries
     wheels: tuple[LockedWheel, ...]
     reasons: Mapping[str, str]
     platform: Platform
+    present: tuple[tuple[str, PurePosixPath], ...] = ()
+    configures: bool = True
 
     @property
     def parts(self) -> tuple[LibraryPart, ...]:
-        """In the order of their layers."""
-        return tuple(part for part in self.gpu.parts if part.name in self.reasons)
+        """Those that must be added, in the order of their layers."""
+        known = {soname for soname, _ in self.present}
+        needed = (part for part in self.gpu.parts if part.name in self.reasons)
+        return tuple(part for part in needed if not {PurePosixPath(file).name for file in part.files} <= known)
 
     @property
     def used(self) -> tuple[LockedWheel, ...]:
@@ -131,12 +136,14 @@ def _stage_loader(
             writer.add_directory(place)
         for wheel in chosen.used:
             _add_notices(wheel, files, prefix, writer, host)
-        _add_lookup(files, chosen.platform.architecture, writer)
+        _add_lookup(chosen, files, writer)
         writer.add_file(FACTS, readable_json(facts))
         writer.finish()
 
     decides = {
         "facts": facts,
+        "present": [[soname, str(path)] for soname, path in chosen.present],
+        "configures": chosen.configures,
         "platform": str(chosen.platform),
         "wheels": [wheel.sha256 for wheel in chosen.used],
         "files": [[str(entry.path), str(entry.digest)] for entry in files],
@@ -160,11 +167,18 @@ def _add_notices(
     write_record(folder, {**{path: packed[path] for path in own if path in packed}, **notices}, prefix, writer)
 
 
-def _add_lookup(files: Sequence[FileEntry], architecture: str, writer: TreeWriter) -> None:
+def _add_lookup(chosen: ChosenLibraries, files: Sequence[FileEntry], writer: TreeWriter) -> None:
     """Where the loader finds the libraries, whoever asks for them: no LD_LIBRARY_PATH, which programs pass on. The
     configuration says the same to the ldconfig that a GPU container runtime runs at each start."""
-    places = sorted({str(entry.path.parent) for entry in files})
+    if not files:
+        return
+    ours = [path for _, path in chosen.present if path.is_relative_to(FACTS.parent)]
+    places = sorted({str(path.parent) for path in (*(entry.path for entry in files), *ours)})
     writer.add_file(CONFIGURED, "".join(f"{place}\n" for place in places).encode())
-    writer.add_file(_CONFIGURATION, b"include /etc/ld.so.conf.d/*.conf\n")
+    if chosen.configures:
+        writer.add_file(_CONFIGURATION, b"include /etc/ld.so.conf.d/*.conf\n")
     # NVIDIA's wheels name each library by its SONAME, which `mbuild base lock` proves.
-    writer.add_file(loader_cache.PLACE, loader_cache.loader_cache(((e.path.name, e.path) for e in files), architecture))
+    own = {entry.path.name: entry.path for entry in files}
+    known = {**own, **{soname: path for soname, path in chosen.present if soname not in own}}
+    cache = loader_cache.loader_cache(known.items(), chosen.platform.architecture)
+    writer.add_file(loader_cache.PLACE, cache)

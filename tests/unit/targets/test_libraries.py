@@ -41,7 +41,7 @@ GPU = GpuLibraries(
     ptx="9.0",
     wheels=("blas==1.0", "dnn==1.0"),
     parts=(
-        LibraryPart(name="blas", wheel="blas", files=(f"{HOME}/libblas.so.*",), why="products"),
+        LibraryPart(name="blas", wheel="blas", files=(f"{HOME}/libblas.so.13",), why="products"),
         LibraryPart(name="dnn", wheel="dnn", files=(f"{HOME}/libdnn.so.9",), why="the door"),
         LibraryPart(name="dnn-cnn", wheel="dnn", files=(f"{HOME}/libdnn_cnn.so.9",), why="convolutions"),
     ),
@@ -104,6 +104,23 @@ def test_an_image_can_tell_what_it_is_and_where_its_libraries_lie(host: Host, wh
     with loader.open(digests[PLACE]) as stream:
         (cached,) = read_loader_cache(stream.read())
     assert (cached.soname, str(cached.path)) == ("libblas.so.13", f"{PREFIX}/{HOME}/libblas.so.13")
+
+
+def test_what_a_base_has_is_not_added_again(host: Host, wheels: tuple[LockedWheel, ...]) -> None:
+    there = (("libblas.so.13", PurePosixPath("/usr/local/cuda/lib64/libblas.so.13")),)
+    reasons = {"blas": "always", "dnn": "Pool"}
+    chosen = ChosenLibraries(
+        base="mine", gpu=GPU, wheels=wheels, reasons=reasons, platform=AMD64, present=there, configures=False
+    )
+    trees = stage_parts(chosen, PREFIX, host)
+    assert list(trees) == ["dnn", LOADER]
+    digests = {entry.path: entry.digest for entry in trees[LOADER].entries if entry.digest}
+    assert PurePosixPath("/etc/ld.so.conf") not in digests
+    with trees[LOADER].open(digests[PLACE]) as stream:
+        found = {entry.soname: str(entry.path) for entry in read_loader_cache(stream.read())}
+    assert found == {"libblas.so.13": str(there[0][1]), "libdnn.so.9": f"{PREFIX}/{HOME}/libdnn.so.9"}
+    with trees[LOADER].open(digests[FACTS]) as stream:
+        assert json.load(stream)["parts"] == reasons
 
 
 def test_a_layer_of_a_part_depends_on_nothing_else(host: Host, wheels: tuple[LockedWheel, ...]) -> None:
