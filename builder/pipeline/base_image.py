@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from builder.assemble.embedded import EmbeddedAssembler
 from builder.assemble.image import AssembledImage
+from builder.assemble.index import index_graph, write_index
 from builder.base.lock import read_lock
 from builder.base.spec import load_base
 from builder.host import Host
 from builder.host.trees import merged
+from builder.oci.graph import Graph, layout_graph
+from builder.oci.manifest import Document
 from builder.oci.platform import Platform
 from builder.pipeline.base import own_base
 from builder.pipeline.checks import check_cache, check_output
@@ -20,10 +25,29 @@ from builder.plan.layering import plan_layers
 from builder.targets.bytecode import compile_bytecode
 
 
-def build_base(name: str, platform: Platform, output: Path | None, host: Host) -> AssembledImage:
-    """The base as an image in the layout ``output`` (default: a place in the cache)."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BuiltBase:
+    """The images of the platforms, in one layout, and their index if they are several."""
+
+    images: tuple[AssembledImage, ...]
+    index: Document | None
+
+    @property
+    def graph(self) -> Graph:
+        return index_graph(self.index, self.images) if self.index else layout_graph(self.images[0].layout)
+
+
+def build_base(name: str, platforms: Sequence[Platform], output: Path | None, host: Host) -> BuiltBase:
+    """The base as an image, or an index of images, in the layout ``output`` (default: a place in the cache)."""
     check_output(output)
     check_cache(host)
+    slug = "+".join(platform.slug for platform in platforms)
+    place = output or host.store.root / "images" / f"base-{name}" / slug
+    images = tuple(_build(name, platform, place, host) for platform in platforms)
+    return BuiltBase(images=images, index=write_index(images))
+
+
+def _build(name: str, platform: Platform, place: Path, host: Host) -> AssembledImage:
     base = own_base(name, platform)
     image = load_base(name)
     lock = read_lock(image)
@@ -56,5 +80,4 @@ def build_base(name: str, platform: Platform, output: Path | None, host: Host) -
         created=created,
         annotations=(("org.opencontainers.image.created", created),),
     )
-    place = output or host.store.root / "images" / f"base-{name}" / platform.slug
     return EmbeddedAssembler(host).assemble(plan, merged((tree, *libraries.trees.values())), place)
