@@ -21,12 +21,14 @@ from typing import TYPE_CHECKING
 
 from . import VERSION
 from .around import Around
+from .device import usual_threads
 from .http.connection import Connections
 from .http.listener import BACKLOG, CannotListen, accept_all, listen, stop_new_connections
 from .limits import available, largest_body, memory
-from .loading import CannotStart, Loaded, load
+from .loading import Loaded, load
 from .observe.logs import Log
 from .settings import SettingError, Settings, unknown
+from .starting import CannotStart
 
 if TYPE_CHECKING:
     from .workers.acceptor import Acceptor
@@ -48,22 +50,21 @@ def serve(environ: Mapping[str, str]) -> int:
             settings = replace(settings, max_body=largest_body(memory()))
         log = Log(settings.log_level)
         around = Around.of(settings, environ, log)
-    except SettingError as error:
+    except (SettingError, CannotStart) as error:
         Log("info").event("error", str(error))
         return 1
     if ignored := unknown(environ):
         log.event("warning", f"not settings of this server, ignored: {', '.join(ignored)}")
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy only moves bytes here; its threads would cost start time
-    count = settings.processes or available()
     try:
         listener = listen(settings.host, settings.port)
+        count = settings.processes or (1 if around.device(log).is_gpu else available())
         if count > 1:
             return _serve_in_several(count, settings, log, started, around, listener)
         return asyncio.run(Server(settings, log, started, around).run(listener))
     except (CannotListen, CannotStart) as error:
-        log.failure(str(error), error.__cause__ or error)
-        return 1
+        return _refuse(log, error)
 
 
 def _serve_in_several(
@@ -73,12 +74,13 @@ def _serve_in_several(
     from .workers.several import import_all, share
     from .workers.supervisor import Supervisor
 
+    device = around.device(log)
+
     def serve_one(worker: Worker) -> int:
         try:
-            return asyncio.run(Server(share(settings, count), log, started, around, worker).run(listener))
+            return asyncio.run(Server(share(settings, count, device), log, started, around, worker).run(listener))
         except CannotStart as error:
-            log.failure(str(error), error.__cause__ or error, worker=worker.number)
-            return 1
+            return _refuse(log, error, worker=worker.number)
 
     def facts() -> dict[str, object]:
         return {"seconds": round(time.perf_counter() - started, 3)}
@@ -87,6 +89,14 @@ def _serve_in_several(
     log.event("info", "listening", host=settings.host, port=address[1], **around.facts())
     import_all()
     return Supervisor(count, settings.grace, log, facts).run(listener, serve_one)
+
+
+def _refuse(log: Log, error: CannotListen | CannotStart, **facts: object) -> int:
+    """The exit code. Who looks at a GPU image that does not start is rarely who reads its log as JSON."""
+    if isinstance(error, CannotStart) and error.is_plain:
+        log.plain(str(error))
+    log.failure(str(error), error.__cause__ or error, **facts)
+    return 1
 
 
 class Server:
@@ -166,7 +176,7 @@ class Server:
         """On its own thread; ends on the loop with models or with the failure."""
         then: Callable[[], None]
         try:
-            loaded = load(self._settings, self._log)
+            loaded = load(self._settings, self._log, self._around.survey)
         except Exception as error:
             failure = error if isinstance(error, CannotStart) else CannotStart(f"{type(error).__name__}: {error}")
             cause = failure.__cause__ or error
@@ -197,7 +207,7 @@ class Server:
 
         if self._stopping.is_set():
             return
-        threads = self._settings.threads or available()
+        threads = self._settings.threads or usual_threads(loaded.device)
         try:
             runs, codec = Runs(threads, self._loop, Call.work_run), Executor("codec", 1, self._loop)
         except RuntimeError as error:
@@ -205,9 +215,12 @@ class Server:
             self._fail(CannotStart(f"{what}: {error}."), error)
             return
         self._hurry = runs.hurry
+        self._around.watch(loaded.device, self._routes.figures)
         inference = Inference(self._settings, self._log, runs, codec)
         inference.tells = self._connections.answered is not None
-        self._routes.publish(loaded.served, inference, Repository(self._settings, self._log, self._routes))
+        self._routes.publish(
+            loaded.served, inference, Repository(self._settings, self._log, self._routes, loaded.device)
+        )
         facts = {
             "host": self._settings.host,
             "port": self._port,
@@ -224,7 +237,8 @@ class Server:
             self._say("warning", f"no models in {self._settings.models} (MBUILD_MODELS): never ready", **facts)
         if self._worker is not None and loaded.served:
             self._worker.say_ready(facts)
-        let_go_of_starting()
+        if not loaded.device.is_gpu:  # the driver's code is its own business
+            let_go_of_starting()
 
     async def _drain(self, server: asyncio.Server | Acceptor, listener: socket.socket) -> None:
         """What the kernel accepted for us is answered too, so the listener stays a moment, and so do idle clients."""

@@ -1,4 +1,5 @@
-"""What stands around the service where settings ask for it: the gate before it, and those who hear of each request.
+"""What stands around the service where settings ask for it: the gate before it, those who hear of each request, and in
+an image for a GPU what was found out about that.
 
 Nothing of it is imported otherwise.
 """
@@ -10,12 +11,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from .device import CPU, Device, begin_survey
 from .environment import surroundings
 from .http.connection import Connection, Connections
 from .observe.logs import Log
 from .settings import Settings
 
 if TYPE_CHECKING:
+    from .gpu.survey import Survey
     from .guard.gate import Gate
     from .observe.exposition import Family
     from .observe.traces import Tracer
@@ -29,11 +32,16 @@ class Around:
 
     gate: Gate | None
     tracer: Tracer | None
+    survey: Survey | None
 
     @classmethod
     def of(cls, settings: Settings, environ: Mapping[str, str], log: Log) -> Around:
-        """Raises SettingError."""
-        return cls(_gate(settings, log), _tracer(surroundings(environ), log))
+        """Raises SettingError and CannotStart. No thread may run yet."""
+        return cls(_gate(settings, log), _tracer(surroundings(environ), log), begin_survey(settings))
+
+    def device(self, log: Log) -> Device:
+        """Where models run. Raises CannotStart."""
+        return self.survey.device(log) if self.survey else CPU
 
     def join(self, connections: Connections, log: Log) -> Callable[[], asyncio.BaseProtocol]:
         """Takes its places; what makes a connection for each client."""
@@ -51,6 +59,13 @@ class Around:
     def figures(self) -> list[Callable[[], Iterable[Family]]]:
         """For /metrics."""
         return [each.families for each in (self.gate, self.tracer) if each]
+
+    def watch(self, device: Device, figures: list[Callable[[], Iterable[Family]]]) -> None:
+        """Figures of a GPU for /metrics, in an image for one."""
+        if self.survey is not None:
+            from .gpu.figures import GpuFigures
+
+            figures.append(GpuFigures(device).families)
 
     def facts(self) -> dict[str, object]:
         """For the line in the log that says how the server listens."""

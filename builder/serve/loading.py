@@ -3,30 +3,47 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .device import CPU, Device, GpuUnusable
 from .observe.logs import Log
 from .settings import Settings
+from .starting import CannotStart
 
 if TYPE_CHECKING:
+    from .gpu.survey import Survey
     from .models.inference import Served
-
-
-class CannotStart(Exception):
-    """The message is one sentence for people."""
+    from .models.plain import AnyModel
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
     served: list[Served]
+    device: Device
     facts: dict[str, object]
 
 
-def load(settings: Settings, log: Log) -> Loaded:
+def open_models(settings: Settings, log: Log, survey: Survey | None, names: Sequence[str] = ()) -> list[AnyModel]:
+    """Where the image's device is, before anything large is imported. Raises CannotStart and ModelUnusable."""
+    device = survey.device(log) if survey else CPU
+    from .models import engine
+
+    try:
+        return engine.load_models(Path(settings.models), names, device)
+    except GpuUnusable as error:
+        if survey is None:
+            raise
+        return engine.load_models(Path(settings.models), names, survey.instead(error, log))
+
+
+def load(settings: Settings, log: Log, survey: Survey | None) -> Loaded:
     """Imports, sessions, warm-up runs and, if asked for, the self-test, with the seconds of each. Raises CannotStart,
     with a line in the log for each golden case that is not answered as it should be."""
+    if survey:
+        survey.device(log)
     begun = time.perf_counter()
     from .models import engine, golden, inference
     from .models.model_folder import ModelUnusable
@@ -34,7 +51,7 @@ def load(settings: Settings, log: Log) -> Loaded:
     imported = time.perf_counter()
     try:
         names = [name.strip() for name in settings.load_models.split(",") if name.strip()]
-        models = engine.load_models(Path(settings.models), names)
+        models = open_models(settings, log, survey, names)
         opened = time.perf_counter()
         warm_ups = [golden.warm_up(model) for model in models]
         warm = time.perf_counter()
@@ -53,7 +70,8 @@ def load(settings: Settings, log: Log) -> Loaded:
     }
     if settings.selftest:
         facts |= {"selftest_cases": cases, "seconds_selftest": round(time.perf_counter() - checked, 3)}
-    return Loaded(served, facts)
+    device = survey.device(log) if survey else CPU
+    return Loaded(served, device, {**device.said, **facts})
 
 
 def _described(served: Served) -> dict[str, str]:

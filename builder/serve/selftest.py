@@ -9,10 +9,13 @@ import json
 import os
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .device import begin_survey
+from .loading import open_models
+from .observe.logs import Log
 from .settings import SettingError, Settings
+from .starting import CannotStart
 
 if TYPE_CHECKING:
     from .models.golden import Answered
@@ -24,13 +27,19 @@ def run(environ: Mapping[str, str], *, as_json: bool) -> int:
     """The process's exit code."""
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    from .models import engine, golden
+    try:
+        settings = Settings.from_environ(environ)
+        log, survey = Log(settings.log_level), begin_survey(settings)
+        if survey:
+            survey.device(log)
+    except (SettingError, CannotStart) as error:
+        return _refused(str(error), as_json)
+    from .models import golden
     from .models.model_folder import ModelUnusable
 
     try:
-        settings = Settings.from_environ(environ)
-        models = engine.load_models(Path(settings.models))
-    except (SettingError, ModelUnusable) as error:
+        models = open_models(settings, log, survey)
+    except (CannotStart, ModelUnusable) as error:
         return _refused(str(error), as_json)
     if not models:
         return _refused(f"There are no models in {settings.models} (MBUILD_MODELS).", as_json)

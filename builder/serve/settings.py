@@ -9,8 +9,9 @@ from typing import Any
 
 from .environment import FILE, SettingError, settings_file, surroundings
 
-__all__ = ["EVERY_ADDRESS", "SettingError", "Settings", "unknown"]
+__all__ = ["EVERY_ADDRESS", "GPU_FACTS", "SettingError", "Settings", "unknown"]
 
+GPU_FACTS = "/opt/mbuild/gpu.json"
 EVERY_ADDRESS = "*"
 """IPv4 and IPv6: pods of an IPv6-only cluster have no other."""
 
@@ -75,6 +76,11 @@ class Settings:
     api_key_file: str = setting("", "MBUILD_API_KEY_FILE", "file of such keys, one a line, each KEY or NAME KEY")
     metrics_open: int = setting(0, "MBUILD_METRICS_OPEN", "1: /metrics is answered without a key", high=1)
     cors_origins: str = setting("", "MBUILD_CORS_ORIGINS", "origins whose pages may read answers, by commas; * is all")
+    allow_cpu: int = setting(0, "MBUILD_ALLOW_CPU", "1: an image for a GPU runs on the CPU where it cannot", high=1)
+    gpu_device: int = setting(0, "MBUILD_GPU_DEVICE", "the GPU to run on, of those the container sees", high=1023)
+    gpu_memory_limit: int = setting(0, "MBUILD_GPU_MEMORY_LIMIT", "of a model's arena on the GPU; 0: none")
+    gpu_tf32: int = setting(0, "MBUILD_GPU_TF32", "1: products of FP32 in TF32, quicker and less exact", high=1)
+    gpu_facts: str = setting(GPU_FACTS, "MBUILD_GPU_FACTS", "file that says which GPUs the image is for")
     log_level: str = setting("info", "MBUILD_LOG_LEVEL", "debug, info, warning or error")
 
     @property

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..device import CPU_PROVIDER
 from ..http.answers import Refusal
 from ..protocol.tensors import Array, Tensor
 from .batching import Batching, split, stacked
@@ -25,8 +26,7 @@ if TYPE_CHECKING:
     from .golden import WarmUp
     from .plain import AnyModel
 
-_CPU = "CPUExecutionProvider"
-_USUAL_ROWS = {_CPU: 8}  # measured: more than 8 rows lose on two cores, with 64 tokens
+_USUAL_ROWS = {CPU_PROVIDER: 8}  # measured: more than 8 rows lose on two cores, with 64 tokens
 _USUAL_ROWS_ELSEWHERE = 32
 _SHARED_SECONDS = 0.0005
 _LONG_SECONDS = 0.05
@@ -35,6 +35,8 @@ _WORTH = 1.1
 _MEASURING_SECONDS = 0.04
 _LOUDER = 16.0
 _HALVES = ("FP16", "BF16")
+_FP32, _COARSE = (1e-4, 2e-5), (1e-2, 5e-3)
+"""Relative to a number, and to the largest one of its array."""
 
 Feeds = dict[str, Array]
 
@@ -67,16 +69,17 @@ def wish_for(model: AnyModel, warm: WarmUp, settings: Settings) -> Wish:
     if rows == 1:
         raise NotBatchable("max_batch is 1")
     _check_signature(model)
-    if not rows and model.provider == _CPU and warm.seconds > _LONG_SECONDS:
+    if not rows and model.provider == CPU_PROVIDER and warm.seconds > _LONG_SECONDS:
         raise NotBatchable("a run takes long, so that several would take much longer; max_batch turns it on")
-    shared = warm.seconds > _SHARED_SECONDS and not delay
+    # A GPU is one: a batch that is divided among threads waits for itself.
+    shared = model.provider == CPU_PROVIDER and warm.seconds > _SHARED_SECONDS and not delay
     return Wish(max_rows=rows, delay_ns=int(delay * 1e9), preferred=sizes, shared=shared)
 
 
 def find_batching(model: AnyModel, wish: Wish) -> Batching:
     """Runs the model some ten times. Raises NotBatchable."""
     one, several = _check_rows(model)
-    if not wish.max_rows and model.provider == _CPU and _gain(model, one, several) < _WORTH:
+    if not wish.max_rows and model.provider == CPU_PROVIDER and _gain(model, one, several) < _WORTH:
         raise NotBatchable("several rows take as long as one after the other; max_batch turns it on")
     rows = wish.max_rows or _USUAL_ROWS.get(model.provider, _USUAL_ROWS_ELSEWHERE)
     return Batching(max_rows=rows, delay_ns=wish.delay_ns, preferred=wish.preferred, shared=wish.shared)
@@ -114,9 +117,12 @@ def _check_rows(model: AnyModel) -> tuple[Feeds, Feeds]:
         raise NotBatchable(f"it does not take several rows: {refusal.message}") from None
     if parts is None:
         raise NotBatchable("several rows do not give as many rows of each output")
+    is_exact = model.device.is_exact
     for number, together in enumerate(parts):
-        for tensor, *pair in zip(model.signature.outputs, wanted if number % 2 else expected, together, strict=True):
-            if not _same(tensor, *pair):
+        alone = wanted if number % 2 else expected
+        for tensor, one_alone, one_of_all in zip(model.signature.outputs, alone, together, strict=True):
+            allowed = _FP32 if is_exact and tensor.datatype not in _HALVES else _COARSE
+            if not _same(tensor, one_alone, one_of_all, allowed):
                 raise NotBatchable(f"output '{tensor.name}' of a row depends on the rows beside it")
     return one, several
 
@@ -173,7 +179,7 @@ def _run(model: AnyModel, feeds: Feeds) -> list[Array]:
     return model.run(feeds, [tensor.graph_name for tensor in model.signature.outputs])
 
 
-def _same(tensor: Tensor, alone: Array, together: Array) -> bool:
+def _same(tensor: Tensor, alone: Array, together: Array, allowed: tuple[float, float]) -> bool:
     if alone.shape != together.shape:
         return False
     if alone.dtype.kind != "f" and tensor.datatype != "BF16":
@@ -183,7 +189,7 @@ def _same(tensor: Tensor, alone: Array, together: Array) -> bool:
     alone, together = alone.astype(np.float64), together.astype(np.float64)
     finite = np.abs(alone[np.isfinite(alone)])
     scale = float(finite.max(initial=0.0))
-    relative, absolute = (1e-2, 5e-3) if tensor.datatype in _HALVES else (1e-4, 2e-5)
+    relative, absolute = allowed
     return bool(np.allclose(together, alone, rtol=relative, atol=absolute * scale, equal_nan=True))
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnxruntime
 
+from ..device import CPU, CPU_PROVIDER, Device, GpuUnusable
 from ..http.answers import Refusal
 from ..protocol.codec import Signature
 from ..protocol.tensors import DTYPES, Array, Tensor
@@ -43,6 +44,9 @@ _DATATYPES = {
 _BFLOAT16 = 16  # onnx.TensorProto.BFLOAT16
 # What onnxruntime raises when a graph cannot take what it was fed; a graph that answered its warm-up is itself sound.
 _INPUT_ERRORS = ("InvalidArgument", "Fail", "RuntimeException", "NotImplemented", "InvalidGraph", "UnicodeEncodeError")
+_GRAPH_ERRORS = ("InvalidGraph", "InvalidProtobuf", "NoSuchFile", "NoModel")
+"""What is wrong with the graph wherever it is loaded."""
+_CUDA_FAILURE = re.compile(r"CUDA failure \d+: [^;]+")
 _NO_MEMORY = re.compile(r"bad_alloc|allocate memory|out of memory", re.IGNORECASE)
 _NOISE = re.compile(
     r"\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : |^.*Status Message: |\S*/\S+\.(?:cc|h|cpp):\d+ ", re.DOTALL
@@ -57,11 +61,12 @@ class Model:
     labels: dict[str, list[str]] = {}  # noqa: RUF012 - nobody changes it
     takes_images = False
 
-    def __init__(self, folder: ModelFolder, session: Any, signature: Signature) -> None:
+    def __init__(self, folder: ModelFolder, session: Any, signature: Signature, device: Device = CPU) -> None:
         self.folder = self.graph_folder = folder
         self.name = folder.name
         self.version = folder.version
         self.signature = signature
+        self.device = device
         self.provider = str(session.get_providers()[0])
         self._session = session
         # Without the wrapper in Python, which checks again what the codec has checked.
@@ -97,11 +102,12 @@ class Model:
         return Refusal(status, f"model '{self.name}' could not compute these inputs: {text}", "BACKEND")
 
 
-def load_models(folder: Path, names: Sequence[str] = ()) -> list[AnyModel]:
-    """The models of these names (none: all) with those that they stand around. Raises ModelUnusable."""
+def load_models(folder: Path, names: Sequence[str] = (), device: Device = CPU) -> list[AnyModel]:
+    """The models of these names (none: all) with those that they stand around. Raises ModelUnusable, and GpuUnusable
+    where one of them would not run on ``device``."""
     onnxruntime.set_default_logger_severity(4)
     found = find_models(folder, names)
-    graphs = {each.name: _load(each) for each in found if each.graph.is_file()}
+    graphs = {each.name: _load(each, device) for each in found if each.graph.is_file()}
     models: list[AnyModel] = []
     for each in found:
         models.append(graphs.get(each.name) or _load_plain(each, graphs))
@@ -114,27 +120,54 @@ def _load_plain(folder: ModelFolder, graphs: dict[str, Model]) -> PlainModel:
     return load_plain(folder, graphs)
 
 
-def _load(folder: ModelFolder) -> Model:
+def _load(folder: ModelFolder, device: Device) -> Model:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.log_severity_level = 4
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
-    wanted = [str(name) for name in folder.settings.get("providers") or ["CPUExecutionProvider"]]
-    absent = [name for name in wanted if name not in onnxruntime.get_available_providers()]
-    if absent:
-        raise ModelUnusable(f"Model '{folder.name}' asks for {absent[0]}, which this onnxruntime does not have.")
-    try:
-        session = onnxruntime.InferenceSession(str(folder.graph), options, providers=wanted)
-    except Exception as error:
-        raise ModelUnusable(f"Model '{folder.name}' ({folder.graph}) cannot be loaded: {_plain(error)}") from error
-    if session.get_providers()[0] != wanted[0]:
-        raise ModelUnusable(f"Model '{folder.name}' asks for {wanted[0]}, which cannot be used on this machine.")
+    session = _session(folder, options, device)
     signature = Signature(
         _tensors(folder, "inputs", session.get_inputs()), _tensors(folder, "outputs", session.get_outputs())
     )
-    return Model(folder, session, signature)
+    return Model(folder, session, signature, device)
+
+
+def _session(folder: ModelFolder, options: Any, device: Device) -> Any:
+    """On the provider that is wanted, or not at all: onnxruntime itself would go on with the CPU."""
+    said = folder.settings.get("providers")
+    wanted = [str(name) for name in said or [device.provider]]
+    on_gpu = device.is_gpu and not said
+    if on_gpu:
+        wanted.append(CPU_PROVIDER)  # shapes are computed there
+    absent = [name for name in wanted if name not in onnxruntime.get_available_providers()]
+    if absent and not on_gpu:
+        raise ModelUnusable(f"Model '{folder.name}' asks for {absent[0]}, which this onnxruntime does not have.")
+    if absent:
+        raise _off_the_gpu(folder, device, f"this onnxruntime does not have {absent[0]}")
+    given = [dict(device.options) if on_gpu and name == device.provider else {} for name in wanted]
+    try:
+        session = onnxruntime.InferenceSession(
+            str(folder.graph), options, providers=wanted, provider_options=given, enable_fallback=0
+        )
+    except Exception as error:
+        if on_gpu and type(error).__name__ not in _GRAPH_ERRORS:
+            raise _off_the_gpu(folder, device, _plain(error)) from error
+        raise ModelUnusable(f"Model '{folder.name}' ({folder.graph}) cannot be loaded: {_plain(error)}") from error
+    if session.get_providers()[0] == wanted[0]:
+        return session
+    if on_gpu:
+        from ..gpu.libraries import missing
+
+        why = missing(device.provider, Path(onnxruntime.__file__).parent) or "onnxruntime does not say why"
+        raise _off_the_gpu(folder, device, f"onnxruntime cannot use {device.provider}: {why}")
+    raise ModelUnusable(f"Model '{folder.name}' asks for {wanted[0]}, which cannot be used on this machine.")
+
+
+def _off_the_gpu(folder: ModelFolder, device: Device, why: str) -> GpuUnusable:
+    advice = "look at the libraries of the image and the driver of the machine (docs/gpu.md)"
+    return GpuUnusable(f"Model '{folder.name}' cannot be loaded on {device.name}: {why}", advice)
 
 
 def _tensors(folder: ModelFolder, kind: str, nodes: list[Any]) -> tuple[Tensor, ...]:
@@ -178,4 +211,6 @@ def _array(value: Any) -> Array:
 
 def _plain(error: BaseException) -> str:
     """onnxruntime's message without its codes and its source lines."""
+    if found := _CUDA_FAILURE.search(str(error)):
+        return found[0].strip()
     return " ".join(_NOISE.sub("", str(error)).split())[:500]

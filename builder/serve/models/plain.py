@@ -28,6 +28,7 @@ class PlainModel:
         self.name = folder.name
         self.version = folder.version
         self.provider = tensors.provider
+        self.device = tensors.device
         self.signature = Signature(_tensors(interface.inputs), _tensors(interface.outputs))
         self.labels = {"scores": interface.labels} if interface.labels else {}
         self.takes_images = interface.takes_images

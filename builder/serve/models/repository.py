@@ -15,10 +15,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
+from ..device import Device
 from ..http.answers import Refusal, Response
 from ..http.connection import Exchange
 from ..observe.logs import Log
 from ..settings import Settings
+from ..starting import CannotStart
 from . import engine, golden, inference
 from .executor import Executor, Job
 from .inference import Served
@@ -44,8 +46,9 @@ class Published(Protocol):
 class Repository:
     """All methods run on the loop but those named ``work``."""
 
-    def __init__(self, settings: Settings, log: Log, published: Published) -> None:
+    def __init__(self, settings: Settings, log: Log, published: Published, device: Device) -> None:
         self._settings = settings
+        self._device = device
         self._log = log
         self._published = published
         self._folder = Path(settings.models)
@@ -97,7 +100,7 @@ class Repository:
 
     def _work_load(self, name: str, made: list[Served], trouble: list[Exception]) -> None:
         try:
-            models = engine.load_models(self._folder, (name,))
+            models = engine.load_models(self._folder, (name,), self._device)
             made += [inference.opened(model, golden.warm_up(model), self._settings) for model in models]
             if self._settings.selftest:
                 golden.require_right(models, self._log)
@@ -108,7 +111,9 @@ class Repository:
     def _loaded(self, name: str, made: list[Served], trouble: list[Exception], exchange: Exchange) -> None:
         self._loading.remove(name)
         for error in trouble:
-            reason = str(error) if isinstance(error, ModelUnusable) else f"{type(error).__name__}: {error}"
+            reason = (
+                str(error) if isinstance(error, ModelUnusable | CannotStart) else f"{type(error).__name__}: {error}"
+            )
             self._log.failure(f"load failed for model '{name}': {reason}", error, model=name)
             if name not in self._published.served:
                 self._reasons[name] = ("", reason)

@@ -31,6 +31,13 @@ class Log:
         except (OSError, ValueError):
             return  # a log that nobody can read must not stop the service
 
+    def plain(self, sentence: str) -> None:
+        """For people who look at what a container said, on a line of its own."""
+        try:
+            self._stream.write(f"{sentence}\n")
+        except (OSError, ValueError):
+            return
+
     def failure(self, message: str, error: BaseException, **facts: object) -> None:
         if self._floor <= LEVELS["debug"]:
             facts["traceback"] = "".join(traceback.format_exception(error))

@@ -17,6 +17,7 @@ def about(model: AnyModel) -> dict[str, Any]:
         "version": str(model.folder.manifest.get("version") or model.version),
         "licence": str(model.folder.manifest.get("licence") or ""),
         "provider": model.provider,
+        "device": model.device.said,
         "runtime": f"onnxruntime {RUNTIME_VERSION}",
         "takes": _takes(model),
         "labels": model.labels,

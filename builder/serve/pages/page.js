@@ -42,7 +42,9 @@ function facts(model, parent) {
   const { verified } = model;
   fact("version", model.version);
   fact("licence", model.licence);
-  fact("runs on", `${model.provider.replace("ExecutionProvider", "")}, ${model.runtime}`);
+  const { device = "", reason = "" } = model.device;
+  const provider = model.provider.replace("ExecutionProvider", "");
+  fact(reason ? "runs on the CPU instead" : "runs on", [device || provider, model.runtime].join(", "), reason || provider);
   if (verified) {
     const versions = Object.entries(verified.versions);
     const [, own] = versions.find(([name]) => name === verified.source.toLowerCase()) || [];

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..device import CPU_PROVIDER
+
 if TYPE_CHECKING:
     from ..models.inference import Served
     from ..models.plain import AnyModel
@@ -29,12 +31,14 @@ def metadata(model: AnyModel) -> dict[str, Any]:
         "platform": model.platform,
         "inputs": [_tensor(each) for each in signature.inputs],
         "outputs": outputs,
+        **({"parameters": model.device.said} if model.device.said else {}),
     }
 
 
 def config(served: Served) -> dict[str, Any]:
     """Triton leaves a batch dim out of ``dims``; where there is none, shapes are whole and ``max_batch_size`` is 0."""
     model = served.model
+    said = {**served.batching_said, **model.device.said}
     batched = 1 if model.signature.batched else 0
     return {
         "name": model.name,
@@ -59,7 +63,7 @@ def config(served: Served) -> dict[str, Any]:
         "default_model_filename": model.file,
         "cc_model_filenames": {},
         "metric_tags": {},
-        "parameters": {name: {"string_value": value} for name, value in served.batching_said.items()},
+        "parameters": {name: {"string_value": value} for name, value in said.items()},
         "model_warmup": [],
     }
 
@@ -117,7 +121,7 @@ def _instances(model: AnyModel) -> dict[str, Any]:
     """One session, whichever number of threads runs it."""
     return {
         "name": model.name,
-        "kind": "KIND_CPU" if model.provider == "CPUExecutionProvider" else "KIND_GPU",
+        "kind": "KIND_CPU" if model.provider == CPU_PROVIDER else "KIND_GPU",
         "count": 1,
         "gpus": [],
         "secondary_devices": [],

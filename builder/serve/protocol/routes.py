@@ -179,7 +179,9 @@ class Routes:
         }
 
     def _server(self, _: Exchange) -> Response:
-        return json_response({"name": self._name, "version": VERSION, "extensions": EXTENSIONS})
+        said = next((each.model.device.said for each in self.served.values()), {})
+        parameters = {"parameters": said} if said else {}
+        return json_response({"name": self._name, "version": VERSION, "extensions": EXTENSIONS, **parameters})
 
     def _health_ready(self, _: Exchange) -> Response:
         if not self.ready:

@@ -6,15 +6,16 @@ import gc
 from contextlib import suppress
 from dataclasses import replace
 
-from ..limits import available, largest_body, memory
+from ..device import Device, usual_threads
+from ..limits import largest_body, memory
 from ..settings import Settings
 
 
-def share(settings: Settings, count: int) -> Settings:
+def share(settings: Settings, count: int, device: Device) -> Settings:
     """The settings of one of ``count`` processes: its part of what the container may use."""
     return replace(
         settings,
-        threads=settings.threads or max(1, available() // count),
+        threads=settings.threads or max(1, usual_threads(device) // count),
         queue=-(-settings.queue // count),
         max_connections=-(-settings.max_connections // count),
         max_body=min(settings.max_body, largest_body(memory() // count)),

@@ -10,8 +10,8 @@ from typing import Any
 from ..observe.exposition import Family, Number, Sample
 
 _LARGEST = ("mbuild_queue_oldest_seconds",)
-_SMALLEST = ("mbuild_ready", "process_start_time_seconds")
-_OF_THE_MACHINE = ("nv_cpu_", "mbuild_container_", "process_max_fds")
+_SMALLEST = ("mbuild_ready", "mbuild_gpu_serves", "process_start_time_seconds")
+_OF_THE_MACHINE = ("nv_cpu_", "nv_gpu_", "mbuild_container_", "process_max_fds")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from builder.serve.device import Device
 from builder.serve.models.batching import Batching
 from builder.serve.protocol.codec import Signature
 from builder.serve.protocol.documents import MOST_ROWS, config
@@ -27,6 +28,7 @@ def served(given: Shape, found: Shape, batching: Batching | None = None) -> Any:
         backend="onnxruntime",
         file="model.onnx",
         provider="CUDAExecutionProvider",
+        device=Device(provider="CUDAExecutionProvider"),
         signature=Signature((tensors[0],), (tensors[1],)),
     )
     return SimpleNamespace(model=model, batching=batching, batching_said={"batching": "on" if batching else "off"})

@@ -1,0 +1,23 @@
+"""What an execution provider is told (onnxruntime, "CUDA Execution Provider", provider options)."""
+
+from __future__ import annotations
+
+from ..settings import Settings
+
+
+def options_for(provider: str, settings: Settings) -> dict[str, str]:
+    """Of a provider that is not listed here: none but the device."""
+    options = {"device_id": str(settings.gpu_device)}
+    if provider != "CUDAExecutionProvider":
+        return options
+    options |= {
+        # Else each new size of a batch would be timed with every algorithm, for seconds.
+        "cudnn_conv_algo_search": "HEURISTIC",
+        # Else the arena doubles, and takes up to twice what is needed from whoever shares the GPU.
+        "arena_extend_strategy": "kSameAsRequested",
+        # The golden cases were answered in FP32; TF32 keeps three digits of it.
+        "use_tf32": str(settings.gpu_tf32),
+    }
+    if settings.gpu_memory_limit:
+        options["gpu_mem_limit"] = str(settings.gpu_memory_limit)
+    return options
