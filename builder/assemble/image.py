@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -41,11 +41,6 @@ class AssembledImage:
     def digest(self) -> Digest:
         """The manifest's digest: what a registry serves the image by."""
         return self.manifest.digest
-
-    @property
-    def entry(self) -> Descriptor:
-        """As an index names it."""
-        return replace(self.manifest.descriptor, platform=self.config.platform)
 
     @property
     def compressed_size(self) -> int:

@@ -54,11 +54,8 @@ class CachedLibrary:
 def loader_cache(libraries: Iterable[tuple[str, PurePosixPath]], architecture: str) -> bytes:
     """The cache of (soname, path) pairs for ``amd64`` or ``arm64``. Of two paths for one name the loader takes the
     first: give them in the order of /etc/ld.so.conf, then /lib and /usr/lib."""
-    ordered = sorted(
-        ((soname.encode(), str(path).encode()) for soname, path in libraries),
-        key=lambda pair: _search_key(pair[0]),
-        reverse=True,
-    )
+    pairs = sorted(libraries, key=lambda pair: search_key(pair[0]), reverse=True)
+    ordered = [(soname.encode(), str(path).encode()) for soname, path in pairs]
     texts, places = _shared_tails({text for pair in ordered for text in pair})
     start = _HEADER.size + _ENTRY.size * len(ordered)
     flags = _FLAGS[architecture]
@@ -101,9 +98,9 @@ def _text(content: bytes, start: int) -> str:
     return content[start:end].decode(errors="replace")
 
 
-def _search_key(name: bytes) -> tuple[tuple[int, int], ...]:
-    """``_dl_cache_libcmp``: runs of digits compare as numbers, and come behind every other character."""
-    return tuple((1, int(run)) if run.isdigit() else (0, run[0]) for run in _RUNS.findall(name))
+def search_key(name: str) -> tuple[tuple[int, int], ...]:
+    """The order of ``_dl_cache_libcmp``: runs of digits compare as numbers, and come behind every other character."""
+    return tuple((1, int(run)) if run.isdigit() else (0, run[0]) for run in _RUNS.findall(name.encode()))
 
 
 def _shared_tails(texts: set[bytes]) -> tuple[bytes, dict[bytes, int]]:

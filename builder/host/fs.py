@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from builder.errors import AssemblyError
 
@@ -20,6 +22,7 @@ class DiskFull(AssemblyError):
     hint = "free some space, or put the cache elsewhere with MBUILD_CACHE; nothing half-written was kept"
 
 
+_IN_MEMORY = 32 << 20
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -65,6 +68,22 @@ def temporary_directory(parent: Path | None = None, *, prefix: str = "mbuild-") 
         except KeyboardInterrupt:  # Ctrl-C while it goes: it goes all the same
             remove_tree(path)
             raise
+
+
+@contextmanager
+def seekable(chunks: Iterable[bytes], size: int, directory: Path) -> Iterator[IO[bytes]]:
+    """A file of ``size`` bytes from its pieces, to be read in any order: a large one lies in ``directory``, without a
+    name, so that nothing is left of it whatever happens. Raises DiskFull."""
+    if size <= _IN_MEMORY:
+        yield io.BytesIO(b"".join(chunks))
+        return
+    directory.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=directory) as file:
+        with disk_errors(directory):
+            for chunk in chunks:
+                file.write(chunk)
+            file.seek(0)
+        yield file
 
 
 def remove_tree(path: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from builder.elf.tree import follow
 from builder.host.store import Store
 from builder.oci.descriptor import GZIP_LAYER_TYPES, Descriptor
 from builder.oci.entry import EntryKind
@@ -14,8 +15,6 @@ from builder.oci.layout import Layout
 from builder.oci.manifest import Manifest
 from builder.probe.layer_contents import REVISION, LayerContents, LayerFile, read_layer
 
-_MOST_LINKS = 40
-_ROOT = PurePosixPath("/")
 _RECORDS = "layer-contents"
 
 
@@ -36,29 +35,18 @@ class ImageContents:
 
     def resolve(self, path: PurePosixPath) -> LayerFile | None:
         """The file or directory at ``path``, links followed inside the image; None where there is none."""
-        place, left, links = _ROOT, list(path.parts[1:]), 0
-        while left:
-            part = left.pop(0)
-            if part in (".", ".."):
-                place = place.parent if part == ".." else place
-                continue
-            found = self.files.get(place / part)
-            if found is None or found.entry.kind is not EntryKind.SYMLINK:
-                place = place / part
-                continue
-            links += 1
-            if links > _MOST_LINKS:
-                return None
-            target = PurePosixPath(found.entry.target)
-            left[:0] = target.parts[1:] if target.is_absolute() else target.parts
-            place = _ROOT if target.is_absolute() else place
-        at_end = self.files.get(place)
+        place = follow(path, self._link_at)
+        at_end = self.files.get(place) if place else None
         return at_end.entry if at_end else None
+
+    def _link_at(self, path: PurePosixPath) -> str | None:
+        found = self.files.get(path)
+        return found.entry.target if found and found.entry.kind is EntryKind.SYMLINK else None
 
 
 def read_contents(layout: Layout, manifest: Manifest, store: Store) -> ImageContents:
     """Stack the layers; what a compressed one holds is remembered in the store by its digest, since reading it again
-    costs a second. Raises WrongBytes, UnreadableLayer, UnsafeLayer or OversizedFile."""
+    costs a second. Raises WrongBytes, UnreadableLayer, UnsafeLayer, OversizedFile or DiskFull."""
     files: dict[PurePosixPath, ImageFile] = {}
     kept: dict[PurePosixPath, bytes] = {}
     for number, descriptor in enumerate(manifest.layers):
@@ -75,11 +63,12 @@ def read_contents(layout: Layout, manifest: Manifest, store: Store) -> ImageCont
 
 
 def _layer(layout: Layout, descriptor: Descriptor, store: Store) -> LayerContents:
+    scratch = store.root / "tmp"
     if descriptor.media_type not in GZIP_LAYER_TYPES:
-        return read_layer(layout, descriptor)
+        return read_layer(layout, descriptor, scratch)
     key = f"{REVISION}-{descriptor.digest.hex}"
     if record := store.record(_RECORDS, key):
         return LayerContents.from_json(record)
-    layer = read_layer(layout, descriptor)
+    layer = read_layer(layout, descriptor, scratch)
     store.put_record(_RECORDS, key, layer.to_json())
     return layer

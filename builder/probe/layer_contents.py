@@ -3,30 +3,32 @@
 from __future__ import annotations
 
 import base64
-import io
 import re
 import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from itertools import chain
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from builder.elf import MAGIC, ElfFacts, read_elf
 from builder.errors import IntegrityError
+from builder.host.fs import seekable
 from builder.oci.descriptor import Descriptor
 from builder.oci.entry import EntryKind
 from builder.oci.layout import Layout
 from builder.oci.tar_reader import OPAQUE, WHITEOUT, open_tar, safe_path
 from builder.oci.verify import uncompressed
 
-REVISION = 3
+REVISION = 4
 """Bumped by hand when ``to_json`` or what is read changes."""
 
 _KEPT = re.compile(
-    r"/models/[^/]+/(mbuild\.json|golden/[^/]+\.npz)|/etc/ld\.so\.conf(\.d/[^/]+\.conf)?"
+    r"/models/[^/]+/(mbuild\.json|golden/[^/]+\.npz)|/etc/ld\.so\.(cache|conf(\.d/[^/]+\.conf)?)|/opt/mbuild/gpu\.json"
     r"|/var/lib/dpkg/(status|status\.d/[^/]+|info/[^/]+\.list)|.*\.dist-info/(METADATA|RECORD)"
 )
 _MOST_KEPT = 256 << 20
+_CHUNK = 1 << 20
 _ROOT = PurePosixPath("/")
 _KINDS = {tarfile.DIRTYPE: EntryKind.DIRECTORY, tarfile.SYMTYPE: EntryKind.SYMLINK}
 
@@ -99,8 +101,9 @@ class LayerContents:
         )
 
 
-def read_layer(layout: Layout, layer: Descriptor) -> LayerContents:
-    """Read a layer to its end. Raises WrongBytes, UnreadableLayer, UnsafeLayer or OversizedFile."""
+def read_layer(layout: Layout, layer: Descriptor, scratch: Path) -> LayerContents:
+    """Read a layer to its end; a large library is put into ``scratch`` while it is looked at. Raises WrongBytes,
+    UnreadableLayer, UnsafeLayer, OversizedFile or DiskFull."""
     files: dict[PurePosixPath, LayerFile] = {}
     kept: dict[PurePosixPath, bytes] = {}
     hidden, emptied = [], []
@@ -113,10 +116,11 @@ def read_layer(layout: Layout, layer: Descriptor) -> LayerContents:
             elif path.name.startswith(WHITEOUT):
                 hidden.append(path.with_name(path.name.removeprefix(WHITEOUT)))
             elif member.isdir() or member.issym() or member.islnk() or member.isreg():
-                content = _content(archive, member, path)
-                if _KEPT.fullmatch(str(path)):
-                    kept[path] = content
-                elf = _linked_elf(member, files) if member.islnk() else read_elf(io.BytesIO(content))
+                elf = None
+                if member.isreg() and _KEPT.fullmatch(str(path)):
+                    kept[path] = _content(archive, member, path)
+                else:
+                    elf = _linked_elf(member, files) if member.islnk() else _elf(archive, member, scratch)
                 files[path] = _file(member, path, elf)
     for _ in chunks:  # to the end, where the digest is checked
         pass
@@ -142,13 +146,18 @@ def _linked_elf(member: tarfile.TarInfo, files: Mapping[PurePosixPath, LayerFile
 
 
 def _content(archive: tarfile.TarFile, member: tarfile.TarInfo, path: PurePosixPath) -> bytes:
-    """The bytes of an ELF file or of one to keep; of any other only the first."""
+    if member.size > _MOST_KEPT:
+        raise OversizedFile(path=path, size=member.size, limit=_MOST_KEPT)
+    stream = archive.extractfile(member)
+    return stream.read() if stream else b""
+
+
+def _elf(archive: tarfile.TarFile, member: tarfile.TarInfo, scratch: Path) -> ElfFacts | None:
+    """The facts of an ELF file; of any other only the first bytes are read."""
     stream = archive.extractfile(member) if member.isreg() else None
-    if stream is None:
-        return b""
-    start = stream.read(len(MAGIC))
-    if _KEPT.fullmatch(str(path)):
-        if member.size > _MOST_KEPT:
-            raise OversizedFile(path=path, size=member.size, limit=_MOST_KEPT)
-        return start + stream.read()
-    return start + stream.read() if start == MAGIC else start
+    start = stream.read(len(MAGIC)) if stream else b""
+    if stream is None or start != MAGIC:
+        return None
+    chunks = chain((start,), iter(lambda: stream.read(_CHUNK), b""))
+    with seekable(chunks, member.size, scratch) as file:
+        return read_elf(file)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -12,8 +13,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from tests.bench.memory import Memory, MemoryWatch
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = Path(sys.executable).parent / "mbuild"
@@ -58,21 +57,22 @@ def seconds(action: Callable[[], object], runs: int = RUNS) -> float:
 
 @dataclass(frozen=True)
 class Cost:
-    """Of a command: wall ``seconds``, bytes that it ``read`` (files and pipes alike), and the most ``memory``."""
+    """Of a command: wall ``seconds``, bytes that it ``read`` (files and pipes alike), and the most memory so far of any
+    command of this process."""
 
     result: Any
     seconds: float
     read: int
-    memory: Memory
+    most_memory: int
 
 
 def cost(action: Callable[[], Any]) -> Cost:
     """Linux adds what a child read to its parent's account when it ends (proc(5), /proc/pid/io)."""
     before, began = _read_so_far(), time.perf_counter()
-    with MemoryWatch() as watch:
-        result = action()
-        taken = time.perf_counter() - began
-    return Cost(result, taken, _read_so_far() - before, watch.memory)
+    result = action()
+    taken = time.perf_counter() - began
+    memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+    return Cost(result, taken, _read_so_far() - before, memory)
 
 
 def _read_so_far() -> int:

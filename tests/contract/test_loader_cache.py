@@ -11,7 +11,9 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
+from builder.elf import read_elf
 from builder.elf.loader_cache import loader_cache, read_loader_cache
+from builder.elf.tree import LibraryTree, configured_directories, libraries_in
 
 LDCONFIG = shutil.which("ldconfig", path="/usr/sbin:/sbin")
 TRIPLET = {"linux-x86_64": "x86_64-linux-gnu", "linux-aarch64": "aarch64-linux-gnu"}.get(sysconfig.get_platform(), "")
@@ -31,7 +33,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number, path in enumerate(libraries[:120]):
         place = root / ("opt/one", "opt/two")[number % 2]
         place.mkdir(parents=True, exist_ok=True)
-        shutil.copy(path, place / path.name, follow_symlinks=True)
+        shutil.copy(path, place / path.resolve().name)
     (root / "etc").mkdir()
     (root / "etc/ld.so.conf").write_text("/opt/two\n/opt/one\n")
     assert LDCONFIG
@@ -49,6 +51,24 @@ def test_the_bytes_are_those_of_ldconfig(root: Path) -> None:
     struct.pack_into("<I", theirs, OFFSET_OF_EXTENSION, 0)
     assert ours == theirs[: len(ours)]
     assert theirs[len(ours) :].lstrip(b"\0").startswith(struct.pack("<i", -358342284))
+
+
+@needs_ldconfig
+def test_ldconfig_enters_the_same_libraries(root: Path) -> None:
+    elves, links = {}, {}
+    for path in sorted((root / "opt").rglob("*")):
+        place = PurePosixPath("/", path.relative_to(root))
+        if path.is_symlink():
+            links[place] = str(path.readlink())
+        elif path.is_file() and (facts := read_elf(path.open("rb"))):
+            elves[place] = facts
+    assert links, "ldconfig has made links to SONAMEs"
+    tree, theirs = LibraryTree(elves=elves, links=links), (root / "etc/ld.so.cache").read_bytes()
+    directories = configured_directories([(root / "etc/ld.so.conf").read_text()])
+    pairs = list(libraries_in(directories, tree, ARCHITECTURE))
+    assert sorted(pairs) == sorted((library.soname, library.path) for library in read_loader_cache(theirs))
+    ours = loader_cache(pairs, ARCHITECTURE)
+    assert ours[OFFSET_OF_EXTENSION + 4 :] == theirs[OFFSET_OF_EXTENSION + 4 : len(ours)]
 
 
 @needs_ldconfig
