@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from ..environment import SettingError
 from ..http.answers import Refusal, Response
 from ..http.connection import Connection, Connections, Exchange
-from ..http.http1 import Request
+from ..http.heads import Request
 from ..observe.exposition import Family, counted, counter
 from ..observe.logs import Log, Rarely
 from ..settings import Settings
@@ -94,8 +94,9 @@ class Gate:
         refusal = self._refusal(exchange.connection, request)
         if refusal is None:
             self._answer(exchange)
-        else:
-            exchange.reply(refusal.response())
+            return
+        exchange.is_last = self._certificates is not None and not exchange.connection.secure
+        exchange.reply(refusal.response())
 
     def admit(self, connection: Connection, request: Request) -> None:
         """Nobody's body is read who would be refused. Raises Refusal."""
@@ -119,7 +120,6 @@ class Gate:
         if self._certificates is not None and not connection.secure:
             if path in HEALTH and connection.is_local:
                 return None
-            request.keep_alive = False
             return Refusal(400, "this port speaks TLS: ask by https://")
         if self._keys is None or path in self._open or self._keys.name(request.headers) is not None:
             return None

@@ -10,13 +10,15 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from time import monotonic_ns
 from typing import Protocol
 
 from ..observe.account import Account
 from ..observe.exposition import Family, counted, counter, gauge
 from ..settings import Settings
 from .answers import Refusal, Response, head
-from .http1 import Parser, Request
+from .heads import Heads, Request
+from .http1 import Body, Parser
 
 _PIPELINED = 65536
 _JOINED = 65536
@@ -27,15 +29,17 @@ _REFUSALS = ("400", "408", "413", "417", "431")
 
 class Exchange:
     """A request on its way to its response. ``gone`` turns true when the client is no longer there to read it;
-    ``account`` is for those who tell of it afterwards."""
+    ``account`` is for those who tell of it afterwards; ``is_last`` closes the connection behind it."""
 
-    __slots__ = ("account", "connection", "gone", "received_ns", "request")
+    __slots__ = ("account", "body", "connection", "gone", "is_last", "received_ns", "request")
 
-    def __init__(self, connection: Connection, request: Request) -> None:
+    def __init__(self, connection: Connection, request: Request, body: Body) -> None:
         self.connection = connection
         self.request = request
-        self.received_ns = time.monotonic_ns()
+        self.body = body
+        self.received_ns = monotonic_ns()
         self.gone = False
+        self.is_last = False
         self.account: Account | None = None
 
     def reply(self, response: Response) -> None:
@@ -55,7 +59,8 @@ class Expiring(Protocol):
 
 @dataclass(slots=True)
 class Connections:
-    """All open connections, and what they share: settings, the way to the service, the date of this second.
+    """All open connections, and what they share: settings, the way to the service, heads that came before, the date of
+    this second.
 
     ``admit`` may raise a Refusal for a request whose body is still to come, ``dress`` may add to an answer,
     ``answered`` hears of what was answered."""
@@ -65,11 +70,15 @@ class Connections:
     answered: Callable[[Exchange, Response], None] | None = None
     admit: Callable[[Connection, Request], None] | None = None
     dress: Callable[[Exchange, Response], Response] | None = None
+    heads: Heads = field(init=False)
     open: set[Expiring] = field(default_factory=set)
     turned_away: int = 0
     refused: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_REFUSALS, 0))
     draining: bool = False
     date: str = ""
+
+    def __post_init__(self) -> None:
+        self.heads = Heads(self.settings.max_body)
 
     def tick(self, now: float) -> None:
         """Called about twice a second: closes what is over its deadline."""
@@ -98,7 +107,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, shared: Connections) -> None:
         self._shared = shared
         settings = shared.settings
-        self._parser = Parser(max_head=settings.max_head, max_body=settings.max_body)
+        self._parser = Parser(max_head=settings.max_head, max_body=settings.max_body, heads=shared.heads)
         self._loop = asyncio.get_running_loop()
         self._idle_timeout = settings.idle_timeout
         self._transport: asyncio.Transport
@@ -139,13 +148,15 @@ class Connection(asyncio.Protocol):
             self._exchange = None
 
     def data_received(self, data: bytes) -> None:
-        if self._stage == "linger":
-            return
         if self._exchange is None and self._stage == "idle":
-            request = self._parser.repeated(data)
-            if request is not None:
-                self._take(request)
+            whole = self._parser.whole(data)
+            if whole is not None:
+                self._deadline = None
+                self._exchange = exchange = Exchange(self, *whole)
+                self._shared.answer(exchange)
                 return
+        elif self._stage == "linger":
+            return
         self._parser.feed(data)
         if self._exchange is None:
             self._advance()
@@ -173,21 +184,20 @@ class Connection(asyncio.Protocol):
     def reply(self, exchange: Exchange, response: Response) -> None:
         """Writes the response and takes the next request; called once for each exchange, on the loop."""
         self._exchange = None
-        if self._shared.dress is not None:
-            response = self._shared.dress(exchange, response)
-        request = exchange.request
-        stay = request.keep_alive and not self._shared.draining
+        shared, request = self._shared, exchange.request
+        if shared.dress is not None:
+            response = shared.dress(exchange, response)
+        stay = request.keep_alive and not (shared.draining or exchange.is_last)
         self._write(response, request.persists if stay else "close", only_head=request.method == "HEAD")
-        self.tell(exchange, response)
+        if shared.answered is not None:
+            shared.answered(exchange, response)
         if not stay:
             self._linger()
             return
         if self._paused:
             self._paused = False
             self._transport.resume_reading()
-        if self._stage == "idle" and not self._parser.begun:
-            self._enter("idle", self._idle_timeout)
-        else:
+        if self._stage != "idle" or self._parser.begun:
             self._advance()
 
     def tell(self, exchange: Exchange, response: Response) -> None:
@@ -195,7 +205,11 @@ class Connection(asyncio.Protocol):
             self._shared.answered(exchange, response)
 
     def expire(self, now: float) -> None:
-        if self._deadline is None or now < self._deadline or self._exchange is not None:
+        if self._exchange is not None:
+            return
+        if self._deadline is None:  # it was busy until a moment ago
+            self._deadline = now + self._idle_timeout
+        if now < self._deadline:
             return
         if self._stage in ("head", "body"):
             self._refuse(Refusal(408, f"request {self._stage} did not arrive in time"))
@@ -215,21 +229,17 @@ class Connection(asyncio.Protocol):
         self._advancing = True
         try:
             while self._exchange is None and self._stage not in ("linger", "write"):
-                request = self._parser.next_request()
-                if request is None:
+                whole = self._parser.next_request()
+                if whole is None:
                     self._wait_for_more()
                     return
-                self._take(request)
+                self._deadline, self._stage = None, "idle"
+                self._exchange = exchange = Exchange(self, *whole)
+                self._shared.answer(exchange)
         except Refusal as refusal:
             self._refuse(refusal)
         finally:
             self._advancing = False
-
-    def _take(self, request: Request) -> None:
-        self._deadline = None
-        self._stage = "idle"
-        self._exchange = exchange = Exchange(self, request)
-        self._shared.answer(exchange)
 
     def _wait_for_more(self) -> None:
         settings = self._shared.settings
@@ -244,7 +254,7 @@ class Connection(asyncio.Protocol):
         elif self._parser.buffered:
             if self._stage != "head":
                 self._enter("head", settings.head_timeout)
-        elif self._deadline is None or self._stage != "idle":
+        elif self._stage != "idle":
             self._enter("idle", self._idle_timeout)
 
     def _enter(self, stage: str, seconds: float) -> None:

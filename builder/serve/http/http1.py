@@ -1,37 +1,18 @@
-"""HTTP/1.1 requests out of bytes, with no I/O (RFC 9112). Strict where leniency is how requests are smuggled:
-no bare line feeds, no folded headers, no body with two lengths, no transfer coding but chunked.
-"""
+"""HTTP/1.1 requests out of bytes, with no I/O (RFC 9112): where a head ends, and the body behind it."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from .answers import Refusal
+from .heads import END, TOKEN, Heads, Request, too_large
 
-_REQUEST_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([\x21-\x7e]+) HTTP/(\d\.\d)")
-_FORBIDDEN = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)|(?<!\r)\n")
-_TOKEN = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-_FIRST = frozenset([b"", b"\r", *(bytes([each]) for each in _TOKEN)])
+_FIRST = frozenset([b"", b"\r", *(bytes([each]) for each in TOKEN)])
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?")
 _MAX_CHUNK_LINE = 1024
-_NO_BODY = b""
 
-
-@dataclass(slots=True)
-class Request:
-    """A whole request. Header names are lower case; a header given twice is joined with a comma.
-
-    ``headers`` may be shared with the next request: it is for reading only.
-    """
-
-    method: str
-    target: str
-    headers: dict[str, str]
-    keep_alive: bool
-    body: bytes | bytearray = _NO_BODY
-    persists: str = ""
-    """What the response's Connection header says if the connection stays: HTTP/1.0 has to be told (RFC 9112 9.3)."""
+Body = bytes | bytearray
+Whole = tuple[Request, Body]
 
 
 class Parser:
@@ -40,22 +21,19 @@ class Parser:
     The requests do not depend on where the bytes were split.
     """
 
-    def __init__(self, *, max_head: int, max_body: int) -> None:
+    def __init__(self, *, max_head: int, max_body: int, heads: Heads | None = None) -> None:
         self._max_head = max_head
         self._max_body = max_body
-        self._buffer: bytes | bytearray = b""
+        self._heads = Heads(max_body) if heads is None else heads
+        self._known = self._heads.known
+        self._buffer: Body = b""
         self._at = 0
         self._scanned = 0
         self._request: Request | None = None
-        self._body = bytearray()
+        self._body: Body = bytearray()
         self._missing = 0
-        self._chunked = False
         self._trailer = -1
         self.continue_wanted = False
-        self._last_head = b""
-        self._last: Request
-        self._last_body = (False, 0, False)
-        self._last_size = -1
 
     @property
     def buffered(self) -> int:
@@ -74,7 +52,7 @@ class Parser:
 
     def feed(self, data: bytes) -> None:
         if not self._buffer:
-            if self._request is not None and not self._chunked and len(data) <= self._missing:
+            if self._request is not None and not self._request.chunked and len(data) <= self._missing:
                 self._body += data  # of a large body: copied this once
                 self._missing -= len(data)
             else:
@@ -84,44 +62,40 @@ class Parser:
                 self._buffer = bytearray(self._buffer)
             self._buffer += data
 
-    def repeated(self, data: bytes) -> Request | None:
-        """The request in ``data``, if that is one more with the head of the last and nothing else; else None, and
-        ``data`` must be fed. ``feed`` and ``next_request`` would give the same, in several times the time."""
-        if len(data) != self._last_size or self._request is not None or self._buffer:
+    def whole(self, data: bytes) -> Whole | None:
+        """The request that ``data`` is, from its first byte to its last, where its head is known and nothing was fed
+        before; else None, and ``data`` must be fed. ``feed`` and ``next_request`` would give the same, in several
+        times the time."""
+        end = data.find(END)
+        request = self._known(data[:end])
+        if request is None or len(data) - end != request.rest or end < 0 or self.begun:
             return None
-        if not data.startswith(self._last_head):
-            return None
-        last = self._last
-        return Request(
-            last.method, last.target, last.headers, last.keep_alive, data[len(self._last_head) :], last.persists
-        )
+        return request, data[end + 4 :]
 
-    def next_request(self) -> Request | None:
+    def next_request(self) -> Whole | None:
         """The next whole request, or None until more was fed. Raises Refusal."""
-        if self._request is None:
+        request = self._request
+        if request is None:
             if self._at >= len(self._buffer):
                 return None
-            if self._buffer.startswith(self._last_head, self._at) and self._last_head:
-                self._advance(self._at + len(self._last_head))
-                self._request = self._again()
-            elif (head := self._take_head()) is None:
+            head = self._take_head()
+            if head is None:
                 return None
-            else:
-                self._request = self._open(head)
-        if not (self._take_chunks() if self._chunked else self._take_length(self._request)):
+            request = self._request = self._heads.read(head)
+            self._missing, self.continue_wanted, self._trailer = request.length, request.expects, -1
+        if not (self._take_chunks() if request.chunked else self._take_length()):
             return None
-        request, self._request = self._request, None
-        if self._body:
-            request.body, self._body = self._body, bytearray()
+        self._request = None
+        body, self._body = self._body, bytearray()
         self.continue_wanted = False
-        return request
+        return request, body
 
     def _take_head(self) -> bytes | None:
         while self._buffer.startswith(b"\r\n", self._at):  # RFC 9112 2.2: empty lines before a request
             self._advance(self._at + 2)
         if bytes(self._buffer[self._at : self._at + 1]) not in _FIRST:
             raise Refusal(400, "no HTTP request begins like this (a client that speaks TLS?)")
-        end = self._buffer.find(b"\r\n\r\n", max(self._at, self._scanned - 3))
+        end = self._buffer.find(END, max(self._at, self._scanned - 3))
         size = (len(self._buffer) - 3 if end < 0 else end) - self._at
         if size > self._max_head:
             raise Refusal(431, f"request line and headers are larger than {self._max_head} bytes")
@@ -143,63 +117,11 @@ class Parser:
             self._at = position
         self._scanned = 0
 
-    def _again(self) -> Request:
-        """A client repeats its head byte for byte while the length of its bodies stays: no need to parse it again."""
-        last = self._last
-        self._chunked, self._missing, self.continue_wanted = self._last_body
-        self._trailer = -1
-        return Request(last.method, last.target, last.headers, last.keep_alive, _NO_BODY, last.persists)
-
-    def _open(self, head: bytes) -> Request:
-        if _FORBIDDEN.search(head):
-            raise Refusal(400, "request head has a control character or a bare line break")
-        lines = head.split(b"\r\n")
-        line = _REQUEST_LINE.fullmatch(lines[0])
-        if line is None:
-            raise Refusal(400, "request line is not 'METHOD TARGET HTTP/1.1'")
-        method, target, version = (part.decode("ascii") for part in line.groups())
-        if version not in ("1.1", "1.0"):
-            raise Refusal(400, f"HTTP/{version} is not spoken here, HTTP/1.1 is")
-        headers = _headers(lines[1:])
-        if version == "1.1" and "host" not in headers:
-            raise Refusal(400, "Host header is missing")
-        connection = [option.strip() for option in headers.get("connection", "").lower().split(",")]
-        keep_alive = "close" not in connection if version == "1.1" else "keep-alive" in connection
-        self._expect_body(headers, version)
-        persists = "keep-alive" if keep_alive and version == "1.0" else ""
-        request = Request(method, _origin_form(target), headers, keep_alive, _NO_BODY, persists)
-        self._last_head = head + b"\r\n\r\n"
-        self._last = Request(method, request.target, headers, keep_alive, _NO_BODY, persists)
-        self._last_body = (self._chunked, self._missing, self.continue_wanted)
-        simple = not (self._chunked or self.continue_wanted)
-        self._last_size = len(self._last_head) + self._missing if simple else -1
-        return request
-
-    def _expect_body(self, headers: dict[str, str], version: str) -> None:
-        coding, length = headers.get("transfer-encoding"), headers.get("content-length")
-        self._chunked, self._missing, self._trailer = coding is not None, 0, -1
-        if coding is not None:
-            if length is not None:
-                raise Refusal(400, "request has both Content-Length and Transfer-Encoding")
-            if coding.lower() != "chunked" or version == "1.0":
-                raise Refusal(400, f"Transfer-Encoding {coding!r} is not supported, only chunked in HTTP/1.1")
-        elif length is not None:
-            if not (length.isascii() and length.isdigit()):
-                raise Refusal(400, f"Content-Length {length!r} is not a number")
-            if len(length) > 19 or int(length) > self._max_body:
-                raise self._too_large()
-            self._missing = int(length)
-        expectation = headers.get("expect")
-        if expectation is not None and version == "1.1":
-            if expectation.lower() != "100-continue":
-                raise Refusal(417, f"Expect {expectation!r} is not supported, only 100-continue")
-            self.continue_wanted = bool(self._chunked or self._missing)
-
-    def _take_length(self, request: Request) -> bool:
+    def _take_length(self) -> bool:
         if not self._missing:
             return True
         if not self._body and self.buffered >= self._missing:  # all there already, as small requests are: one copy
-            request.body = self._buffer[self._at : self._at + self._missing]
+            self._body = self._buffer[self._at : self._at + self._missing]
             self._advance(self._at + self._missing)
             self._missing = 0
         else:
@@ -246,7 +168,7 @@ class Parser:
             raise Refusal(400, "chunk size is not a hexadecimal number")
         size = int(line[1], 16)
         if len(self._body) + size > self._max_body:
-            raise self._too_large()
+            raise too_large(self._max_body)
         self._advance(end + 2)
         return size
 
@@ -263,33 +185,3 @@ class Parser:
             self._advance(end + 2)
             if size == 0:
                 return True
-
-    def _too_large(self) -> Refusal:
-        return Refusal(413, f"request body is larger than {self._max_body} bytes (MBUILD_MAX_BODY)")
-
-
-def _headers(lines: list[bytes]) -> dict[str, str]:
-    headers: dict[str, str] = {}
-    for line in lines:
-        raw, colon, rest = line.partition(b":")
-        if not colon or not raw or raw.translate(None, _TOKEN):
-            raise Refusal(400, "header line is not 'Name: value'")
-        name, value = raw.decode("ascii").lower(), rest.strip(b" \t").decode("latin-1")
-        if name in headers:
-            if name == "host":
-                raise Refusal(400, "Host header is given twice")
-            value = f"{headers[name]}, {value}"
-        headers[name] = value
-    return headers
-
-
-def _origin_form(target: str) -> str:
-    """The path of a target, whichever form it came in (RFC 9112 3.2)."""
-    if target.startswith("/"):
-        return target
-    if target.lower().startswith(("http://", "https://")):
-        rest = target.split("//", 1)[1]
-        return "/" + rest.partition("/")[2]
-    if target == "*":
-        return target
-    raise Refusal(400, "request target is neither a path nor a URL")

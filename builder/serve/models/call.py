@@ -13,7 +13,8 @@ from ..http.answers import Refusal, Response
 from ..http.connection import Exchange
 from ..observe.account import Account
 from ..observe.metrics import Durations, ModelMetrics
-from ..protocol.codec import HEADER_LENGTH, InferRequest, Signature, Wanted, decode, encode
+from ..protocol.codec import HEADER_LENGTH, InferRequest, Signature, decode, encode
+from ..protocol.forms import Form
 from ..protocol.tensors import Array
 from .batching import ALONE, Batching, split, stacked
 from .executor import Job
@@ -78,8 +79,8 @@ class Call:
         return self._exchange.gone
 
     def start(self) -> None:
-        request, inference = self._exchange.request, self._inference
-        if decodes_slowly(self._served.model.signature, request.headers, len(request.body)):
+        exchange, inference = self._exchange, self._inference
+        if decodes_slowly(self._served.model.signature, exchange.request.headers, len(exchange.body)):
             inference.codec.submit(Job(self._work_decode, self._decoded))
         else:
             self._work_decode()
@@ -105,8 +106,8 @@ class Call:
             self._spent.compute_input = time.monotonic_ns() - started
 
     def _decode(self) -> None:
-        request, limit = self._exchange.request, self._inference.settings.max_body
-        self._request = decode(self._served.model.signature, request.headers, request.body, limit)
+        exchange, limit = self._exchange, self._inference.settings.max_body
+        self._request = decode(self._served.model.signature, exchange.request.headers, exchange.body, limit)
         self.rows = self._served.rows(self._request)
 
     def _decoded(self) -> None:
@@ -138,10 +139,7 @@ class Call:
         self._refusal = Refusal(503, text, "REJECTED", _RETRY)
 
     def _run(self) -> None:
-        self._outputs = self._served.model.run(self._request.feeds, self._names())
-
-    def _names(self) -> list[str]:
-        return [wanted.tensor.graph_name for wanted in self._request.wanted]
+        self._outputs = self._served.model.run(self._request.feeds, self._request.form.names)
 
     def _run_alone(self) -> None:
         started = time.monotonic_ns()
@@ -168,7 +166,7 @@ class Call:
         try:
             feeds = stacked([call._request.feeds for call in calls])
             ready = time.monotonic_ns()
-            results = first._served.model.run(feeds, first._names())
+            results = first._served.model.run(feeds, first._request.form.names)
             ran = time.monotonic_ns()
             parts = split(results, rows)
         except Exception:
@@ -196,7 +194,7 @@ class Call:
             self._served.metrics.executed(self._run_rows, self._spent.compute_infer)
         if self._refusal is not None or self._exchange.gone:
             self._finish()
-        elif encodes_slowly(self._request.wanted, self._outputs, self._exchange.request.headers):
+        elif encodes_slowly(self._request.form, self._outputs, self._exchange.request.headers):
             self._inference.codec.submit_urgent(Job(self._work_encode, self._finish))
         else:
             self._work_encode()
@@ -208,9 +206,8 @@ class Call:
         self._spent.compute_output = time.monotonic_ns() - started
 
     def _encode(self) -> None:
-        model, headers = self._served.model, self._exchange.request.headers
-        accepted = headers.get("accept-encoding", "")
-        self._response = encode((model.name, model.version), self._request, self._outputs, accepted)
+        accepted = self._exchange.request.headers.get("accept-encoding", "")
+        self._response = encode(self._served.named, self._request, self._outputs, accepted)
 
     def _guard(self, stage: Callable[[], None]) -> None:
         try:
@@ -249,11 +246,11 @@ def decodes_slowly(signature: Signature, headers: Mapping[str, str], size: int) 
     return is_text or size > _LARGE_BINARY or "BYTES" in signature.datatypes.values()
 
 
-def encodes_slowly(wanted: tuple[Wanted, ...], outputs: list[Array], headers: Mapping[str, str]) -> bool:
+def encodes_slowly(form: Form, outputs: list[Array], headers: Mapping[str, str]) -> bool:
     """Whether others would have to wait for it."""
     if "accept-encoding" in headers:
         return sum(array.nbytes for array in outputs) > _LARGE // 8
-    for each, array in zip(wanted, outputs, strict=True):
+    for each, array in zip(form.wanted, outputs, strict=True):
         if array.size > _LARGE // 8 and (not each.binary or each.picked or each.tensor.datatype == "BYTES"):
             return True
     return False

@@ -19,7 +19,7 @@ from ..settings import Settings
 from .batching import ALONE, Batching
 from .call import Call, decodes_slowly
 from .executor import Executor, Job
-from .inline import answer_at_once
+from .inline import INLINE_FREE_NS, answer_at_once
 from .runs import Runs
 
 if TYPE_CHECKING:
@@ -29,11 +29,7 @@ if TYPE_CHECKING:
     from .plain import AnyModel
 
 _INLINE_SECONDS = 0.0002
-_INLINE_FREE_NS = 200_000
 _INLINE_DEBT_NS = 50_000_000
-_INLINE_WATCHED = 64
-
-
 _FOUND_AT_ONCE_SECONDS = 0.001
 
 Found = tuple[Batching | None, str]
@@ -51,12 +47,14 @@ class Served:
         "inline_size",
         "metrics",
         "model",
+        "named",
         "watched",
         "why_alone",
     )
 
     def __init__(self, model: AnyModel, warm: WarmUp, batching: Batching | None, why_alone: str = "") -> None:
         self.model = model
+        self.named = (model.name, model.version)
         self.batching = batching
         self.why_alone = why_alone
         """Where requests are not put together."""
@@ -69,6 +67,7 @@ class Served:
         self.inline_size = warm.size if is_quick else -1
         self.debt_ns = 0
         self.watched = 0
+        """How many of the next runs on the loop are timed closely."""
 
     @property
     def batching_said(self) -> dict[str, str]:
@@ -98,29 +97,22 @@ class Served:
         rows = shapes[0][0]
         if not 0 < rows < batching.max_rows or any(shape[0] != rows for shape in shapes):
             return ALONE
-        wanted = tuple([each.tensor.graph_name for each in request.wanted])
-        return (self, wanted, *[shape[1:] for shape in shapes])
+        return (self, tuple(request.form.names), *[shape[1:] for shape in shapes])
 
-    def run_inline(self, feeds: dict[str, Array], names: list[str]) -> list[Array]:
-        """Runs on the loop. A run that took long by the clock on the wall has the next ones timed by this thread's own
-        clock, which waiting for a processor does not move, and which costs two system calls."""
-        precise = self.watched > 0
-        clock = time.thread_time_ns if precise else time.monotonic_ns
-        started = clock()
+    def run_watched(self, feeds: dict[str, Array], names: list[str]) -> list[Array]:
+        """Runs on the loop, timed by this thread's own clock, which waiting for a processor does not move, and which
+        costs two system calls."""
+        started = time.thread_time_ns()
         try:
             return self.model.run(feeds, names)
         finally:
-            spent = clock() - started
-            if precise:
-                self.watched -= 1
-                self.ran_inline(spent)
-            elif spent > _INLINE_FREE_NS:
-                self.watched = _INLINE_WATCHED
+            self.watched -= 1
+            self.ran_inline(time.thread_time_ns() - started)
 
     def ran_inline(self, nanoseconds: int) -> None:
         """Long runs add up, quick ones pay back: a model that is not always quick loses the loop, a machine that is
         interrupted now and then does not cost it."""
-        self.debt_ns = max(0, self.debt_ns + nanoseconds - _INLINE_FREE_NS)
+        self.debt_ns = max(0, self.debt_ns + nanoseconds - INLINE_FREE_NS)
         if self.debt_ns > _INLINE_DEBT_NS:
             self.inline_size = -1
 
@@ -165,17 +157,16 @@ class Inference:
         """Whether each exchange gets an account of what was done."""
 
     def accept(self, served: Served, exchange: Exchange) -> None:
+        at_once = served.inline_size >= 0 and not self.pending
+        if at_once and not decodes_slowly(served.model.signature, exchange.request.headers, len(exchange.body)):
+            answer_at_once(self, served, exchange)
+            return
         if self.pending >= self.settings.queue:
             self.runs.sweep()
         if self.pending >= self.settings.queue:
             served.metrics.failed("REJECTED", 0)
             raise Refusal(503, "too many requests are waiting (MBUILD_QUEUE)", headers=(("Retry-After", "1"),))
-        request = exchange.request
-        at_once = served.inline_size >= 0 and not self.pending
-        if at_once and not decodes_slowly(served.model.signature, request.headers, len(request.body)):
-            answer_at_once(self, served, exchange)
-        else:
-            self.begin(served, exchange).start()
+        self.begin(served, exchange).start()
 
     def settle(self, served: Served) -> None:
         """Finds out beside the requests, and one model after the other, what would have made the start longer."""

@@ -15,38 +15,47 @@ from ..observe.metrics import Durations
 from ..protocol.codec import decode, encode
 from .call import encodes_slowly, refusal_for
 
+INLINE_FREE_NS = 200_000
+"""A run that takes longer by the clock on the wall has the next ones watched."""
+INLINE_WATCHED = 64
+
 if TYPE_CHECKING:
     from .inference import Inference, Served
 
 
 def answer_at_once(inference: Inference, served: Served, exchange: Exchange) -> None:
-    model, metrics, headers = served.model, served.metrics, exchange.request.headers
-    response, started = None, monotonic_ns()
+    model, metrics, headers, received = served.model, served.metrics, exchange.request.headers, exchange.received_ns
+    outputs = response = None
     try:
-        request = decode(model.signature, headers, exchange.request.body, inference.settings.max_body)
-        decoded = monotonic_ns()
-        if request.size > served.inline_size:
-            outputs, ran = None, decoded
-        else:
-            outputs = served.run_inline(request.feeds, [wanted.tensor.graph_name for wanted in request.wanted])
+        request = decode(model.signature, headers, exchange.body, inference.settings.max_body)
+        decoded = ran = monotonic_ns()
+        if request.size <= served.inline_size:
+            run = served.run_watched if served.watched else model.run
+            outputs = run(request.feeds, request.form.names)
             ran = monotonic_ns()
-            if not encodes_slowly(request.wanted, outputs, headers):
-                accepted = headers.get("accept-encoding", "")
-                response = encode((model.name, model.version), request, outputs, accepted)
+            if ran - decoded > INLINE_FREE_NS and not served.watched:
+                served.watched = INLINE_WATCHED
+            if not encodes_slowly(request.form, outputs, headers):
+                response = encode(served.named, request, outputs, headers.get("accept-encoding", ""))
     except Exception as error:
-        refusal = refusal_for(error, inference, served)
-        metrics.failed(refusal.reason, monotonic_ns() - exchange.received_ns)
-        if inference.tells:
-            exchange.account = Account(metrics, Durations())
-        exchange.reply(refusal.response())
+        _refuse(inference, served, exchange, error)
         return
     if response is None:
-        inference.begin(served, exchange).go_on(request, decoded - started, outputs, ran - decoded)
+        inference.begin(served, exchange).go_on(request, decoded - received, outputs, ran - decoded)
         return
     rows, ended = served.rows(request), monotonic_ns()
-    metrics.executed(rows, ran - decoded)
-    spent = Durations(ended - exchange.received_ns, 0, decoded - started, ran - decoded, ended - ran)
-    metrics.succeeded(spent, rows, rows)
+    metrics.answered_alone(rows, ended - received, decoded - received, ran - decoded, ended - ran)
     if inference.tells:
+        spent = Durations(ended - received, 0, decoded - received, ran - decoded, ended - ran)
         exchange.account = Account(metrics, spent, request.id or "", run_rows=rows)
     exchange.reply(response)
+
+
+def _refuse(inference: Inference, served: Served, exchange: Exchange, error: Exception) -> None:
+    refusal, spent = refusal_for(error, inference, served), monotonic_ns() - exchange.received_ns
+    if spent > INLINE_FREE_NS and not served.watched:
+        served.watched = INLINE_WATCHED
+    served.metrics.failed(refusal.reason, spent)
+    if inference.tells:
+        exchange.account = Account(served.metrics, Durations())
+    exchange.reply(refusal.response())

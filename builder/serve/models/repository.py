@@ -182,7 +182,7 @@ def _entry(version: str, state: str, reason: str = "") -> dict[str, str]:
 
 def _parameters(exchange: Exchange) -> dict[str, Any]:
     try:
-        asked = json.loads(str(exchange.request.body or b"{}", "utf-8"))
+        asked = json.loads(str(exchange.body or b"{}", "utf-8"))
     except (ValueError, RecursionError) as error:
         raise Refusal(400, f"failed to parse the request JSON buffer: {error}") from None
     parameters = asked.get("parameters", {}) if isinstance(asked, dict) else None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ..http.answers import Response
 from ..http.connection import Exchange
-from ..http.http1 import Request
+from ..http.heads import Request
 from .logs import Log, Rarely
 from .spans import parent_of
 
@@ -61,7 +61,7 @@ class Requests:
             "method": request.method,
             "target": path[:_LONGEST],
             "status": response.status,
-            "request_bytes": len(request.body),
+            "request_bytes": len(exchange.body),
             "response_bytes": sum(map(len, response.body)),
             "milliseconds": round((time.monotonic_ns() - exchange.received_ns) / 1e6, 3),
             "client": exchange.connection.client,

@@ -6,7 +6,6 @@ Refuses with a message that names tensor and field; nothing here depends on what
 from __future__ import annotations
 
 import json
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +13,9 @@ from typing import Any
 
 import orjson
 
-from ..http.answers import BINARY, JSON, Buffer, Refusal, Response, as_json, described
+from ..http.answers import Buffer, Refusal, Response, described
+from .compression import compressed, decompressed
+from .forms import Form, Wanted
 from .repeats import Repeats, filled, framed
 from .tensors import (
     ONLY_BINARY,
@@ -25,32 +26,21 @@ from .tensors import (
     from_binary,
     from_json,
     raw_input,
-    to_binary,
-    to_json,
 )
 
 HEADER_LENGTH = "inference-header-content-length"
 _UNSUPPORTED = ("shared_memory_region", "shared_memory_byte_size", "shared_memory_offset")
 _NO_ORDER = ("BOOL", "BYTES", "BF16")
-_SMALLEST_COMPRESSED = 512
 _NONE: dict[str, Any] = {}
 _NOTHING = memoryview(b"")
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """An output that the client asked for, and how it shall travel."""
-
-    tensor: Tensor
-    binary: bool
-    picked: Callable[[Array], Array] | None = None
-    """Makes what is sent instead, as BYTES (classification.py)."""
 
 
 class Signature:
     """A model's tensors, and what follows from them for every request."""
 
     __slots__ = (
+        "all_as_json",
+        "all_in_binary",
         "batched",
         "datatypes",
         "inputs",
@@ -59,8 +49,6 @@ class Signature:
         "outputs",
         "repeats",
         "takes_files",
-        "wanted_as_json",
-        "wanted_in_binary",
     )
 
     def __init__(self, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> None:
@@ -75,15 +63,15 @@ class Signature:
         self.repeats = Repeats()
         self.known_inputs = {tensor.name: tensor for tensor in inputs}
         self.known_outputs = {tensor.name: tensor for tensor in outputs}
-        self.wanted_as_json = tuple(Wanted(tensor, False) for tensor in outputs)
-        self.wanted_in_binary = tuple(Wanted(tensor, True) for tensor in outputs)
+        self.all_as_json = Form(Wanted(tensor, False) for tensor in outputs)
+        self.all_in_binary = Form(Wanted(tensor, True) for tensor in outputs)
 
 
 @dataclass(slots=True)
 class InferRequest:
     feeds: dict[str, Array]
     """By the graph's names."""
-    wanted: tuple[Wanted, ...]
+    form: Form
     id: str | None
     size: int
     """Elements of all inputs together."""
@@ -95,7 +83,7 @@ def decode(signature: Signature, headers: dict[str, str], body: Buffer, limit: i
     """The request that ``body`` carries; ``limit`` holds for the decompressed body. Raises Refusal."""
     coding = headers.get("content-encoding")
     if coding is not None and (coding := coding.strip().lower()) != "identity":
-        body = _decompressed(coding, body, limit)
+        body = decompressed(coding, body, limit)
     header = headers.get(HEADER_LENGTH)
     if header is not None:
         return _decode_framed(signature, header, memoryview(body))
@@ -118,7 +106,7 @@ def _decode_framed(signature: Signature, header: str, content: memoryview) -> In
     if framing is not None and framing.length == len(content) - length:
         try:
             feeds = framed(framing, content, length)
-            return InferRequest(feeds, framing.wanted, None, framing.size, framing.timeout_us)
+            return InferRequest(feeds, framing.form, None, framing.size, framing.timeout_us)
         except ValueError:
             pass  # the way below says what is wrong
     request = _decode_json(signature, text, content[length:])
@@ -128,6 +116,11 @@ def _decode_framed(signature: Signature, header: str, content: memoryview) -> In
 
 def _decode_repeated(signature: Signature, body: bytes | bytearray) -> InferRequest:
     """JSON for a model with one input, whose numbers are often all that is new."""
+    blank = signature.repeats.last
+    if blank is not None and body.startswith(blank.before) and body.endswith(blank.after):
+        array = filled(blank, body, len(blank.before), len(body) - len(blank.after))
+        if array is not None:
+            return InferRequest({blank.graph_name: array}, blank.form, None, blank.count, blank.timeout_us)
     known = signature.repeats.blank(body)
     if known is None:
         return _decode_json(signature, body, _NOTHING)
@@ -135,7 +128,7 @@ def _decode_repeated(signature: Signature, body: bytes | bytearray) -> InferRequ
     if blank is not None:
         array = filled(blank, body, start, end)
         if array is not None:
-            return InferRequest({blank.graph_name: array}, blank.wanted, None, blank.count, blank.timeout_us)
+            return InferRequest({blank.graph_name: array}, blank.form, None, blank.count, blank.timeout_us)
     request = _decode_json(signature, body, _NOTHING)
     signature.repeats.keep_blank(signature, text, start, request)
     return request
@@ -146,8 +139,8 @@ def _decode_raw(signature: Signature, content: memoryview) -> InferRequest:
         raise Refusal(400, f"a raw binary request needs a model with one input, this one has {len(signature.inputs)}")
     tensor = signature.inputs[0]
     array = raw_input(tensor, content)
-    wanted = signature.wanted_as_json if signature.takes_files else signature.wanted_in_binary
-    return InferRequest({tensor.graph_name: array}, wanted, None, array.size)
+    form = signature.all_as_json if signature.takes_files else signature.all_in_binary
+    return InferRequest({tensor.graph_name: array}, form, None, array.size)
 
 
 def _is_file(content_type: str) -> bool:
@@ -176,12 +169,12 @@ def _decode_json(signature: Signature, text: Buffer, binary: memoryview) -> Infe
     parameters = _parameters(request, "request")
     all_binary = _flag(parameters, "binary_data_output", "request")
     feeds, size = _inputs(signature, request.get("inputs"), binary)
-    wanted = _outputs(signature, request.get("outputs"), all_binary is True)
+    form = _outputs(signature, request.get("outputs"), all_binary is True)
     timeout = 0
     if parameters:
         timeout = _count(parameters, "timeout", "request")
         _count(parameters, "priority", "request")
-    return InferRequest(feeds, wanted, identifier, size, timeout)
+    return InferRequest(feeds, form, identifier, size, timeout)
 
 
 def _inputs(signature: Signature, given: object, binary: memoryview) -> tuple[dict[str, Array], int]:
@@ -229,18 +222,18 @@ def _input(tensor: Tensor, entry: dict[str, Any], binary: memoryview) -> tuple[A
     return from_binary(tensor, shape, binary[:size]), size
 
 
-def _outputs(signature: Signature, given: object, all_binary: bool) -> tuple[Wanted, ...]:
+def _outputs(signature: Signature, given: object, all_binary: bool) -> Form:
     if given is None or given == []:
-        wanted = signature.wanted_in_binary if all_binary else signature.wanted_as_json
+        form = signature.all_in_binary if all_binary else signature.all_as_json
     elif type(given) is list:
-        wanted = _requested(signature, given, all_binary)
+        form = Form(_requested(signature, given, all_binary))
     else:
         raise Refusal(400, "outputs must be a list")
-    for each in wanted:
+    for each in form.wanted:
         if each.tensor.datatype in ONLY_BINARY and not each.binary:
             kind = each.tensor.datatype
             raise Refusal(400, f"output '{each.tensor.name}': {kind} has no JSON form; ask for it with binary_data")
-    return wanted
+    return form
 
 
 def _requested(signature: Signature, given: list[Any], all_binary: bool) -> tuple[Wanted, ...]:
@@ -303,77 +296,6 @@ def _count(parameters: dict[str, Any], name: str, where: str) -> int:
 
 
 def encode(model: tuple[str, str], request: InferRequest, results: list[Array], accept_encoding: str) -> Response:
-    """The response for ``results``, in the order of ``request.wanted``; ``model`` is name and version."""
-    outputs: list[dict[str, Any]] = []
-    parts: list[Buffer] = []
-    any_binary = False
-    for wanted, array in zip(request.wanted, results, strict=True):
-        datatype = wanted.tensor.datatype
-        if wanted.picked is not None:
-            array, datatype = wanted.picked(array), "BYTES"
-        output: dict[str, Any] = {"name": wanted.tensor.name, "datatype": datatype, "shape": list(array.shape)}
-        if wanted.binary:
-            content = to_binary(datatype, array)
-            output["parameters"] = {"binary_data_size": len(content)}
-            parts.append(content)
-            any_binary = True
-        else:
-            output["data"] = to_json(array)
-        outputs.append(output)
-    answer: dict[str, Any] = {"model_name": model[0], "model_version": model[1], "outputs": outputs}
-    if request.id:
-        answer["id"] = request.id
-    head = as_json(answer)
-    if any_binary:
-        length = (("Inference-Header-Content-Length", str(len(head))),)
-        response = Response(200, BINARY, (head, *parts), length)
-    else:
-        response = Response(200, JSON, (head,))
+    """The response for ``results``, in the order of ``request.form``; ``model`` is name and version."""
+    response = request.form.response(model, request.id, results)
     return compressed(response, accept_encoding) if accept_encoding else response
-
-
-def compressed(response: Response, accept_encoding: str) -> Response:
-    """The response in the first of gzip and deflate that the client takes, if it is worth it."""
-    coding = _preferred(accept_encoding)
-    if coding is None or sum(map(len, response.body)) < _SMALLEST_COMPRESSED:
-        return response
-    packer = zlib.compressobj(1, zlib.DEFLATED, 31 if coding == "gzip" else 15)
-    body = b"".join([*(packer.compress(part) for part in response.body), packer.flush()])
-    headers = (*response.headers, ("Content-Encoding", coding), ("Vary", "Accept-Encoding"))
-    return Response(response.status, response.content_type, (body,), headers)
-
-
-def _preferred(accept_encoding: str) -> str | None:
-    accepted = set()
-    for option in accept_encoding.lower().split(","):
-        name, _, weight = option.partition(";")
-        if weight.replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000"):
-            accepted.add(name.strip())
-    return next((coding for coding in ("gzip", "deflate") if coding in accepted), None)
-
-
-def _decompressed(coding: str, body: Buffer, limit: int) -> bytes:
-    """Bounded before it is unpacked: a small body may claim to be terabytes."""
-    if coding not in ("gzip", "x-gzip", "deflate"):
-        accepted = (("Accept-Encoding", "gzip, deflate"),)
-        raise Refusal(415, f"Content-Encoding {coding!r} is not supported, only gzip and deflate", headers=accepted)
-    # deflate means zlib's format, but some clients send it bare; its first byte then is not 0x?8.
-    window = 31 if coding != "deflate" else 15 if body[:1] and body[0] & 15 == 8 else -15
-    parts: list[bytes] = []
-    rest, total = bytes(body), 0
-    try:
-        while rest:
-            unpacker = zlib.decompressobj(window)
-            part = unpacker.decompress(rest, limit - total + 1)
-            total += len(part)
-            parts.append(part)
-            if total > limit:
-                raise Refusal(413, f"decompressed body is larger than {limit} bytes (MBUILD_MAX_BODY)")
-            if not unpacker.eof:
-                raise Refusal(400, f"body ends inside its {coding} data")
-            rest = unpacker.unused_data
-            if rest and window != 31:
-                raise Refusal(400, f"body has bytes after its {coding} data")
-    except zlib.error as error:
-        raise Refusal(400, f"body is not {coding} data: {error}") from None
-    return b"".join(parts)

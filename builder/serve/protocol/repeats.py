@@ -19,7 +19,8 @@ from ..http.answers import Buffer
 from .tensors import DTYPES, PACKED, Array, viewed
 
 if TYPE_CHECKING:
-    from .codec import InferRequest, Signature, Wanted
+    from .codec import InferRequest, Signature
+    from .forms import Form
 
 _KEPT = 64
 _LONGEST = 2048
@@ -30,12 +31,14 @@ _LONGEST = 2048
 class Blank:
     """A JSON text with a place for the numbers of its one input; ``pack`` writes them in the tensor's datatype."""
 
+    before: bytes
+    after: bytes
     graph_name: str
     shape: tuple[int, ...]
     dtype: Any
     count: int
     pack: Callable[..., bytes]
-    wanted: tuple[Wanted, ...]
+    form: Form
     timeout_us: int
 
 
@@ -46,7 +49,7 @@ class Framing:
     parts: tuple[tuple[str, Any, tuple[int, ...], int], ...]
     length: int
     size: int
-    wanted: tuple[Wanted, ...]
+    form: Form
     timeout_us: int
 
 
@@ -56,6 +59,8 @@ class Repeats:
     def __init__(self) -> None:
         self._blanks: dict[bytes, Blank | None] = {}
         self._framings: dict[bytes, Framing] = {}
+        self.last: Blank | None = None
+        """That of the last request that had one: the next is most likely to repeat it."""
 
     def framing(self, text: bytes) -> Framing | None:
         return self._framings.get(text)
@@ -70,7 +75,7 @@ class Repeats:
             parts.append((name, dtype, array.shape, at))
             at += array.nbytes
         if at == length:  # else some of the numbers were in the text
-            _keep(self._framings, text, Framing(tuple(parts), length, request.size, request.wanted, request.timeout_us))
+            _keep(self._framings, text, Framing(tuple(parts), length, request.size, request.form, request.timeout_us))
 
     def blank(self, body: bytes | bytearray) -> tuple[bytes, int, int, Blank | None] | None:
         """The text without its first list of data, where that list begins and ends, and what is known of the text."""
@@ -81,7 +86,10 @@ class Repeats:
         text = bytes(body[:start] + b"[]" + body[end:])
         if b'"id"' in text:  # most likely another one with each request
             return None
-        return text, start, end, self._blanks.get(text)
+        blank = self._blanks.get(text)
+        if blank is not None:
+            self.last = blank
+        return text, start, end, blank
 
     def keep_blank(self, signature: Signature, text: bytes, start: int, request: InferRequest) -> None:
         """``request`` is what ``text`` gave, with numbers at ``start``."""
@@ -94,7 +102,17 @@ class Repeats:
             if code is not None and code != "?":
                 count = math.prod(array.shape)
                 pack = struct.Struct(f"<{count}{code}").pack
-                blank = Blank(name, array.shape, array.dtype, count, pack, request.wanted, request.timeout_us)
+                blank = Blank(
+                    before=text[:start],
+                    after=text[start + 2 :],
+                    graph_name=name,
+                    shape=array.shape,
+                    dtype=array.dtype,
+                    count=count,
+                    pack=pack,
+                    form=request.form,
+                    timeout_us=request.timeout_us,
+                )
         _keep(self._blanks, text, blank)
 
 
@@ -105,11 +123,11 @@ def framed(framing: Framing, content: Buffer, at: int) -> dict[str, Array]:
 
 def filled(blank: Blank, body: bytes | bytearray, start: int, end: int) -> Array | None:
     """The numbers between ``start`` and ``end``; None where they are not what the text announces."""
-    if body.find(b"u", start, end) >= 0 or body.find(b"s", start, end) >= 0:
-        return None  # true or false, which struct would take for 1 and 0
+    numbers = body[start:end]
+    if b"u" in numbers or b"s" in numbers or not numbers.startswith(b"["):
+        return None  # true or false, which struct would take for 1 and 0; or no list
     try:
-        values = orjson.loads(memoryview(body)[start:end])
-        return np.ndarray(blank.shape, blank.dtype, blank.pack(*values))
+        return np.ndarray(blank.shape, blank.dtype, blank.pack(*orjson.loads(numbers)))
     except (ValueError, OverflowError, struct.error):
         return None
 

@@ -22,7 +22,7 @@ from ..observe.logs import Log
 from ..observe.machine import Machine
 from ..workers.sums import Told
 from . import documents
-from .codec import compressed
+from .compression import compressed
 
 if TYPE_CHECKING:
     from ..models.inference import Inference, Served
@@ -34,6 +34,7 @@ EXTENSIONS = ["classification", "model_repository", "model_configuration", "stat
 _EMPTY = Response()
 
 Answer = Callable[[Exchange], Response | None]
+_NOTHING: dict[str, Answer] = {}
 
 
 class Routes:
@@ -113,12 +114,14 @@ class Routes:
 
     def answer(self, exchange: Exchange) -> None:
         """Replies, or sees to it that someone will."""
+        request = exchange.request
         try:
-            response = self._find(exchange.request.target, exchange.request.method)(exchange)
+            answer = self._paths.get(request.target, _NOTHING).get(request.method)
+            response = (answer or self._find(request.target, request.method))(exchange)
         except Refusal as refusal:
             response = refusal.response()
         except Exception as error:
-            self._log.failure(f"{type(error).__name__}: {error}", error, target=exchange.request.target)
+            self._log.failure(f"{type(error).__name__}: {error}", error, target=request.target)
             response = Refusal(500, "the server made a mistake with this request; its log says more").response()
         if response is not None:
             self._send(exchange, response)
@@ -212,7 +215,7 @@ class Routes:
 
     def _index(self, exchange: Exchange) -> Response:
         try:
-            asked = json.loads(str(exchange.request.body or b"{}", "utf-8"))
+            asked = json.loads(str(exchange.body or b"{}", "utf-8"))
         except (ValueError, RecursionError) as error:
             raise Refusal(400, f"request is not JSON: {error}") from None
         if type(asked) is not dict or type(asked.get("ready", False)) is not bool:

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from builder.serve.http.answers import Refusal
+from builder.serve.http.heads import Heads
 from builder.serve.http.http1 import Parser
 
 MAX_HEAD, MAX_BODY = 512, 300
@@ -25,8 +26,9 @@ def parse(parts: Iterable[bytes]) -> Outcome:
         for part in parts:
             if part:
                 parser.feed(part)
-            while (request := parser.next_request()) is not None:
-                found.append((request.method, request.target, request.headers, bytes(request.body)))
+            while (whole := parser.next_request()) is not None:
+                request, body = whole
+                found.append((request.method, request.target, request.headers, bytes(body)))
     except Refusal as refusal:
         return found, refusal.status
     return found, 0
@@ -70,6 +72,33 @@ def test_requests_survive_any_split(several: list[tuple[bytes, tuple[str, str, b
 @given(requests())
 def test_byte_by_byte(one: tuple[bytes, tuple[str, str, bytes]]) -> None:
     assert parse(bytes([byte]) for byte in one[0]) == parse([one[0]])
+
+
+@given(requests(), st.integers(0, 600), st.binary(max_size=3))
+def test_a_request_whose_head_is_known_is_taken_whole_or_not_at_all(
+    one: tuple[bytes, tuple[str, str, bytes]], at: int, damage: bytes
+) -> None:
+    wire = one[0]
+    at %= len(wire) + 1
+    parser = Parser(max_head=MAX_HEAD, max_body=MAX_BODY)
+    parser.feed(wire)
+    parser.next_request()
+    for sent in (wire, wire[:at], wire[at:], wire + damage, wire[:at] + damage + wire[at + 1 :]):
+        whole = parser.whole(sent)
+        if whole is not None:
+            request, body = whole
+            assert parse([sent]) == ([(request.method, request.target, request.headers, bytes(body))], 0)
+    parser.feed(wire[:at])
+    assert not at or parser.next_request() is not None or parser.whole(wire) is None
+
+
+def test_what_is_known_of_heads_is_bounded() -> None:
+    heads = Heads(MAX_BODY)
+    for number in range(2000):
+        heads.read(b"GET /%d HTTP/1.1\r\nHost: h" % number)
+    assert 0 < len(heads._known) <= 256
+    heads.read(long := b"GET / HTTP/1.1\r\nHost: h\r\nX: " + b"y" * 2000)
+    assert heads.known(long) is None
 
 
 @given(requests(), st.integers(0, 600), st.binary(min_size=1, max_size=3), st.lists(st.integers(0, 600), max_size=6))

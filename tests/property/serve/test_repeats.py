@@ -30,7 +30,7 @@ def outcome(model: Signature, headers: dict[str, str], body: bytes) -> object:
     except Refusal as refusal:
         return refusal.status, refusal.message
     arrays = [(name, array.dtype, array.shape, array.tobytes()) for name, array in request.feeds.items()]
-    return arrays, request.wanted, request.id, request.size, request.timeout_us
+    return arrays, request.form.wanted, request.id, request.size, request.timeout_us
 
 
 ENTRY = {"name": "x", "datatype": "FP32", "shape": [2, 2]}

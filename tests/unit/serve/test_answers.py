@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from builder.serve.http.answers import Refusal, Response, as_json, head
-from builder.serve.protocol.codec import InferRequest, Signature, Wanted, decode, encode, from_text
+from builder.serve.protocol.codec import InferRequest, Signature, decode, encode, from_text
+from builder.serve.protocol.forms import Form, Wanted
 from builder.serve.protocol.tensors import Tensor, from_json, to_json
 
 
@@ -57,7 +58,7 @@ def test_whole_numbers_above_64_bits_are_out_of_range(values: list[int]) -> None
 def test_floats_keep_the_value_that_they_have_as_doubles() -> None:
     y = Tensor(name="y", graph_name="y", datatype="FP32", shape=("n",))
     array = np.array([0.1, 1 / 3, np.nan, np.float32(3.4e38)], np.float32)
-    response = encode(("m", "1"), InferRequest({}, (Wanted(y, False),), None, 0), [array], "")
+    response = encode(("m", "1"), InferRequest({}, Form([Wanted(y, False)]), None, 0), [array], "")
     written = json.loads(b"".join(response.body))["outputs"][0]["data"]
     assert repr(written) == repr([float(value) for value in array])
 

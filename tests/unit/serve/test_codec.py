@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from builder.serve.http.answers import Refusal, as_json
-from builder.serve.protocol.codec import InferRequest, Signature, Wanted, compressed, decode, encode
+from builder.serve.protocol.codec import InferRequest, Signature, decode, encode
+from builder.serve.protocol.compression import compressed
+from builder.serve.protocol.forms import Form, Wanted
 from builder.serve.protocol.tensors import Tensor, raw_input, to_binary
 
 
@@ -37,7 +39,7 @@ def test_binary_and_json_inputs_in_one_request() -> None:
     )
     request = decode(SIGNATURE, {"inference-header-content-length": str(len(head))}, head + data, 1000)
     assert request.feeds["graph/a"].tolist() == [[1, 2]] and request.feeds["graph/t"].tolist() == ["é"]
-    assert [(each.tensor.name, each.binary) for each in request.wanted] == [("z", True), ("y", False)]
+    assert [(each.tensor.name, each.binary) for each in request.form.wanted] == [("z", True), ("y", False)]
 
 
 def test_aligned_binary_inputs_are_views_on_the_body() -> None:
@@ -56,7 +58,7 @@ def test_aligned_binary_inputs_are_views_on_the_body() -> None:
 def test_a_response_in_both_forms() -> None:
     wanted = (Wanted(SIGNATURE.outputs[0], True), Wanted(SIGNATURE.outputs[1], False))
     results = [np.array([1.5], np.float32), np.array(["é"], object)]
-    response = encode(("m", "1"), InferRequest({}, wanted, "7", 0), results, "")
+    response = encode(("m", "1"), InferRequest({}, Form(wanted), "7", 0), results, "")
     length = int(dict(response.headers)["Inference-Header-Content-Length"])
     body = b"".join(response.body)
     answer = json.loads(body[:length])
@@ -90,7 +92,7 @@ def test_a_raw_request_that_does_not_divide() -> None:
 
 
 def test_small_responses_are_not_compressed() -> None:
-    request = InferRequest({}, (Wanted(SIGNATURE.outputs[0], False),), None, 0)
+    request = InferRequest({}, Form([Wanted(SIGNATURE.outputs[0], False)]), None, 0)
     small = encode(("m", "1"), request, [np.zeros(1, np.float32)], "gzip")
     assert "Content-Encoding" not in dict(small.headers)
     large = encode(("m", "1"), request, [np.zeros(1000, np.float32)], "deflate, gzip;q=0.0")
