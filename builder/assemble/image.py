@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -41,6 +41,11 @@ class AssembledImage:
     def digest(self) -> Digest:
         """The manifest's digest: what a registry serves the image by."""
         return self.manifest.digest
+
+    @property
+    def entry(self) -> Descriptor:
+        """As an index names it."""
+        return replace(self.manifest.descriptor, platform=self.config.platform)
 
     @property
     def compressed_size(self) -> int:

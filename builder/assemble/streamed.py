@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from builder.assemble.embedded import base_layers, noted_layer, put_layer
 from builder.assemble.image import AssembledLayer
@@ -37,6 +37,11 @@ class StreamedImage:
     def digest(self) -> Digest:
         """As of AssembledImage: what a registry serves the image by."""
         return self.manifest.digest
+
+    @property
+    def entry(self) -> Descriptor:
+        """As an index names it."""
+        return replace(self.manifest.descriptor, platform=self.config.platform)
 
     @property
     def graph(self) -> Graph:

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from builder.elf import read_elf
+from builder.elf import loader_cache, read_elf
 from builder.errors import ResolutionError
 from builder.oci.tar_reader import OPAQUE, WHITEOUT
 from builder.oci.verify import UnreadableLayer
 
-REVISION = 1
+REVISION = 2
 """Bumped by hand when the same layers would give another answer."""
 
 _BINARIES = ("/usr/local/bin", "/usr/bin")
@@ -43,13 +43,15 @@ class UnsupportedBase(ResolutionError):
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Interpreter:
     """The Python of a root filesystem. ``version`` is exact (``3.13.5``), ``glibc`` as in ``2.41``; paths are
-    absolute in the image, ``path`` being the real file that no link leads away from."""
+    absolute in the image, ``path`` being the real file that no link leads away from. ``libraries`` are those that its
+    loader's cache knows, by their SONAMEs."""
 
     path: PurePosixPath
     version: str
     architecture: str
     loader: PurePosixPath
     glibc: str
+    libraries: tuple[tuple[str, PurePosixPath], ...] = ()
 
     @property
     def minor(self) -> str:
@@ -57,7 +59,8 @@ class Interpreter:
         return ".".join(self.version.split(".")[:2])
 
     def to_json(self) -> dict[str, object]:
-        return {name: str(getattr(self, name)) for name in ("path", "version", "architecture", "loader", "glibc")}
+        texts = {name: str(getattr(self, name)) for name in ("path", "version", "architecture", "loader", "glibc")}
+        return {**texts, "libraries": [[soname, str(path)] for soname, path in self.libraries]}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Interpreter:
@@ -68,6 +71,7 @@ class Interpreter:
             architecture=value["architecture"],
             loader=PurePosixPath(value["loader"]),
             glibc=value["glibc"],
+            libraries=tuple((soname, PurePosixPath(path)) for soname, path in value["libraries"]),
         )
 
 
@@ -107,7 +111,14 @@ def inspect_rootfs(
     version = _exact_version(content, minor) or _exact_version(_library(image, path, minor), minor)
     if version is None:
         raise refuse(f"{path} does not tell its exact version")
-    return Interpreter(path=path, version=version, architecture=architecture, loader=loader, glibc=glibc)
+    return Interpreter(
+        path=path,
+        version=version,
+        architecture=architecture,
+        loader=loader,
+        glibc=glibc,
+        libraries=_cached(image, architecture),
+    )
 
 
 def missing_files(layers: Sequence[Path], wanted: Collection[PurePosixPath]) -> tuple[PurePosixPath, ...]:
@@ -204,6 +215,16 @@ def _glibc(image: _Image, loader: PurePosixPath, architecture: str) -> str | Non
         if match := _GLIBC.search(image.read(directory / "libc.so.6")):
             return match[1].decode()
     return None
+
+
+def _cached(image: _Image, architecture: str) -> tuple[tuple[str, PurePosixPath], ...]:
+    """What the loader finds by its cache; nothing where there is no cache, or one that glibc would not read either."""
+    content = image.read(loader_cache.PLACE)
+    try:
+        entries = loader_cache.read_loader_cache(content) if content else ()
+    except loader_cache.BrokenLoaderCache:
+        return ()
+    return tuple((entry.soname, entry.path) for entry in entries if entry.is_for(architecture))
 
 
 def _library(image: _Image, interpreter: PurePosixPath, minor: str) -> bytes:

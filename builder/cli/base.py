@@ -78,31 +78,33 @@ def lock_command(name: NameArgument) -> None:
 @app.command("build")
 def build_command(
     name: NameArgument,
-    platform: options.PlatformOption = "",
+    platform: options.PlatformsOption = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", metavar="DIR", help="OCI layout to write.")] = None,
 ) -> None:
     """Build a base as an image of its own."""
     from builder.pipeline.base_image import build_base
 
-    chosen = Platform.parse(platform) if platform else Platform.of_this_machine()
     with host_session() as host:
-        image = build_base(name, chosen, output, host)
-    typer.echo(f"{image.digest}  {amount(image.compressed_size, 'bytes')} compressed  {image.path}")
+        built = build_base(name, options.read_platforms(platform or ()), output, host)
+    for image in built.images:
+        of = f"  {image.config.platform}" if built.index else ""
+        typer.echo(f"{image.digest}  {amount(image.compressed_size, 'bytes')} compressed  {image.path}{of}")
+    if built.index:
+        typer.echo(f"{built.index.descriptor.digest}  index of them")
 
 
 @app.command("push")
 def push_command(
     name: NameArgument,
     reference: Annotated[str, typer.Argument(metavar="REF", help="Where to, for example localhost:5000/base-cpu:1.")],
-    platform: options.PlatformOption = "",
+    platform: options.PlatformsOption = None,
 ) -> None:
-    """Build a base and push it; name it with `--base` afterwards."""
+    """Build a base and push it, of several platforms as one index; name it with `--base` afterwards."""
     from builder.pipeline.base_image import build_base
-    from builder.registry.push import push, require_registry
+    from builder.registry.push import push_graph, require_registry
 
-    chosen = Platform.parse(platform) if platform else Platform.of_this_machine()
     target = Reference.parse(reference)
     require_registry(target)
     with host_session() as host:
-        result = push(build_base(name, chosen, None, host).layout, target, host)
+        result = push_graph(build_base(name, options.read_platforms(platform or ()), None, host).graph, target, host)
     tables.print_push(result)

@@ -29,7 +29,7 @@ def build_command(
     model: options.ModelArgument,
     target: options.TargetOption = "cpu",
     server: options.ServerOption = "http",
-    platform: options.PlatformOption = "",
+    platform: options.PlatformsOption = None,
     tag: Annotated[
         str, typer.Option("-t", "--tag", metavar="REF", help="The image's name, and where --push goes.")
     ] = "",
@@ -63,7 +63,7 @@ def build_command(
     from builder.pipeline.build import build
 
     convert = options.convert_options(allow_code, bisect, quantize, measure_again, env)
-    spec = options.build_spec(model, target, server, platform, base, lock, locked, convert)
+    spec = options.build_spec(model, target, server, platform or (), base, lock, locked, convert)
     delivery = Delivery(
         tag=Reference.parse(tag) if tag else None,
         push=push,
@@ -86,7 +86,7 @@ def plan_command(
     model: options.ModelArgument,
     target: options.TargetOption = "cpu",
     server: options.ServerOption = "http",
-    platform: options.PlatformOption = "",
+    platform: options.PlatformsOption = None,
     base: options.BaseOption = "",
     lock: options.LockOption = None,
     locked: options.LockedOption = False,
@@ -102,13 +102,15 @@ def plan_command(
     from builder.pipeline.build import plan_model
 
     convert = options.convert_options(allow_code, bisect, quantize, measure_again, env)
-    spec = options.build_spec(model, target, server, platform, base, lock, locked, convert)
+    spec = options.build_spec(model, target, server, platform or (), base, lock, locked, convert)
     with host_session() as host:
         planned = plan_model(spec, host)
+    plans = [one.plan for one in planned.images]
     if output_format is options.OutputFormat.JSON:
-        sys.stdout.write(readable_json(planned.plan.to_json()).decode())
+        shown = [plan.to_json() for plan in plans]
+        sys.stdout.write(readable_json(shown if len(shown) > 1 else shown[0]).decode())
     else:
-        tables.print_plan(planned.plan, verbose=verbose)
+        tables.print_plans(plans, verbose=verbose)
         tables.print_variants(planned.models)
 
 
@@ -117,7 +119,7 @@ def render_command(
     output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="A new directory for the context.")],
     target: options.TargetOption = "cpu",
     server: options.ServerOption = "http",
-    platform: options.PlatformOption = "",
+    platform: options.PlatformsOption = None,
     base: options.BaseOption = "",
     lock: options.LockOption = None,
     locked: options.LockedOption = False,
@@ -132,7 +134,8 @@ def render_command(
     from builder.pipeline.build import render_model
 
     convert = options.convert_options(allow_code, bisect, quantize, measure_again, env)
-    spec = options.build_spec(model, target, server, platform, base, lock, locked, convert)
+    spec = options.build_spec(model, target, server, platform or (), base, lock, locked, convert)
     with host_session() as host:
-        render_model(spec, output, template_dir, host)
-    typer.echo(f"docker build {output}")
+        places = render_model(spec, output, template_dir, host)
+    for one, place in zip(spec.platforms, places, strict=True):
+        typer.echo(f"docker build {f'--platform {one} ' if spec.also else ''}{place}")

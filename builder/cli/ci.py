@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +13,7 @@ import typer
 from builder import __version__
 from builder.cli import options
 from builder.host.fs import atomic_write
-from builder.plan.fleet import PlannedMember
+from builder.plan.fleet import Fleet, PlannedMember, read_fleet
 from builder.plan.spec import IN_THE_CACHE
 
 app = typer.Typer(help="Have many models built elsewhere.", no_args_is_help=True)
@@ -28,6 +29,7 @@ def github_command(
     models: options.ModelsArgument,
     registry: options.RegistryOption = "",
     target: options.FleetTargetOption = "",
+    platform: options.CiPlatformsOption = None,
     root: RootOption = Path(),
     output: OutputOption = None,
 ) -> None:
@@ -35,7 +37,7 @@ def github_command(
     from builder.deploy.documents import to_yaml
     from builder.deploy.github import github_workflow
 
-    document = github_workflow(_members(models, target, registry, root), __version__)
+    document = github_workflow(_members(read_fleet(models, target, registry), platform or (), root), __version__)
     comment = "Written by `mbuild ci github`. REGISTRY_USERNAME and REGISTRY_PASSWORD are secrets of the repository."
     _put(to_yaml([document], comment), output)
 
@@ -49,6 +51,7 @@ def kubernetes_command(
     secret: Annotated[str, typer.Option("--secret", help="The secret with the registry's login.")] = "",
     registry: options.RegistryOption = "",
     target: options.FleetTargetOption = "",
+    platform: options.CiPlatformsOption = None,
     root: RootOption = Path(),
     output: OutputOption = None,
 ) -> None:
@@ -57,17 +60,17 @@ def kubernetes_command(
     from builder.deploy.jobs import JobSettings, build_jobs
 
     settings = JobSettings(image=image, models=claim, cache=cache_claim, secret=secret)
-    documents = build_jobs(_members(models, target, registry, root), settings)
+    documents = build_jobs(_members(read_fleet(models, target, registry), platform or (), root), settings)
     _put(to_yaml(documents, "Written by `mbuild ci kubernetes`."), output)
 
 
-def _members(models: list[Path], target: str, registry: str, root: Path) -> tuple[PlannedMember, ...]:
+def _members(fleet: Fleet, given: Sequence[str], root: Path) -> tuple[PlannedMember, ...]:
     from builder.pipeline.fleet import plan_fleet, planned_members
-    from builder.plan.fleet import read_fleet
 
     delivery = replace(IN_THE_CACHE, push=True, test=True)
-    jobs = plan_fleet(read_fleet(models, target, registry), options.member_specs("http", "", locked=False), delivery)
-    return planned_members(jobs, root)
+    jobs = plan_fleet(fleet, options.member_specs("http", given, locked=False), delivery)
+    platforms = options.read_platforms(given) if given else ()
+    return tuple(replace(member, platforms=platforms) for member in planned_members(jobs, root))
 
 
 def _put(text: str, output: Path | None) -> None:

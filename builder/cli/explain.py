@@ -49,7 +49,7 @@ def explain_command(
     """Show what takes the room in an image, part by part, and why it is there. Of a model directory: in its image."""
     from builder.pipeline.explain import explain_image
 
-    spec = options.build_spec(Path(image), target, server, platform, base, None, False, NO_OPTIONS)
+    spec = options.build_spec(Path(image), target, server, (platform,), base, None, False, NO_OPTIONS)
     with host_session() as host:
         place = Path(image)
         found = (

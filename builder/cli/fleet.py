@@ -26,7 +26,7 @@ def build_all_command(
     models: options.ModelsArgument,
     target: options.FleetTargetOption = "",
     server: options.ServerOption = "http",
-    platform: options.PlatformOption = "",
+    platform: options.PlatformsOption = None,
     registry: options.RegistryOption = "",
     push: Annotated[bool, typer.Option("--push", help="Push each image to its tag, after its test.")] = False,
     jobs: Annotated[int, typer.Option("--jobs", min=0, help="Builds at once; 0: as many as the machine carries.")] = 0,
@@ -38,7 +38,7 @@ def build_all_command(
     from builder.pipeline.fleet import build_fleet, plan_fleet
     from builder.plan.fleet import read_fleet
 
-    spec_of = options.member_specs(server, platform, locked)
+    spec_of = options.member_specs(server, platform or (), locked)
     delivery = replace(IN_THE_CACHE, push=push, test=test)
     fleet = read_fleet(models, target, registry)
     with host_session() as host:

@@ -24,7 +24,7 @@ def golden_command(
     from builder.pipeline.golden import write_golden
 
     convert = ConvertOptions(allow_code=allow_code)
-    spec = options.build_spec(model, target, "http", platform, "", None, False, convert)
+    spec = options.build_spec(model, target, "http", (platform,), "", None, False, convert)
     with host_session() as host:
         for path in write_golden(spec, host):
             typer.echo(str(path))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -47,6 +47,18 @@ TargetOption = Annotated[str, typer.Option("--target", help="Where the image wil
 ServerOption = Annotated[str, typer.Option("--server", help="What serves the model: http or triton.")]
 PlatformOption = Annotated[
     str, typer.Option("--platform", help="linux/amd64 or linux/arm64; default: this machine's processor.")
+]
+PlatformsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--platform",
+        metavar="PLATFORM,...",
+        help="linux/amd64, linux/arm64, or both for one index; default: this machine's processor.",
+    ),
+]
+CiPlatformsOption = Annotated[
+    list[str] | None,
+    typer.Option("--platform", metavar="PLATFORM,...", help="As of `mbuild build`; default: that of whoever builds."),
 ]
 BaseOption = Annotated[
     str,
@@ -147,29 +159,38 @@ def own_python(env: str) -> Path:
     return path
 
 
-def member_specs(server: str, platform: str, locked: bool) -> Callable[[Member], BuildSpec]:
+def member_specs(server: str, platforms: Sequence[str], locked: bool) -> Callable[[Member], BuildSpec]:
     """How the members of a fleet are built; raises what ``build_spec`` does."""
-    return lambda one: build_spec(one.directory, one.target, server, platform, "", None, locked, NO_OPTIONS)
+    return lambda one: build_spec(one.directory, one.target, server, platforms, "", None, locked, NO_OPTIONS)
+
+
+def read_platforms(given: Sequence[str]) -> tuple[Platform, ...]:
+    """Those of an option that may be repeated, and may have several with commas between them (as docker buildx has it);
+    each once, in an order of their own; without any, this machine's. Raises MalformedPlatform."""
+    named = {Platform.parse(text.strip()) for one in given if one for text in one.split(",")}
+    return tuple(sorted(named)) or (Platform.of_this_machine(),)
 
 
 def build_spec(  # one parameter for each option of the command line
     model: Path,
     target: str,
     server: str,
-    platform: str,
+    platforms: Sequence[str],
     base: str,
     lock: Path | None,
     locked: bool,
     convert: ConvertOptions,
 ) -> BuildSpec:
     """The spec; raises MalformedPlatform or MalformedReference."""
+    first, *also = read_platforms(platforms)
     return BuildSpec(
         model=model,
         target=target,
         server=server,
-        platform=Platform.parse(platform) if platform else Platform.of_this_machine(),
+        platform=first,
         base=Reference.parse(base) if base else None,
         lock=lock or model / LOCK_NAME,
         locked=locked,
         convert=convert,
+        also=tuple(also),
     )

@@ -27,13 +27,15 @@ if TYPE_CHECKING:
     from builder.model.parity_report import Verification
     from builder.pipeline.answered import AnsweredModel
     from builder.pipeline.fleet import Outcome
+    from builder.pipeline.prove import Proof
     from builder.pipeline.pull import PullResult
     from builder.pipeline.quantize import Quantization
-    from builder.pipeline.result import BuildResult
+    from builder.pipeline.result import BuildResult, BuiltImage
     from builder.plan.image import ImagePlan
     from builder.probe.report import ProbeReport
     from builder.registry.push import PushResult
     from builder.registry.transfer import Moved
+    from builder.targets.lock import LockedTarget
 
 _LABEL, _WIDTH, _GLUE = 8, 80, "\N{NO-BREAK SPACE}"
 _MOST_NAMED = 5
@@ -65,30 +67,48 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, right
 
 def print_result(result: BuildResult, *, verbose: bool) -> None:
     """The table that ends every build: what, how large, which digest, how it tested, where it is, how to run it."""
-    on_disk = amount(sum(layer.size for layer in result.planned.values()), "bytes")
-    if len(result.planned) < len(result.image.layers):  # of an upstream base, whose layers were not unpacked
-        on_disk = f"base and {on_disk}"
-    rows = [
-        ("image", f"{result.name} {result.version}  ({result.locked.identifier})"),
-        ("digest", str(result.image.manifest.digest)),
-        ("size", f"{amount(result.size, 'bytes')} compressed, {on_disk} on disk"),
-    ]
-    rows += (("", line) for line in _layer_lines(result))
-    rows += _prose("time", _time(result))
-    rows += _report_rows(result.report) if result.report else [("test", "not run (--no-test)")]
+    rows = [("image", f"{result.name} {result.version}  ({result.identifier})"), ("digest", str(result.digest))]
+    if result.index:
+        rows.append(("size", f"{amount(result.size, 'bytes')} compressed, what the images share once"))
+        for one in result.images:
+            rows += [("", ""), ("for", f"{one.platform}  {one.image.digest}")]
+            rows += (*_size_rows(one, result.models), *_proof_rows(one.proof))
+        rows += [("", ""), *_prose("time", _time(result))]
+    else:
+        only = result.images[0]
+        rows += (*_size_rows(only, result.models), *_prose("time", _time(result)), *_proof_rows(only.proof))
     if result.pushed:
         rows += _push_rows(result.pushed)
     if verbose:
         rows += _choices(result)
     if result.layout:
         rows.append(("layout", str(result.layout)))
-    for one in result.models:
-        if one.quantization:
-            rows.append(("variant", _of(one, result.models) + one.quantization.summary))
+    for model in result.models:
+        if model.quantization:
+            rows.append(("variant", _of(model, result.models) + model.quantization.summary))
     if result.loaded_as:
         rows.append(("run", f"docker run --rm -p 8000:8000 --read-only --tmpfs /tmp {result.loaded_as}"))
     print_rows(rows)
     print_variants(result.models)
+
+
+def _size_rows(one: BuiltImage, models: Sequence[AnsweredModel]) -> Iterator[Row]:
+    on_disk = amount(sum(layer.size for layer in one.planned.values()), "bytes")
+    if len(one.planned) < len(one.image.layers):  # of an upstream base, whose layers were not unpacked
+        on_disk = f"base and {on_disk}"
+    yield "size", f"{amount(one.size, 'bytes')} compressed, {on_disk} on disk"
+    yield from (("", line) for line in _layer_lines(one, several=len(models) > 1))
+
+
+def _proof_rows(proof: Proof | None) -> Iterator[Row]:
+    from builder.pipeline.prove import NotRun
+
+    if proof is None:
+        yield "test", "not run (--no-test)"
+    elif isinstance(proof, NotRun):
+        yield from _prose("test", f"not run: {proof.reason}; {amount(len(proof.checks), 'checks')} of its files passed")
+    else:
+        yield from _report_rows(proof)
 
 
 def _of(one: AnsweredModel, models: Sequence[AnsweredModel]) -> str:
@@ -129,20 +149,31 @@ def _prose(label: str, text: str) -> Iterator[Row]:
 
 
 def _choices(result: BuildResult) -> Iterator[Row]:
-    """What was chosen, and what the test looked at."""
-    locked, report = result.locked, result.report
+    """What was chosen, and what the tests looked at; what several images have in common once."""
     yield "lock", str(result.lock)
+    yield from dict.fromkeys(row for one in result.images for row in _locked_rows(one.locked))
+    for model in result.models:
+        yield from _parity_rows(model.parity, _of(model, result.models))
+    for one in result.images:
+        if one.proof:
+            yield from _looked_at(one.proof, f"{one.platform}: " if result.index else "")
+
+
+def _looked_at(proof: Proof, of: str) -> Iterator[Row]:
+    from builder.pipeline.prove import NotRun
+
+    for case in () if isinstance(proof, NotRun) else proof.cases:
+        yield "case", f"{of}{case.model} {case.case}: largest difference {case.worst_absolute:.2g}"
+    for check in proof.checks:
+        yield "check", f"{of}{check.name}: {f'{len(check.findings)} findings' if check.findings else 'clean'}"
+
+
+def _locked_rows(locked: LockedTarget) -> Iterator[Row]:
     yield "base", f"{locked.base_name} {locked.base}, Python {locked.python}"
     for wheel in locked.wheels:
         yield "wheel", f"{wheel.filename} sha256:{wheel.sha256}"
     for name, version in (*locked.tools, *locked.writer):
         yield "tool", f"{name} {version}"
-    for one in result.models:
-        yield from _parity_rows(one.parity, _of(one, result.models))
-    for case in report.cases if report else ():
-        yield "case", f"{case.model} {case.case}: largest difference {case.worst_absolute:.2g}"
-    for check in report.checks if report else ():
-        yield "check", f"{check.name}: {f'{len(check.findings)} findings' if check.findings else 'clean'}"
 
 
 def _parity_rows(parity: Verification, of: str) -> Iterator[Row]:
@@ -227,15 +258,14 @@ def _movements(moved: Sequence[Moved]) -> Iterator[str]:
         yield f"{role} {', '.join(ways)}".replace(" ", _GLUE)
 
 
-def _layer_lines(result: BuildResult) -> Iterator[str]:
+def _layer_lines(image: BuiltImage, *, several: bool) -> Iterator[str]:
     """One for each layer; many of one role are one line, but for those of models."""
-    several = len(result.models) > 1
-    for role, group in groupby(result.image.layers, key=lambda layer: layer.role):
+    for role, group in groupby(image.image.layers, key=lambda layer: layer.role):
         same = list(group)
         for part in [[layer] for layer in same] if several and role == "model" else [same]:
             size = amount(sum(layer.descriptor.size for layer in part), "bytes")
             what = part[0].descriptor.digest.short if len(part) == 1 else f"in {len(part)} layers"
-            plan = result.planned.get(part[0].diff_id)
+            plan = image.planned.get(part[0].diff_id)
             of = f"  {_names(plan.models)}" if several and plan and plan.models else ""
             yield f"{role!s:<9} {size:>9}  {what}{of}"
 
@@ -254,7 +284,15 @@ _CHANGES_WITH = {
 }
 
 
-def print_plan(plan: ImagePlan, *, verbose: bool) -> None:
+def print_plans(plans: Sequence[ImagePlan], *, verbose: bool) -> None:
+    """One after the other."""
+    for number, plan in enumerate(plans):
+        if number:
+            print_rows([("", "")])
+        _print_plan(plan, verbose=verbose)
+
+
+def _print_plan(plan: ImagePlan, *, verbose: bool) -> None:
     """Layers with their sizes, then how the image starts; every file with ``verbose``."""
     rows, several = [], sum(len(layer.models) for layer in plan.layers) > 1
     if plan.base:

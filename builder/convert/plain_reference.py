@@ -103,6 +103,7 @@ def _ask(source: PlainSource, asked: Questions, directory: Path, host: Host) -> 
             "steps": str(_steps()),
             "folder": str(folder),
             "model": str(graph),
+            "in_place": source.artifact.reads_in_place,
             "cases": asked.lay_out(scratch, output),
         }
         job = WorkerJob(

@@ -1,7 +1,9 @@
 """What the model itself answers: golden cases run through onnxruntime in an environment of its own.
 
-The same pins answer on every machine; the answers are kept in the store by everything that decides them, so that a
-warm build asks nobody. Refuses what onnxruntime refuses, in its own words.
+Large weights are computed with where they lie: what is mapped of them the kernel takes back when it needs the memory,
+so that a model larger than the memory is verified, too. The same pins answer on every machine; the answers are kept in
+the store by everything that decides them, so that a warm build asks nobody. Refuses what onnxruntime refuses, in its
+own words.
 """
 
 from __future__ import annotations
@@ -91,7 +93,7 @@ def _ask(model: ModelArtifact, asked: Questions, directory: Path, host: Host) ->
         job = WorkerJob(
             worker=WORKER,
             python=python,
-            request={"model": str(graph), "cases": cases},
+            request={"model": str(graph), "in_place": model.reads_in_place, "cases": cases},
             scratch=scratch,
             readable=(top,),
         )

@@ -5,20 +5,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from builder.deploy.documents import Document
+from builder.oci.platform import Platform
 from builder.plan.fleet import PlannedMember
 
 _RUNNER = "ubuntu-24.04"
+_RUNS = Platform(os="linux", architecture="amd64")
+_EMULATORS = "sudo apt-get update && sudo apt-get install -y --no-install-recommends qemu-user-static"
 _PYTHON = "3.11"
 _NAMESPACES = "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"
 """Ubuntu 24.04 keeps user namespaces from ordinary users; mbuild's sandbox and its test of the image need them."""
 
 
 def github_workflow(members: Sequence[PlannedMember], version: str) -> Document:
-    """``version`` is mbuild's. Values of the matrix reach the shell through variables, never through its text."""
+    """``version`` is mbuild's; members are all for the same platforms. Values of the matrix reach the shell through
+    variables, never through its text."""
+    platforms = members[0].platforms
+    options = " ".join(members[0].options)
+    foreign = any(platform != _RUNS for platform in platforms)
+    emulators = [{"name": "Install what tests images of other platforms", "run": _EMULATORS}] if foreign else []
     matrix = [{"name": each.name, "model": each.path, "target": each.target, "tag": each.tag} for each in members]
     build = {
         "name": "Build, test and push",
-        "run": 'mbuild build "$MODEL" --target "$TARGET" --tag "$TAG" --push',
+        "run": f'mbuild build "$MODEL" --target "$TARGET" {options + " " if options else ""}--tag "$TAG" --push',
         "env": {
             "MODEL": "${{ matrix.model }}",
             "TARGET": "${{ matrix.target }}",
@@ -41,6 +49,7 @@ def github_workflow(members: Sequence[PlannedMember], version: str) -> Document:
             },
         },
         {"name": "Let mbuild make namespaces", "run": _NAMESPACES},
+        *emulators,
         {"name": "Install mbuild", "run": f"pip install mbuild=={version}"},
         build,
     ]

@@ -76,7 +76,10 @@ def _pod(member: PlannedMember, settings: JobSettings) -> dict[str, Any]:
             {
                 "name": "mbuild",
                 "image": settings.image,
-                "command": ["mbuild", "build", model, "--target", member.target, "--tag", member.tag, "--push"],
+                "command": [
+                    *("mbuild", "build", model, "--target", member.target, *member.options),
+                    *("--tag", member.tag, "--push"),
+                ],
                 "env": env,
                 "resources": {"requests": {"cpu": "1", "memory": "2Gi"}, "limits": {"memory": "8Gi"}},
                 "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},

@@ -7,6 +7,7 @@ protobufs, and external data that is missing, cut off or outside the directory.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -34,6 +35,7 @@ _RUNTIME_DOMAINS = frozenset(
     {"", "ai.onnx", "ai.onnx.ml", "ai.onnx.preview.training", "com.microsoft", "com.microsoft.nchwc"}
     | {"com.microsoft.experimental", "com.ms.internal.nhwc"}
 )
+_QUANTIZED = re.compile("[Qq]uant|QLinear|Integer")
 
 
 class BrokenOnnx(UnsupportedModel):
@@ -80,7 +82,8 @@ class OnnxLimits:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OnnxModel:
     """What a model file says about itself. ``external`` and ``entry`` are relative to the model directory; ``metadata``
-    are the model's metadata_props, which stay in the file."""
+    are the model's metadata_props, which stay in the file; ``is_plain``: onnxruntime has one way to compute each node,
+    whatever order it keeps the weights in."""
 
     entry: PurePosixPath
     external: tuple[PurePosixPath, ...]
@@ -89,6 +92,7 @@ class OnnxModel:
     ir: int
     producer: str
     metadata: tuple[tuple[str, str], ...]
+    is_plain: bool = True
 
 
 class OnnxFormat:
@@ -119,6 +123,7 @@ def read_model(source: ModelSource, entry: PurePosixPath, limits: OnnxLimits) ->
         ir=proto.ir_version,
         producer=f"{proto.producer_name} {proto.producer_version}".strip(),
         metadata=tuple(sorted((prop.key, prop.value) for prop in proto.metadata_props)),
+        is_plain=not any(_is_quantized(node) for graph in (proto.graph, *functions) for node in nodes(graph)),
     )
 
 
@@ -135,17 +140,16 @@ def stage_artifact(
     placed += [(path.relative_to(model.entry.parent), source.locate(path)) for path in model.external]
     if len({path for path, _ in placed}) < len(placed):
         raise BrokenOnnx(path=model.entry, reason=f"its external data is called {_GRAPH_NAME}, like the model itself")
+    is_large = sum(local.stat().st_size for _, local in placed) >= CHUNK_FROM
     return ModelArtifact(
         files=tuple((path, local, digest_of(local)) for path, local in placed),
         opset=model.opset,
-        laid_out=_laid_out(source, model, most_chunks),
+        laid_out=_laid_out(source, model, most_chunks) if is_large else (),
+        reads_in_place=is_large and model.is_plain,
     )
 
 
 def _laid_out(source: ModelSource, model: OnnxModel, most_chunks: int) -> tuple[PackedFile, ...]:
-    files = (model.entry, *model.external)
-    if sum(source.locate(path).stat().st_size for path in files) < CHUNK_FROM:
-        return ()
     packed = pack_weights(source, model.entry, *_parse(source, model.entry), most_chunks)
     return (PackedFile(path=_GRAPH_NAME, content=packed[0]), *packed[1]) if packed else ()
 
@@ -168,6 +172,12 @@ def _parse(source: ModelSource, entry: PurePosixPath) -> tuple[Any, Mapping[int,
     if absent:
         raise BrokenOnnx(path=entry, reason=f"it has {absent}, {size} bytes")
     return proto, skeleton.raw
+
+
+def _is_quantized(node: Any) -> bool:
+    """Whether weights that were put into another order are computed with in another way, too: onnxruntime quantises the
+    inputs of such nodes only where it has (``MatMulNBits`` and what is fused into it)."""
+    return node.domain not in ("", "ai.onnx", "ai.onnx.ml") or bool(_QUANTIZED.search(str(node.op_type)))
 
 
 def _absent(proto: Any) -> str:

@@ -144,11 +144,13 @@ class PackedFile:
 class ModelArtifact:
     """An ONNX model ready to be packed: ``files`` maps paths below the model's version directory to files here, with
     their digests; the first is the graph. ``laid_out`` is how a large model is packed instead (builder/plan/chunks.py);
-    it computes the same."""
+    it computes the same. ``reads_in_place``: weights so large that whoever computes with them maps them into memory
+    where they lie, and makes no copy in an order of its own."""
 
     files: tuple[tuple[PurePosixPath, Path, Digest], ...]
     opset: int
     laid_out: tuple[PackedFile, ...] = ()
+    reads_in_place: bool = False
 
     @property
     def graph(self) -> Path:

@@ -117,8 +117,24 @@ def layout_graph(layout: Layout) -> Graph:
         raise NothingToPush(layout=layout.path)
     if len(images) == 1:
         return gather(layout.document(images[0]), layout)
-    raw = Index.build([replace(image, annotations={}) for image in images]).raw
-    return gather(Document(descriptor=Descriptor.of(raw, IMAGE_INDEX), raw=raw), layout)
+    return gather(index_of([(image, layout.manifest(image)) for image in images]), layout)
+
+
+def index_of(images: Sequence[tuple[Descriptor, Manifest]]) -> Document:
+    """One index of images (with their platforms), in the order of these, so that the same images give the same index.
+    It has the annotations that all of them have: registries show people those of the index."""
+    shared = set.intersection(*(set(manifest.annotations.items()) for _, manifest in images))
+    entries = [replace(entry, annotations={}) for entry, _ in images]
+    entries.sort(key=lambda entry: (str(entry.platform), str(entry.digest)))
+    raw = Index.build(entries, dict(sorted(shared))).raw
+    return Document(descriptor=Descriptor.of(raw, IMAGE_INDEX), raw=raw)
+
+
+def joined(graphs: Sequence[Graph], index: Document) -> Graph:
+    """The graphs of all images of an index as one, what they share once."""
+    blobs = {blob.descriptor.digest: blob for graph in graphs for blob in graph.blobs}
+    documents = {one.descriptor.digest: one for graph in graphs for one in graph.documents}
+    return Graph(blobs=tuple(blobs.values()), documents=(*documents.values(), index))
 
 
 def artifact_graph(

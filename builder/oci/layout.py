@@ -25,6 +25,7 @@ from builder.oci.verify import MOST_JSON, TooLarge, read_verified, verified
 REFERENCE_NAME = "org.opencontainers.image.ref.name"
 _MARKER = b'{"imageLayoutVersion":"1.0.0"}'
 _DEEPEST = 4
+Slot = tuple[str, str]
 
 
 class NotALayout(UsageError):
@@ -195,11 +196,30 @@ class Layout:
 
     def _enter(self, entry: Descriptor) -> None:
         before = self.index.manifests if (self.path / "index.json").exists() else ()
-        kept = [old for old in before if _slot(old) != _slot(entry)]
+        taken = self._slots(entry)
+        kept = [left for old in before for left in self._left_of(old, taken)]
         self._write(self.path / "index.json", Index.build(sorted([*kept, entry], key=_slot)).raw)
         live = self._reachable([*kept, entry])
         for digest in self._reachable(old for old in before if old not in kept) - live:
             self.blob_path(digest).unlink(missing_ok=True)
+
+    def _left_of(self, old: Descriptor, taken: set[Slot]) -> Iterator[Descriptor]:
+        """An entry as it was; where some of its places are taken, those of its images that keep theirs."""
+        if taken.isdisjoint(self._slots(old)):
+            yield old
+        else:
+            yield from (image for image in self._inner(old) if _slot(image) not in taken)
+
+    def _slots(self, entry: Descriptor) -> set[Slot]:
+        return {_slot(entry), *map(_slot, self._inner(entry))}
+
+    def _inner(self, entry: Descriptor) -> tuple[Descriptor, ...]:
+        """The images of an index without a name: each is in a place of its own, as if there were no index."""
+        if entry.media_type not in INDEX_TYPES or REFERENCE_NAME in entry.annotations:
+            return ()
+        with suppress(IntegrityError):
+            return Index(self._small_blob(entry, "an image index")).manifests
+        return ()
 
     def _reachable(self, entries: Iterable[Descriptor]) -> set[Digest]:
         """The digests of all blobs below some index entries, as far as they can be read."""
@@ -251,7 +271,7 @@ def _part(path: Path) -> Path:
     return path.with_name(f".part-{os.getpid()}-{path.name}")
 
 
-def _slot(entry: Descriptor) -> tuple[str, str]:
+def _slot(entry: Descriptor) -> Slot:
     """What an index holds once: a reference name on a platform. An index has none: it is there once for a name."""
     name = entry.annotations.get(REFERENCE_NAME, "")
     return name, str(entry.platform or (entry.media_type if name else entry.digest))

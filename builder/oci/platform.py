@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from builder.errors import UsageError
 
-_PART = re.compile(r"[a-z0-9]+")
+_PART = re.compile(r"[a-z0-9_]+")
 _ARCHITECTURES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from builder.base.lock import BaseLock, read_lock
@@ -20,6 +20,7 @@ from builder.oci.platform import Platform
 from builder.plan.gpu import GpuLibraries
 from builder.plan.image import UpstreamBase
 from builder.plan.spec import BuildSpec
+from builder.plan.wheel import LockedWheel
 from builder.registry.pull import pull_base
 from builder.targets import Target
 
@@ -49,10 +50,22 @@ class Compiler:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class OfferedLibraries:
+    """The GPU libraries that can go on a base: those of our base ``name``, from ``wheels``, with the variables ``env``
+    beside them. ``present`` are libraries that the base has already, by their SONAMEs."""
+
+    name: str
+    gpu: GpuLibraries
+    wheels: tuple[LockedWheel, ...]
+    env: tuple[tuple[str, str], ...]
+    present: tuple[tuple[str, PurePosixPath], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ResolvedBase:
     """What the other steps need to know of a base. ``python`` is exact (3.13.5), ``glibc`` as in (2, 41), ``created``
-    RFC 3339; one of ``own`` and ``upstream`` is set; without a ``compiler`` the image has no bytecode; ``gpu`` are the
-    libraries that the base offers beside its root filesystem. Where the server is the base's own, ``python`` is empty
+    RFC 3339; one of ``own`` and ``upstream`` is set; without a ``compiler`` the image has no bytecode; ``gpu`` is None
+    where the image is for processors. Where the server is the base's own, ``python`` is empty
     and ``interpreter`` and ``glibc`` mean nothing."""
 
     name: str
@@ -64,10 +77,7 @@ class ResolvedBase:
     compiler: Compiler | None
     own: OwnBase | None = None
     upstream: UpstreamBase | None = None
-
-    @property
-    def gpu(self) -> GpuLibraries | None:
-        return self.own.image.gpu if self.own else None
+    gpu: OfferedLibraries | None = None
 
 
 class BaseLacksServer(ResolutionError):
@@ -122,7 +132,15 @@ def own_base(name: str, platform: Platform) -> ResolvedBase:
         created=rfc3339(int(newest)),
         compiler=_compiler(own, platform),
         own=own,
+        gpu=_offered(own, platform),
     )
+
+
+def _offered(own: OwnBase, platform: Platform) -> OfferedLibraries | None:
+    image = own.image
+    if image.gpu is None:
+        return None
+    return OfferedLibraries(name=image.name, gpu=image.gpu, wheels=own.lock.libraries[platform], env=image.own_env)
 
 
 def _digest(image: BaseImage, lock: BaseLock, platform: Platform) -> Digest:
@@ -144,7 +162,8 @@ def _compiler(own: OwnBase, platform: Platform) -> Compiler:
 
 def _upstream(base: UpstreamBase, platform: Platform, target: Target, host: Host) -> ResolvedBase:
     found = _interpreter(base, platform, host)
-    ours = own_base(target.base_image, platform).compiler
+    own = own_base(target.base_image, platform)
+    ours = own.compiler
     return ResolvedBase(
         name=f"{base.reference.registry}/{base.reference.repository}",
         digest=base.reference.digest,
@@ -154,6 +173,7 @@ def _upstream(base: UpstreamBase, platform: Platform, target: Target, host: Host
         created=_created(base),
         compiler=ours if ours and ours.own.image.python == found.minor else None,
         upstream=base,
+        gpu=replace(own.gpu, present=found.libraries) if own.gpu else None,
     )
 
 

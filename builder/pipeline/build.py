@@ -1,7 +1,8 @@
-"""A build, as a table of contents: the stages in order for one target."""
+"""A build, as a table of contents: the stages in order for one target, on one platform or on several."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from builder.assemble.docker import DockerAssembler
 from builder.assemble.embedded import EmbeddedAssembler
 from builder.assemble.image import AssembledImage, Assembler
+from builder.assemble.index import index_graph, stream_index, write_index
 from builder.assemble.load import load_into
 from builder.assemble.streamed import StreamedImage, stream_image
 from builder.assemble.weights import Keep
@@ -20,9 +22,10 @@ from builder.model.bounds import Quantize
 from builder.model.manifest import ModelManifest
 from builder.oci.digest import Digest
 from builder.oci.graph import Graph, layout_graph
+from builder.oci.manifest import Document
 from builder.oci.reference import Reference
 from builder.pipeline.answered import AnsweredModel, answer_model, in_words
-from builder.pipeline.base import resolve_base
+from builder.pipeline.base import ResolvedBase, resolve_base
 from builder.pipeline.cache import sweep_cache, tell_repairs
 from builder.pipeline.checks import check_build, check_plan
 from builder.pipeline.collection import FoundImage, LoadedImage, find_image, for_each, load_image
@@ -30,37 +33,45 @@ from builder.pipeline.explain import check_size
 from builder.pipeline.image import check_layers, check_server, creation_time, plan_image
 from builder.pipeline.libraries import find_libraries, stage_libraries
 from builder.pipeline.model import LoadedModel
-from builder.pipeline.prove import prove
+from builder.pipeline.prove import Proof, image_to_load, prove_each
 from builder.pipeline.quantize import Quantization, asked_mode, quantize_model
 from builder.pipeline.resolve import resolve
-from builder.pipeline.result import BuildResult
+from builder.pipeline.result import BuildResult, BuiltImage
 from builder.pipeline.stage import stage_layers, stage_model, stage_server
 from builder.pipeline.steps import Steps
 from builder.plan.image import ImagePlan, LayerPlan
 from builder.plan.spec import BuildSpec, Delivery, Engine
-from builder.probe.report import ProbeReport
 from builder.registry.push import PushResult, push_graph
 from builder.render.context import require_empty, write_context
 from builder.render.dockerfile import require_template
 from builder.servers import find_server
-from builder.targets import find_target
+from builder.targets import Target, find_target
 from builder.targets.lock import LockedTarget
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Planned:
-    """A plan, the bytes that it names, the models that it packs, and the choices behind it; ``manifest`` speaks of the
-    image."""
+class PlannedImage:
+    """A plan, the bytes that it names, and the choices behind it."""
 
     plan: ImagePlan
     tree: StagedTree
-    manifest: ModelManifest
-    models: tuple[AnsweredModel, ...]
     locked: LockedTarget
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Planned:
+    """What is to be built: an image for each platform, all with the same models; ``manifest`` speaks of the image,
+    ``identifier`` of all platforms."""
+
+    images: tuple[PlannedImage, ...]
+    manifest: ModelManifest
+    models: tuple[AnsweredModel, ...]
+    identifier: str
+
+
 def build(spec: BuildSpec, delivery: Delivery, host: Host) -> BuildResult:
-    """Build, test, load and push one image. Nothing is pushed that was not tested, unless the test is turned off."""
+    """Build, test, load and push one image, or those of several platforms as one index. Nothing is pushed that was not
+    tested, unless the test is turned off; or that this machine cannot run, which is said."""
     check_build(spec, delivery, host)
     sweep_cache(host)
     steps = Steps(host)
@@ -74,15 +85,21 @@ def build(spec: BuildSpec, delivery: Delivery, host: Host) -> BuildResult:
 
 
 def _keep(spec: BuildSpec, delivery: Delivery, daemon: DockerEngine | None, steps: Steps, host: Host) -> BuildResult:
-    """With the image in a layout, to be tested, loaded and looked at."""
+    """With the images in a layout, to be tested, loaded and looked at."""
     planned = _plan(spec, Keep.BLOB, steps, host)
-    image = _assemble(planned, delivery, daemon, steps, host)
-    check_size(image, delivery.max_size, host)
-    report = _test(image, delivery, daemon, steps, host)
-    loaded = _load(image, planned, delivery, daemon, steps)
-    pushed = _push(layout_graph(image.layout), delivery, steps, host) if delivery.push else None
-    result = _result(spec, delivery, planned, image, steps)
-    return replace(result, layout=image.path, loaded_as=loaded, report=report, pushed=pushed)
+    images, index = _assemble(planned, delivery, daemon, steps, host)
+    for image in images:
+        check_size(image, delivery.max_size, host)
+    proofs = _test(images, delivery, daemon, steps, host)
+    loaded = _load(images, planned, delivery, daemon, steps)
+    graph = index_graph(index, images) if index else layout_graph(images[0].layout)
+    pushed = _push(graph, delivery, steps, host) if delivery.push else None
+    built = tuple(
+        replace(one, loaded_as=loaded.get(one.image.digest, ""), proof=proof)
+        for one, proof in zip(_built(planned, images), proofs, strict=True)
+    )
+    result = _result(spec, delivery, planned, built, steps)
+    return replace(result, index=index, layout=images[0].path, pushed=pushed)
 
 
 def _leaves_nothing_here(delivery: Delivery, daemon: DockerEngine | None) -> bool:
@@ -94,22 +111,31 @@ def _leaves_nothing_here(delivery: Delivery, daemon: DockerEngine | None) -> boo
 def _stream(spec: BuildSpec, delivery: Delivery, steps: Steps, host: Host) -> BuildResult:
     planned = _plan(spec, Keep.DIGEST, steps, host)
     with steps("assemble") as note:
-        image = stream_image(planned.plan, planned.tree, host)
-        note.detail = f"{image.digest.short}, sent from where its weights lie"
-    check_size(image, delivery.max_size, host)
-    pushed = _push(image.graph, delivery, steps, host)
-    return replace(_result(spec, delivery, planned, image, steps), pushed=pushed)
+        images = tuple(stream_image(one.plan, one.tree, host) for one in planned.images)
+        index, graph = stream_index(images)
+        note.detail = f"{graph.top.descriptor.digest.short}, sent from where its weights lie"
+    for image in images:
+        check_size(image, delivery.max_size, host)
+    pushed = _push(graph, delivery, steps, host)
+    result = _result(spec, delivery, planned, _built(planned, images), steps)
+    return replace(result, index=index, pushed=pushed)
+
+
+def _built(planned: Planned, images: Sequence[AssembledImage | StreamedImage]) -> tuple[BuiltImage, ...]:
+    return tuple(
+        BuiltImage(locked=one.locked, image=image, planned=_planned_layers(image, one.plan))
+        for one, image in zip(planned.images, images, strict=True)
+    )
 
 
 def _result(
-    spec: BuildSpec, delivery: Delivery, planned: Planned, image: AssembledImage | StreamedImage, steps: Steps
+    spec: BuildSpec, delivery: Delivery, planned: Planned, images: tuple[BuiltImage, ...], steps: Steps
 ) -> BuildResult:
     return BuildResult(
         name=planned.manifest.name,
         version=planned.manifest.version,
-        locked=planned.locked,
-        image=image,
-        planned=_planned_layers(image, planned.plan),
+        identifier=planned.identifier,
+        images=images,
         lock=spec.lock,
         engine=delivery.engine.value,
         models=planned.models,
@@ -124,23 +150,27 @@ def _planned_layers(image: AssembledImage | StreamedImage, plan: ImagePlan) -> d
 
 
 def plan_model(spec: BuildSpec, host: Host) -> Planned:
-    """Everything up to the plan: what ``mbuild plan`` shows."""
+    """Everything up to the plans: what ``mbuild plan`` shows."""
     check_plan(spec, host)
     return _plan(spec, Keep.DIGEST, Steps(host), host)
 
 
-def render_model(spec: BuildSpec, directory: Path, template_dir: Path | None, host: Host) -> None:
-    """Write the plan as a Dockerfile with its build context."""
+def render_model(spec: BuildSpec, directory: Path, template_dir: Path | None, host: Host) -> tuple[Path, ...]:
+    """Write the plan as a Dockerfile with its build context; of several, each below ``directory``, by its platform."""
     require_empty(directory)
     if template_dir:
         require_template(template_dir)
-    planned = plan_model(spec, host)
-    write_context(planned.plan, planned.tree, directory, template_dir)
+    images = plan_model(spec, host).images
+    places = [directory] if len(images) == 1 else [directory / one.plan.platform.slug for one in images]
+    for one, place in zip(images, places, strict=True):
+        write_context(one.plan, one.tree, place, template_dir)
+    return tuple(places)
 
 
 def _plan(spec: BuildSpec, keep: Keep, steps: Steps, host: Host) -> Planned:
+    """What is done with a model is done once; what depends on the platform, for each."""
     server = find_server(spec.server, on_upstream=spec.base is not None)
-    target = find_target(spec.target, spec.platform, spec.server)
+    target = _target(spec)
     with steps("detect") as note:
         found = find_image(spec.model, spec.convert)
         note.detail = found.summary
@@ -151,36 +181,50 @@ def _plan(spec: BuildSpec, keep: Keep, steps: Steps, host: Host) -> Planned:
     image = loaded.with_models(each.model if each else one for one, each in zip(loaded.models, choices, strict=True))
     for_each(image.models, partial(check_server, server), host)
     with steps("resolve") as note:
-        base = resolve_base(spec, target, server.programs, host)
         code = stage_server(server, host)
-        locked = resolve(spec, target, image, base, code, host)
-        note.detail = ", ".join(
-            [
-                f"{base.name} (Python {base.python})" if base.python else base.name,
-                *(f"{w.name} {w.version}" for w in locked.wheels),
-            ]
-        )
+        bases = [resolve_base(one, target, server.programs, host) for one in spec.each]
+        locks = [resolve(one, target, image, base, code, host) for one, base in zip(spec.each, bases, strict=True)]
+        note.detail = _in_words(bases, locks)
     with steps("verify") as note:
         answered = for_each(loaded.models, answer_model, host)
         note.detail = in_words(answered)
     models = tuple(one.quantized(each) for one, each in zip(answered, choices, strict=True))
+    chosen = list(zip(spec.each, bases, locks, strict=True))
     with steps("stage") as note:
         packed = [stage_model(server, one, keep, host) for one in models]
-        libraries = stage_libraries(spec, find_libraries(spec, image, base), base, host)
-        staged = stage_layers(spec, locked, base, code, packed, libraries, host)
-        note.detail = f"{len(staged.tree.entries)} files and directories"
+        staged = []
+        for one, base, locked in chosen:
+            libraries = stage_libraries(find_libraries(one, image, base), base, one.platform, host)
+            staged.append(stage_layers(one, locked, base, code, packed, libraries, host))
+        note.detail = f"{len({entry.path for layers in staged for entry in layers.tree.entries})} files and directories"
     with steps("plan") as note:
-        plan = plan_image(spec, server, image, base, staged, creation_time(host.environ, base))
-        check_layers(plan, host)
-        note.detail = ", ".join(dict.fromkeys(layer.role.value for layer in plan.layers))
-    return Planned(plan=plan, tree=staged.tree, manifest=image.manifest, models=models, locked=locked)
+        planned = []
+        for (one, base, locked), layers in zip(chosen, staged, strict=True):
+            plan = plan_image(one, server, image, base, layers, creation_time(host.environ, base))
+            check_layers(plan, host)
+            planned.append(PlannedImage(plan=plan, tree=layers.tree, locked=locked))
+        note.detail = ", ".join(dict.fromkeys(layer.role.value for one in planned for layer in one.plan.layers))
+    identifier = target.identifier(*spec.platforms)
+    return Planned(images=tuple(planned), manifest=image.manifest, models=models, identifier=identifier)
+
+
+def _target(spec: BuildSpec) -> Target:
+    """The same for all platforms, each of which it must have."""
+    first, *_ = [find_target(spec.target, platform, spec.server) for platform in spec.platforms]
+    return first
+
+
+def _in_words(bases: Sequence[ResolvedBase], locks: Sequence[LockedTarget]) -> str:
+    names = (f"{base.name} (Python {base.python})" if base.python else base.name for base in bases)
+    wheels = (f"{wheel.name} {wheel.version}" for locked in locks for wheel in locked.wheels)
+    return ", ".join(dict.fromkeys([*names, *wheels]))
 
 
 def _quantize(
     spec: BuildSpec, found: FoundImage, loaded: LoadedImage, steps: Steps, host: Host
 ) -> tuple[Quantization | None, ...]:
     """The models in fewer bits, where somebody asks for it."""
-    target = find_target(spec.target, spec.platform, spec.server)
+    target = _target(spec)
     sources = {one.manifest.name: one.source for one in found.models}
     if all(asked_mode(spec, model) is Quantize.NONE for model in loaded.models):
         return (None,) * len(loaded.models)
@@ -204,42 +248,48 @@ def _daemon(delivery: Delivery, host: Host) -> DockerEngine | None:
 
 def _assemble(
     planned: Planned, delivery: Delivery, daemon: DockerEngine | None, steps: Steps, host: Host
-) -> AssembledImage:
-    """The image in the layout that the user named, else in a place of the cache that its next build replaces."""
+) -> tuple[tuple[AssembledImage, ...], Document | None]:
+    """The images, and their index if they are several, in the layout that the user named, else in a place of the cache
+    that its next build replaces."""
     assembler: Assembler = EmbeddedAssembler(host)
     if delivery.engine is Engine.DOCKER and daemon is not None:
         write = partial(write_context, template_dir=delivery.template_dir)
         assembler = DockerAssembler(host, daemon, write)
-    name, identifier = planned.manifest.name, planned.locked.identifier
-    output = delivery.output or host.store.root / "images" / name / identifier
+    output = delivery.output or host.store.root / "images" / planned.manifest.name / planned.identifier
     with steps("assemble") as note, host.store.exclusive(content_key({"layout": str(output.resolve())})):
-        image = assembler.assemble(planned.plan, planned.tree, output)
-        note.detail = image.digest.short
-    return image
+        images = tuple(assembler.assemble(one.plan, one.tree, output) for one in planned.images)
+        index = write_index(images)
+        note.detail = index.descriptor.digest.short if index else images[0].digest.short
+    return images, index
 
 
 def _test(
-    image: AssembledImage, delivery: Delivery, daemon: DockerEngine | None, steps: Steps, host: Host
-) -> ProbeReport | None:
+    images: Sequence[AssembledImage], delivery: Delivery, daemon: DockerEngine | None, steps: Steps, host: Host
+) -> tuple[Proof | None, ...]:
     if not delivery.test:
-        return None
+        return (None,) * len(images)
     with steps.effect("test") as note:
-        report = prove(image, None if delivery.load is False else daemon, host)
-        note.detail = f"golden cases: {len(report.cases)} right, ready in {report.ready_seconds:.2f} s"
-    return report
+        proofs = prove_each(images, None if delivery.load is False else daemon, host)
+        note.detail = "; ".join(proof.summary for proof in proofs)
+    return proofs
 
 
 def _load(
-    image: AssembledImage, planned: Planned, delivery: Delivery, daemon: DockerEngine | None, steps: Steps
-) -> str:
-    """Tag it in the local engine; the name that ``docker run`` takes, or nothing."""
-    if delivery.load is False or daemon is None:
-        return ""
+    images: Sequence[AssembledImage],
+    planned: Planned,
+    delivery: Delivery,
+    daemon: DockerEngine | None,
+    steps: Steps,
+) -> dict[Digest, str]:
+    """Tag an image in the local engine, which keeps that of one platform; by its digest the name that it has there."""
+    image = image_to_load(images)
+    if delivery.load is False or daemon is None or image is None:
+        return {}
     tag = delivery.tag or Reference.parse(f"{planned.manifest.name}:{planned.manifest.version}")
     with steps.effect("load") as note:
         load_into(daemon, image, [tag])
-        note.detail = tag.familiar
-    return tag.familiar
+        note.detail = tag.familiar + (f" ({image.config.platform} alone)" if len(images) > 1 else "")
+    return {image.digest: tag.familiar}
 
 
 def _push(graph: Graph, delivery: Delivery, steps: Steps, host: Host) -> PushResult | None:

@@ -10,7 +10,7 @@ from builder.host.fs import try_writing, why_not_writable
 from builder.oci.platform import Platform
 from builder.pipeline.cache import parse_size
 from builder.pipeline.image import epoch
-from builder.pipeline.prove import ForeignPlatform
+from builder.pipeline.prove import ForeignPlatform, runs_here
 from builder.plan.spec import BuildSpec, Delivery, Engine
 from builder.registry.push import require_registry
 from builder.render.dockerfile import require_template
@@ -26,6 +26,18 @@ class TemplateUnused(UsageError):
     code = "template-unused"
     message = "--template-dir was given, but --engine embedded uses no Dockerfile"
     hint = "add --engine docker, or write the Dockerfile with `mbuild render`"
+
+
+class EngineBuildsItsOwn(UsageError):
+    code = "engine-builds-its-own"
+    message = "--engine docker builds for the engine's own platform only, and {platforms} is asked for"
+    hint = "leave --engine docker out: the embedded assembler builds for every platform, without emulation"
+
+
+class NothingToLoad(UsageError):
+    code = "nothing-to-load"
+    message = "--load was given, but none of {platforms} is this machine's platform ({machine})"
+    hint = "add {machine} to --platform, or leave --load out"
 
 
 class OutputNotUsable(UsageError):
@@ -47,8 +59,8 @@ class LockIsDirectory(UsageError):
 
 
 def check_build(spec: BuildSpec, delivery: Delivery, host: Host) -> None:
-    """Raises PushNeedsTag, TagNeedsRegistry, TemplateUnused, TemplateMissing, ForeignPlatform, OutputNotUsable,
-    MalformedSize, or what ``check_plan`` raises."""
+    """Raises PushNeedsTag, TagNeedsRegistry, TemplateUnused, TemplateMissing, ForeignPlatform, EngineBuildsItsOwn,
+    NothingToLoad, OutputNotUsable, MalformedSize, or what ``check_plan`` raises."""
     if delivery.push:
         if delivery.tag is None:
             raise PushNeedsTag(name=spec.model.resolve().name)
@@ -57,13 +69,22 @@ def check_build(spec: BuildSpec, delivery: Delivery, host: Host) -> None:
         if delivery.engine is not Engine.DOCKER:
             raise TemplateUnused
         require_template(delivery.template_dir)
-    machine = Platform.of_this_machine()
-    if delivery.test and spec.platform.architecture != machine.architecture:
-        raise ForeignPlatform(platform=spec.platform, machine=machine)
+    _check_platforms(spec, delivery)
     check_output(delivery.output)
     if delivery.max_size:
         parse_size(delivery.max_size)
     check_plan(spec, host)
+
+
+def _check_platforms(spec: BuildSpec, delivery: Delivery) -> None:
+    """At least one of several platforms must be tried here; an engine has what its own machine runs."""
+    machine, platforms = Platform.of_this_machine(), ", ".join(map(str, spec.platforms))
+    if delivery.engine is Engine.DOCKER and any(one.architecture != machine.architecture for one in spec.platforms):
+        raise EngineBuildsItsOwn(platforms=platforms)
+    if delivery.test and not any(map(runs_here, spec.platforms)):
+        raise ForeignPlatform(platform=platforms, machine=machine)
+    if delivery.load and spec.also and not any(map(runs_here, spec.platforms)):
+        raise NothingToLoad(platforms=platforms, machine=machine)
 
 
 def check_plan(spec: BuildSpec, host: Host) -> None:

@@ -30,7 +30,7 @@ _MOST_NAMED = 5
 
 class ImageTooLarge(AssemblyError):
     code = "image-too-large"
-    message = "the image has {size} compressed, more than the {most} of --max-size"
+    message = "the image for {platform} has {size} compressed, more than the {most} of --max-size"
     hint = (
         "the largest parts, as they lie on a disk: {parts}; `mbuild explain` shows all of them and why they are there"
     )
@@ -95,7 +95,7 @@ def check_size(image: AssembledImage | StreamedImage, most: str, host: Host) -> 
     else:
         layers = sorted(image.layers, key=lambda layer: -layer.descriptor.size)[:_MOST_NAMED]
         parts = ", ".join(f"{layer.role.value} {_megabytes(layer.descriptor.size)}" for layer in layers)
-    raise ImageTooLarge(size=_megabytes(size), most=most, parts=parts)
+    raise ImageTooLarge(platform=image.config.platform, size=_megabytes(size), most=most, parts=parts)
 
 
 @contextmanager

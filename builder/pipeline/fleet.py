@@ -162,7 +162,7 @@ def _build(job: Job, host: Host) -> Outcome:
 def _built(job: Job, host: Host) -> dict[str, Any]:
     before, began = _stamps(job), host.clock.now()
     result = build(job.spec, job.delivery, host)
-    digest, size, reference = result.image.digest, result.size, str(result.reference or "")
+    digest, size, reference = result.digest, result.size, str(result.reference or "")
     if is_settled(before.values(), began) and _stamps(job) == before:
         record = {"layout": str(result.layout or ""), "digest": str(digest), "size": size, "reference": reference}
         host.store.put_record(_KIND, _key(job, host), record)

@@ -47,14 +47,19 @@ SLOW_LINE = 5_000_000
 
 
 def plan_image(
-    spec: BuildSpec, server: Server, image: LoadedImage, base: ResolvedBase, staged: StagedLayers, created: str
+    spec: BuildSpec,
+    server: Server,
+    image: LoadedImage,
+    base: ResolvedBase,
+    staged: StagedLayers,
+    created: str,
 ) -> ImagePlan:
     """The plan; the same arguments give the same plan, and the same plan the same image."""
     config = server.config(base.interpreter, tuple(map(_unanswered, image.models)), image.manifest.server)
     labels = _labels(image, spec, server.name)
-    if base.gpu and base.own:
-        config = replace(config, env=(*config.env, *base.own.image.own_env))
-        labels |= base.gpu.labels([part.name for part in base.gpu.parts if part.name in staged.libraries])
+    if base.gpu:
+        config = replace(config, env=(*config.env, *base.gpu.env))
+        labels |= base.gpu.gpu.labels(tuple(staged.libraries.reasons))
     if base.upstream:
         labels[BASE_LAYERS] = str(len(base.upstream.layers))
     return ImagePlan(
@@ -63,7 +68,7 @@ def plan_image(
         layers=plan_layers(
             {role: tree.entries for role, tree in staged.roles.items()},
             {name: tree.entries for name, tree in staged.models.items()},
-            {part: tree.entries for part, tree in staged.libraries.items()},
+            {part: tree.entries for part, tree in staged.libraries.trees.items()},
         ),
         config=replace(config, labels=tuple(sorted(labels.items()))),
         created=created,

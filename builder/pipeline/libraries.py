@@ -3,31 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from builder.host import Host
 from builder.host.trees import StagedTree
+from builder.oci.platform import Platform
 from builder.pipeline.base import ResolvedBase
 from builder.pipeline.collection import LoadedImage
 from builder.plan.spec import BuildSpec
 from builder.servers.places import RUNTIME
-from builder.targets.libraries import stage_parts
+from builder.targets.libraries import ChosenLibraries, stage_parts
 from builder.targets.wheels import fetch_wheels
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StagedLibraries:
+    """``reasons`` are the parts that an image needs, with the reason why; ``trees`` those of them that the base does
+    not have, and the one that goes with them."""
+
+    reasons: Mapping[str, str]
+    trees: Mapping[str, StagedTree]
+
+
+NO_LIBRARIES = StagedLibraries(reasons={}, trees={})
+
+
 def find_libraries(spec: BuildSpec, image: LoadedImage, base: ResolvedBase) -> Mapping[str, str]:
-    """Which parts of the base's libraries the image needs, and why; nothing on a base for processors."""
+    """Which parts of the GPU libraries the image needs, and why; nothing in an image for processors."""
     if base.gpu is None:
         return {}
-    return {part.name: part.why for part in base.gpu.parts}
+    return {part.name: part.why for part in base.gpu.gpu.parts}
 
 
-def stage_libraries(
-    spec: BuildSpec, parts: Mapping[str, str], base: ResolvedBase, host: Host
-) -> Mapping[str, StagedTree]:
-    """The layers of the parts, by their names, and the one that goes with them."""
-    if base.gpu is None or base.own is None:
-        return {}
-    chosen = {part.wheel for part in base.gpu.parts if part.name in parts}
-    wheels = tuple(wheel for wheel in base.own.lock.libraries[spec.platform] if wheel.name in chosen)
-    fetch_wheels(wheels, base.python, host)
-    return stage_parts(base.name, base.gpu, wheels, parts, RUNTIME, host)
+def stage_libraries(reasons: Mapping[str, str], base: ResolvedBase, platform: Platform, host: Host) -> StagedLibraries:
+    """Raises what ``fetch_wheels`` and ``stage_parts`` raise."""
+    offered = base.gpu
+    if offered is None:
+        return NO_LIBRARIES
+    chosen = ChosenLibraries(
+        base=offered.name,
+        gpu=offered.gpu,
+        wheels=offered.wheels,
+        reasons=reasons,
+        platform=platform,
+        present=offered.present,
+        configures=base.upstream is None,
+    )
+    fetch_wheels(chosen.used, base.python, host)
+    return StagedLibraries(reasons=reasons, trees=stage_parts(chosen, RUNTIME, host))

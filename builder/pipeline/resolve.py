@@ -34,9 +34,10 @@ from builder.targets.wheels import resolve_wheels, uv_platform
 
 
 def locked_quantize(spec: BuildSpec, target: Target, name: str) -> QuantizeChoice | None:
-    """What an earlier build chose for the model of that name."""
-    old = read_lock(spec.lock).get(target.identifier(spec.platform))
-    return old.choice(name) if old else None
+    """What an earlier build chose for the model of that name, on the first of the platforms that has it."""
+    lock = read_lock(spec.lock)
+    entries = [lock[key] for platform in spec.platforms if (key := target.identifier(platform)) in lock]
+    return entries[0].choice(name) if entries else None
 
 
 def resolve(

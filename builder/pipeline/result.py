@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from builder.assemble.image import AssembledImage
 from builder.assemble.streamed import StreamedImage
 from builder.oci.digest import Digest
+from builder.oci.manifest import Document
+from builder.oci.platform import Platform
 from builder.oci.reference import PinnedReference
 from builder.pipeline.answered import AnsweredModel
+from builder.pipeline.prove import Proof
 from builder.pipeline.steps import StepRecord
 from builder.plan.image import LayerPlan
 from builder.probe.report import ProbeReport
@@ -21,64 +24,113 @@ SCHEMA = 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class BuildResult:
-    """``name`` and ``version`` are the image's; ``models`` are sorted by name; ``planned`` has the plan of each layer
-    that mbuild made, by its diff_id; ``layout`` is the OCI layout with the image, None where it went to a registry
-    alone; ``loaded_as`` the name in the local Docker engine or empty; ``report`` is None when the image was not tested,
-    ``pushed`` when it was not pushed."""
+class BuiltImage:
+    """The image of one platform. ``planned`` has the plan of each layer that mbuild made, by its diff_id; ``loaded_as``
+    is its name in the local Docker engine or empty; ``proof`` is None where nothing was to be tested."""
 
-    name: str
-    version: str
     locked: LockedTarget
     image: AssembledImage | StreamedImage
     planned: Mapping[Digest, LayerPlan]
-    lock: Path
-    engine: str
-    models: tuple[AnsweredModel, ...]
-    steps: tuple[StepRecord, ...]
-    layout: Path | None = None
     loaded_as: str = ""
-    report: ProbeReport | None = None
-    pushed: PushResult | None = None
+    proof: Proof | None = None
+
+    @property
+    def platform(self) -> Platform:
+        return self.image.config.platform
 
     @property
     def size(self) -> int:
         """Bytes of all layers as stored."""
         return sum(layer.descriptor.size for layer in self.image.layers)
 
+    def layers_json(self) -> Iterator[dict[str, object]]:
+        for layer in self.image.layers:
+            plan = self.planned.get(layer.diff_id)
+            yield {
+                "role": str(layer.role),
+                "digest": str(layer.descriptor.digest),
+                "diff_id": str(layer.diff_id),
+                "media_type": layer.descriptor.media_type,
+                "size": layer.descriptor.size,
+                "unpacked_size": plan.size if plan else None,
+                "models": list(plan.models) if plan else [],
+            }
+
+    def to_json(self) -> dict[str, object]:
+        return {
+            "platform": str(self.platform),
+            "identifier": self.locked.identifier,
+            "digest": str(self.image.manifest.digest),
+            "id": str(self.image.config.digest),
+            "size": self.size,
+            "loaded_as": self.loaded_as or None,
+            "layers": [str(layer.descriptor.digest) for layer in self.image.layers],
+            "test": self.proof.to_json() if self.proof else None,
+        }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BuildResult:
+    """``name`` and ``version`` are the image's; ``images`` are those of the platforms, and ``index`` names them where
+    they are several; ``models`` are sorted by name; ``layout`` is the OCI layout with the image, None where it went to
+    a registry alone; ``pushed`` is None when it was not pushed."""
+
+    name: str
+    version: str
+    identifier: str
+    images: tuple[BuiltImage, ...]
+    lock: Path
+    engine: str
+    models: tuple[AnsweredModel, ...]
+    steps: tuple[StepRecord, ...]
+    index: Document | None = None
+    layout: Path | None = None
+    pushed: PushResult | None = None
+
+    @property
+    def digest(self) -> Digest:
+        """What a registry serves it by: of the index, or of the only image's manifest."""
+        return self.index.descriptor.digest if self.index else self.images[0].image.digest
+
+    @property
+    def size(self) -> int:
+        """Bytes of all layers as stored, each once."""
+        layers = (layer for one in self.images for layer in one.image.layers)
+        return sum({layer.descriptor.digest: layer.descriptor.size for layer in layers}.values())
+
+    @property
+    def loaded_as(self) -> str:
+        return next((one.loaded_as for one in self.images if one.loaded_as), "")
+
+    @property
+    def report(self) -> ProbeReport | None:
+        """Of the first image that was run."""
+        return next((one.proof for one in self.images if isinstance(one.proof, ProbeReport)), None)
+
     @property
     def reference(self) -> PinnedReference | None:
         return self.pushed.reference if self.pushed else None
 
     def to_json(self) -> dict[str, object]:
-        image, models = self.image, [_model_json(one) for one in self.models]
+        models = [_model_json(one) for one in self.models]
         alone = models[0] if len(models) == 1 else {"quantize": None, "parity": None}
+        layers = {str(layer["digest"]): layer for one in self.images for layer in one.layers_json()}
         return {
             "schema": SCHEMA,
             "name": self.name,
             "version": self.version,
-            "identifier": self.locked.identifier,
+            "identifier": self.identifier,
             "engine": self.engine,
             "image": {
                 "reference": str(self.reference) if self.reference else None,
-                "digest": str(image.manifest.digest),
-                "id": str(image.config.digest),
-                "platform": str(image.config.platform),
+                "digest": str(self.digest),
+                "id": None if self.index else str(self.images[0].image.config.digest),
+                "platform": ",".join(str(one.platform) for one in self.images),
                 "size": self.size,
                 "loaded_as": self.loaded_as or None,
             },
-            "layers": [
-                {
-                    "role": str(layer.role),
-                    "digest": str(layer.descriptor.digest),
-                    "diff_id": str(layer.diff_id),
-                    "media_type": layer.descriptor.media_type,
-                    "size": layer.descriptor.size,
-                    "unpacked_size": plan.size if plan else None,
-                    "models": list(plan.models) if plan else [],
-                }
-                for layer, plan in ((layer, self.planned.get(layer.diff_id)) for layer in image.layers)
-            ],
+            "platforms": [one.to_json() for one in self.images],
+            "layers": list(layers.values()),
             "models": models,
             "files": {"layout": str(self.layout) if self.layout else None, "lock": str(self.lock)},
             "quantize": alone["quantize"],

@@ -17,6 +17,7 @@ from builder.oci.digest import Digest
 from builder.oci.platform import Platform
 from builder.pipeline.answered import AnsweredModel
 from builder.pipeline.base import ResolvedBase
+from builder.pipeline.libraries import StagedLibraries
 from builder.pipeline.model import LoadedModel
 from builder.plan.image import LayerRole
 from builder.plan.spec import BuildSpec
@@ -39,11 +40,11 @@ class StagedLayers:
 
     roles: Mapping[LayerRole, StagedTree]
     models: Mapping[str, StagedTree]
-    libraries: Mapping[str, StagedTree]
+    libraries: StagedLibraries
 
     @property
     def tree(self) -> StagedTree:
-        return merged((*self.roles.values(), *self.libraries.values(), *self.models.values()))
+        return merged((*self.roles.values(), *self.libraries.trees.values(), *self.models.values()))
 
 
 def stage_server(server: Server, host: Host) -> StagedTree:
@@ -117,7 +118,7 @@ def stage_layers(
     base: ResolvedBase,
     server: StagedTree,
     models: Sequence[StagedModel],
-    libraries: Mapping[str, StagedTree],
+    libraries: StagedLibraries,
     host: Host,
 ) -> StagedLayers:
     """Base and runtime from their pins, then bytecode for all that is Python."""

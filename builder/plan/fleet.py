@@ -11,6 +11,7 @@ from builder.errors import SpecError, UsageError
 from builder.model.problems import listing
 from builder.model.schema_check import check_schema
 from builder.model.yaml_text import YamlProblem, parse_mapping
+from builder.oci.platform import Platform
 
 DEFAULT_TARGET = "cpu"
 
@@ -88,12 +89,19 @@ def _members(given: str | Mapping[str, Any], path: Path, target: str) -> Iterato
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlannedMember:
-    """A member as another machine is told to build it: ``path`` is its directory relative to where the fleet lies."""
+    """A member as another machine is told to build it: ``path`` is its directory relative to where the fleet lies;
+    without ``platforms``, for the platform of that machine."""
 
     name: str
     path: str
     target: str
     tag: str
+    platforms: tuple[Platform, ...] = ()
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Of the build, beside its target and its tag."""
+        return ("--platform", ",".join(map(str, self.platforms))) if self.platforms else ()
 
     @property
     def registry(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -30,9 +30,10 @@ NO_OPTIONS = ConvertOptions()
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BuildSpec:
-    """One model for one target.
+    """One model for one target, on one platform or on several.
 
-    ``base`` replaces the target's own base image; ``lock`` is the lock's path; ``locked`` forbids any change to it.
+    ``base`` replaces the target's own base image; ``lock`` is the lock's path; ``locked`` forbids any change to it;
+    ``also`` are further platforms, whose images go into one index with that of ``platform``.
     """
 
     model: Path
@@ -43,6 +44,16 @@ class BuildSpec:
     lock: Path
     locked: bool
     convert: ConvertOptions = NO_OPTIONS
+    also: tuple[Platform, ...] = ()
+
+    @property
+    def platforms(self) -> tuple[Platform, ...]:
+        return (self.platform, *self.also)
+
+    @property
+    def each(self) -> tuple[BuildSpec, ...]:
+        """The same for each platform alone."""
+        return tuple(replace(self, platform=platform, also=()) for platform in self.platforms)
 
 
 class Engine(StrEnum):

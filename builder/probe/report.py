@@ -11,7 +11,7 @@ from builder.events import Warned
 from builder.host import Host
 from builder.probe.cases import ModelCases, carried_cases
 from builder.probe.checks import Check, Finding, static_checks
-from builder.probe.contents import read_contents
+from builder.probe.contents import ImageContents, read_contents
 from builder.probe.replay import Form, Latency, Replay, measure, replay, wait_until_ready
 from builder.probe.runner import ImageRunner, Limits, ProbedImage, RunningImage
 from builder.probe.start import StartSplit, start_split
@@ -64,6 +64,10 @@ class ProbeReport:
         """With the binary extension, which costs the least."""
         return self.latency_binary
 
+    @property
+    def summary(self) -> str:
+        return f"golden cases: {len(self.cases)} right, ready in {self.ready_seconds:.2f} s"
+
     def to_json(self) -> dict[str, object]:
         return {
             "runner": self.runner,
@@ -87,8 +91,7 @@ def probe(
     Raises a ProbeError for the first thing that is wrong, ToolMissing where this machine cannot run it.
     """
     contents = read_contents(image.layout, image.manifest, host.store)
-    checks = static_checks(image, contents)
-    _require(checks, host)
+    checks = _static(image, contents, host)
     cases = cases or carried_cases(contents)
     with closing(runner.start(image, limits)) as running:
         ready = wait_until_ready(running, limits, host.clock)
@@ -112,6 +115,17 @@ def probe(
             exit_code=code,
             checks=checks,
         )
+
+
+def look_at(image: ProbedImage, host: Host) -> tuple[Check, ...]:
+    """The checks that need no container. Raises CheckFailed."""
+    return _static(image, read_contents(image.layout, image.manifest, host.store), host)
+
+
+def _static(image: ProbedImage, contents: ImageContents, host: Host) -> tuple[Check, ...]:
+    checks = static_checks(image, contents)
+    _require(checks, host)
+    return checks
 
 
 def _require(checks: tuple[Check, ...], host: Host) -> None:

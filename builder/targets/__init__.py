@@ -57,9 +57,9 @@ class Target:
         fitting = (one for one in found if one.marker is None or one.marker.evaluate({"python_version": minor}))
         return tuple(f"{one.name}{one.specifier}" for one in fitting)
 
-    def identifier(self, platform: Platform) -> str:
+    def identifier(self, *platforms: Platform) -> str:
         """For example ``onnx-http-cpu-linux_amd64``: the unit of locks, tables and caches."""
-        return f"onnx-{self.server}-{self.name}-{platform.slug}"
+        return f"onnx-{self.server}-{self.name}-{'+'.join(platform.slug for platform in platforms)}"
 
 
 _LINUX = (Platform(os="linux", architecture="amd64"), Platform(os="linux", architecture="arm64"))

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from builder.canonical import content_key, readable_json
+from builder.elf import loader_cache
 from builder.errors import SpecError
 from builder.host import Host
 from builder.host.trees import StagedTree, TreeWriter, load_tree
 from builder.oci.entry import EntryKind, FileEntry
+from builder.oci.platform import Platform
 from builder.plan.gpu import GpuLibraries, LibraryPart
 from builder.plan.prune import PruneRules
 from builder.plan.wheel import LockedWheel
@@ -28,7 +31,7 @@ LOADER = "loader"
 """The name of the tree that lies above all parts."""
 
 FACTS = PurePosixPath("/opt/mbuild/gpu.json")
-CONFIGURED = PurePosixPath("/etc/ld.so.conf.d/mbuild-gpu.conf")
+CONFIGURED = PurePosixPath("/etc/ld.so.conf.d/00-mbuild-gpu.conf")
 _CONFIGURATION = PurePosixPath("/etc/ld.so.conf")
 
 
@@ -63,24 +66,42 @@ def require_placed(base: str, gpu: GpuLibraries, wheels: Sequence[LockedWheel], 
         raise FileInNoPart(base=base, files=", ".join(found))
 
 
-def stage_parts(
-    base: str,
-    gpu: GpuLibraries,
-    wheels: Sequence[LockedWheel],
-    reasons: Mapping[str, str],
-    prefix: PurePosixPath,
-    host: Host,
-) -> dict[str, StagedTree]:
-    """The parts that ``reasons`` name (with the reason why), in the base's order, and ``LOADER`` last.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ChosenLibraries:
+    """What of a base an image gets: ``reasons`` are the parts by name, each with the reason why, ``wheels`` those that
+    the base has locked, ``present`` the libraries that are there already, by their SONAMEs. ``configures``: nobody else
+    says where ldconfig shall look."""
+
+    base: str
+    gpu: GpuLibraries
+    wheels: tuple[LockedWheel, ...]
+    reasons: Mapping[str, str]
+    platform: Platform
+    present: tuple[tuple[str, PurePosixPath], ...] = ()
+    configures: bool = True
+
+    @property
+    def parts(self) -> tuple[LibraryPart, ...]:
+        """Those that must be added, in the order of their layers."""
+        known = {soname for soname, _ in self.present}
+        needed = (part for part in self.gpu.parts if part.name in self.reasons)
+        return tuple(part for part in needed if not {PurePosixPath(file).name for file in part.files} <= known)
+
+    @property
+    def used(self) -> tuple[LockedWheel, ...]:
+        """The wheels that the parts are from."""
+        names = {part.wheel for part in self.parts}
+        return tuple(wheel for wheel in self.wheels if wheel.name in names)
+
+
+def stage_parts(chosen: ChosenLibraries, prefix: PurePosixPath, host: Host) -> dict[str, StagedTree]:
+    """A tree for each part, and ``LOADER`` last.
 
     The wheels must be in the store (``fetch_wheels``). Raises PartNotInWheel or UnsafeWheel.
     """
-    by_name = {wheel.name: wheel for wheel in wheels}
-    chosen = [part for part in gpu.parts if part.name in reasons]
-    trees = {part.name: _stage_part(base, part, by_name[part.wheel], prefix, host) for part in chosen}
-    used = [by_name[name] for name in sorted({part.wheel for part in chosen})]
-    loader = _stage_loader(gpu.described(base, reasons), used, trees, prefix, host)
-    return {**trees, LOADER: loader}
+    wheels = {wheel.name: wheel for wheel in chosen.used}
+    trees = {part.name: _stage_part(chosen.base, part, wheels[part.wheel], prefix, host) for part in chosen.parts}
+    return {**trees, LOADER: _stage_loader(chosen, trees, prefix, host)}
 
 
 def _stage_part(base: str, part: LibraryPart, wheel: LockedWheel, prefix: PurePosixPath, host: Host) -> StagedTree:
@@ -104,27 +125,27 @@ def _only_files(tree: StagedTree) -> StagedTree:
 
 
 def _stage_loader(
-    facts: Mapping[str, object],
-    wheels: Sequence[LockedWheel],
-    parts: Mapping[str, StagedTree],
-    prefix: PurePosixPath,
-    host: Host,
+    chosen: ChosenLibraries, parts: Mapping[str, StagedTree], prefix: PurePosixPath, host: Host
 ) -> StagedTree:
     files = [entry for tree in parts.values() for entry in tree.entries]
+    facts = chosen.gpu.described(chosen.base, chosen.reasons)
 
     def make(directory: Path) -> None:
         writer = TreeWriter(directory)
         for place in sorted({entry.path.parent for entry in files}):
             writer.add_directory(place)
-        for wheel in wheels:
+        for wheel in chosen.used:
             _add_notices(wheel, files, prefix, writer, host)
-        _add_lookup(files, writer)
+        _add_lookup(chosen, files, writer)
         writer.add_file(FACTS, readable_json(facts))
         writer.finish()
 
     decides = {
         "facts": facts,
-        "wheels": [wheel.sha256 for wheel in wheels],
+        "present": [[soname, str(path)] for soname, path in chosen.present],
+        "configures": chosen.configures,
+        "platform": str(chosen.platform),
+        "wheels": [wheel.sha256 for wheel in chosen.used],
         "files": [[str(entry.path), str(entry.digest)] for entry in files],
         "revision": REVISION,
     }
@@ -146,8 +167,18 @@ def _add_notices(
     write_record(folder, {**{path: packed[path] for path in own if path in packed}, **notices}, prefix, writer)
 
 
-def _add_lookup(files: Sequence[FileEntry], writer: TreeWriter) -> None:
-    """Where the loader finds the libraries, whoever asks for them: no LD_LIBRARY_PATH, which programs pass on."""
-    places = sorted({str(entry.path.parent) for entry in files})
+def _add_lookup(chosen: ChosenLibraries, files: Sequence[FileEntry], writer: TreeWriter) -> None:
+    """Where the loader finds the libraries, whoever asks for them: no LD_LIBRARY_PATH, which programs pass on. The
+    configuration says the same to the ldconfig that a GPU container runtime runs at each start."""
+    if not files:
+        return
+    ours = [path for _, path in chosen.present if path.is_relative_to(FACTS.parent)]
+    places = sorted({str(path.parent) for path in (*(entry.path for entry in files), *ours)})
     writer.add_file(CONFIGURED, "".join(f"{place}\n" for place in places).encode())
-    writer.add_file(_CONFIGURATION, b"include /etc/ld.so.conf.d/*.conf\n")
+    if chosen.configures:
+        writer.add_file(_CONFIGURATION, b"include /etc/ld.so.conf.d/*.conf\n")
+    # NVIDIA's wheels name each library by its SONAME, which `mbuild base lock` proves.
+    own = {entry.path.name: entry.path for entry in files}
+    known = {**own, **{soname: path for soname, path in chosen.present if soname not in own}}
+    cache = loader_cache.loader_cache(known.items(), chosen.platform.architecture)
+    writer.add_file(loader_cache.PLACE, cache)

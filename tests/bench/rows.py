@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -13,6 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from tests.bench.memory import Memory, MemoryWatch
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = Path(sys.executable).parent / "mbuild"
@@ -57,22 +58,21 @@ def seconds(action: Callable[[], object], runs: int = RUNS) -> float:
 
 @dataclass(frozen=True)
 class Cost:
-    """Of a command: wall ``seconds``, bytes that it ``read`` (files and pipes alike), and the most memory so far of any
-    command of this process."""
+    """Of a command: wall ``seconds``, bytes that it ``read`` (files and pipes alike), and the most ``memory``."""
 
     result: Any
     seconds: float
     read: int
-    most_memory: int
+    memory: Memory
 
 
 def cost(action: Callable[[], Any]) -> Cost:
     """Linux adds what a child read to its parent's account when it ends (proc(5), /proc/pid/io)."""
     before, began = _read_so_far(), time.perf_counter()
-    result = action()
-    taken = time.perf_counter() - began
-    memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
-    return Cost(result, taken, _read_so_far() - before, memory)
+    with MemoryWatch() as watch:
+        result = action()
+        taken = time.perf_counter() - began
+    return Cost(result, taken, _read_so_far() - before, watch.memory)
 
 
 def _read_so_far() -> int:

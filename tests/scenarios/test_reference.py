@@ -18,6 +18,7 @@ from builder.host.run import Command, Completed, Process
 from builder.model.golden import GoldenCase
 from builder.model.source import ModelArtifact
 from builder.oci.digest import Digest
+from builder.resources import worker_source
 from tests.support import models, onnx_models
 from tests.support.hosts import RecordedEvents, fresh_host
 
@@ -91,6 +92,47 @@ def test_external_data_is_found(host: Host, tmp_path: Path, laid_out: bool) -> N
     value = np.full((1, 4), 1.0 + laid_out, np.float32)  # two keys, so that neither is answered from the store
     (answered,) = answer_cases(model, (case(x=value),), host)
     assert answered.outputs["y"].tolist() == (value @ np.arange(32, dtype=np.float32).reshape(4, 8)).tolist()
+
+
+_MEMORY_OF_A_SESSION = """
+import json, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from onnx_reference import load
+
+def made() -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("RssAnon")).split()[1]) * 1024
+
+before = made()
+session = load(sys.argv[2], in_place=bool(int(sys.argv[3])))
+print(made() - before)
+"""
+
+
+def test_large_weights_are_not_copied(host: Host, tmp_path: Path) -> None:
+    """They are mapped; what onnxruntime would make of them otherwise shows that this looks at the right figure."""
+    path = models.save_products(tmp_path / "products" / "model.onnx", count=16)
+    weights = (path.parent / "weights.bin").stat().st_size
+    python = ensure_environment(REFERENCE, host)
+
+    def memory(in_place: int) -> int:
+        words = (str(worker_source("onnx_reference").parent), str(path), str(in_place))
+        done = host.run.run(Command(argv=(str(python), "-c", _MEMORY_OF_A_SESSION, *words)))
+        assert done.ok, done.complaint
+        return int(done.stdout)
+
+    assert memory(1) < weights // 4
+    assert memory(0) > weights // 2
+
+
+def test_large_weights_are_answered_with_as_the_server_does(host: Host, tmp_path: Path) -> None:
+    path = models.save_products(tmp_path / "products" / "model.onnx", count=4)
+    plain = artifact(path, "weights.bin")
+    asked = case(x=np.random.default_rng(0).random((3, 1024), dtype=np.float32))
+    (packed,) = answer_cases(plain, (asked,), host)
+    (mapped,) = answer_cases(replace(plain, reads_in_place=True), (replace(asked, name="again"),), host)
+    np.testing.assert_allclose(mapped.outputs["y"], packed.outputs["y"], rtol=1e-4, atol=1e-5)
 
 
 def test_the_second_answer_starts_no_process(host: Host, tmp_path: Path) -> None:

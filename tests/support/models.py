@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -86,21 +86,46 @@ def save_layers(path: Path, count: int, size: int = 1 << 20, *, tuned: int | Non
     """y = x + the largest number of each of ``count`` tensors of ``size`` random bytes, all in one file; the tensor
     number ``tuned`` is another one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    tensors = []
-    with (path.parent / "weights.bin").open("wb") as out:
-        for number in range(count):
-            out.write(np.random.default_rng([number, number == tuned]).random(size // 4, dtype=np.float32).tobytes())
-            tensor = TensorProto(name=f"layers.{number:03d}.weight", data_type=TensorProto.FLOAT, dims=(size // 4,))
-            tensor.data_location = TensorProto.EXTERNAL
-            place = (("location", "weights.bin"), ("offset", str(number * size)), ("length", str(size)))
-            for key, value in place:
-                tensor.external_data.add(key=key, value=value)
-            tensors.append(tensor)
+    arrays = (
+        np.random.default_rng([number, number == tuned]).random(size // 4, dtype=np.float32) for number in range(count)
+    )
+    tensors = _beside(path, arrays)
     largest = [helper.make_node("ReduceMax", [tensor.name], [f"m{tensor.name}"], keepdims=0) for tensor in tensors]
     total = helper.make_node("Sum", ["x", *(node.output[0] for node in largest)], ["y"])
     sides = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ("n",)) for name in "xy"]
     graph = helper.make_graph([*largest, total], "graph", sides[:1], sides[1:], tensors)
     return save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+
+
+def save_products(path: Path, count: int, width: int = 1024) -> Path:
+    """y = x times ``count`` matrices [width, width], one after the other, all in one file; numbers stay near 1."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scale = np.float32((3 / width) ** 0.5)
+    matrices = (
+        (2 * np.random.default_rng(number).random((width, width), dtype=np.float32) - 1) * scale
+        for number in range(count)
+    )
+    tensors = _beside(path, matrices)
+    names = ["x", *(f"h{number}" for number in range(1, count)), "y"]
+    nodes = [helper.make_node("MatMul", [names[at], one.name], [names[at + 1]]) for at, one in enumerate(tensors)]
+    sides = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ("n", width)) for name in "xy"]
+    graph = helper.make_graph(nodes, "graph", sides[:1], sides[1:], tensors)
+    return save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+
+
+def _beside(path: Path, arrays: Iterable[Any]) -> list[TensorProto]:
+    """FP32 tensors, whose bytes are written to weights.bin beside the model."""
+    tensors: list[TensorProto] = []
+    with (path.parent / "weights.bin").open("wb") as out:
+        for number, array in enumerate(arrays):
+            tensor = TensorProto(name=f"layers.{number:03d}.weight", data_type=TensorProto.FLOAT, dims=array.shape)
+            tensor.data_location = TensorProto.EXTERNAL
+            place = {"location": "weights.bin", "offset": str(out.tell()), "length": str(array.nbytes)}
+            for key, value in place.items():
+                tensor.external_data.add(key=key, value=value)
+            out.write(array.tobytes())
+            tensors.append(tensor)
+    return tensors
 
 
 def operator_model(node: Any, *, domains: Mapping[str, int] | None = None) -> onnx.ModelProto:

@@ -1,10 +1,11 @@
 """Answers golden cases with onnxruntime on the CPU: the reference that an image is compared with.
 
-Run by ``builder.convert.worker``; imports nothing of mbuild. Request: ``model`` (path), ``cases`` (list of ``inputs``,
-an .npz with arrays ``input:NAME``, and ``outputs``, the .npz to write with ``output:NAME``; ``optional`` where it may
-fail). Value: ``inputs`` and ``outputs`` of the model (name, type as onnxruntime writes it, shape), ``seconds`` for each
-case that must be answered, and ``unanswered``, why others were not, by number. Strings travel as bytes arrays. Kinds of
-failure: unsupported-opset, unsupported-operator, missing-file, bad-model, wrong-inputs, unsupported-output, run-failed.
+Run by ``builder.convert.worker``; imports nothing of mbuild. Request: ``model`` (path), ``in_place`` (whether
+to compute with the weights where they lie), ``cases`` (list of ``inputs``, an .npz with arrays ``input:NAME``, and
+``outputs``, the .npz to write with ``output:NAME``; ``optional`` where it may fail). Value: ``inputs`` and ``outputs``
+of the model (name, type as onnxruntime writes it, shape), ``seconds`` for each case that must be answered, and
+``unanswered``, why others were not, by number. Strings travel as bytes arrays. Kinds of failure: unsupported-opset,
+unsupported-operator, missing-file, bad-model, wrong-inputs, unsupported-output, run-failed.
 """
 
 import io
@@ -35,11 +36,14 @@ class Failure(Exception):
         self.kind = kind
 
 
-def load(path: str) -> Any:
-    """A session on one thread, without optimisation that depends on the machine's load."""
+def load(path: str, *, in_place: bool = False) -> Any:
+    """A session on one thread, without optimisation that depends on the machine's load; ``in_place`` without the copy
+    of all weights that onnxruntime makes to have them in the order of its kernels ("prepacking")."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
+    if in_place:
+        options.add_session_config_entry("session.disable_prepacking", "1")
     try:
         return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:
@@ -131,7 +135,7 @@ def described(tensors: Any) -> list[dict[str, object]]:
 def run(request: dict[str, Any]) -> dict[str, Any]:
     """The whole answer."""
     try:
-        session = load(request["model"])
+        session = load(request["model"], in_place=request["in_place"])
         optional = {str(number): case for number, case in enumerate(request["cases"]) if case.get("optional")}
         reasons = {number: attempt(session, case) for number, case in optional.items()}
         return {

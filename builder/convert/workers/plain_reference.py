@@ -1,8 +1,9 @@
 """Answers golden cases of a plain model: the server's own steps (builder/serve/steps) around onnxruntime.
 
 Run by ``builder.convert.worker``; imports nothing of mbuild. Request: ``steps`` (the directory of the steps),
-``folder`` (interface.json with the files that it names), ``model`` (path of the graph) and ``cases`` as for
-onnx_reference. Value: ``seconds`` for each case. Further kinds of failure: broken-step, wrong-inputs, failed-step.
+``folder`` (interface.json with the files that it names), ``model`` (path of the graph), ``in_place`` and
+``cases`` as for onnx_reference. Value: ``seconds`` for each case. Further kinds of failure: broken-step, wrong-inputs,
+failed-step.
 """
 
 import io
@@ -77,7 +78,7 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
     """The whole answer."""
     try:
         steps = import_steps(Path(request["steps"]))
-        session = load(request["model"])
+        session = load(request["model"], in_place=request["in_place"])
         try:
             interface = steps.Interface(Path(request["folder"]))
         except steps.StepBroken as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from importlib.resources import files
 from typing import Any
 
@@ -14,6 +15,7 @@ import yaml
 from builder.deploy.documents import to_yaml
 from builder.deploy.github import github_workflow
 from builder.deploy.jobs import JobSettings, build_jobs
+from builder.oci.platform import Platform
 from builder.plan.fleet import PlannedMember
 
 MEMBERS = (
@@ -40,6 +42,20 @@ def test_a_workflow() -> None:
     shell = [step["run"] for step in job["steps"] if "run" in step]
     assert not any("${{" in line for line in shell)
     assert "pip install mbuild==1.2.3" in shell
+    assert shell[-1] == 'mbuild build "$MODEL" --target "$TARGET" --tag "$TAG" --push'
+    assert not any("qemu" in line for line in shell)
+
+
+def test_both_systems_build_for_the_platforms_asked_for() -> None:
+    platforms = (Platform.parse("linux/amd64"), Platform.parse("linux/arm64"))
+    members = [replace(member, platforms=platforms) for member in MEMBERS]
+    job = github_workflow(members, "1.2.3")["jobs"]["build"]
+    shell = [step["run"] for step in job["steps"] if "run" in step]
+    assert "--platform linux/amd64,linux/arm64 " in shell[-1]
+    assert any("qemu-user" in line for line in shell)
+    (document,) = build_jobs(members[:1], SETTINGS[0])
+    command = document["spec"]["template"]["spec"]["containers"][0]["command"]
+    assert command[command.index("--platform") + 1] == "linux/amd64,linux/arm64"
 
 
 @pytest.mark.parametrize("settings", SETTINGS)

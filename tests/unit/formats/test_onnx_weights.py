@@ -110,6 +110,25 @@ def test_a_small_model_stays_as_it_is(tmp_path: Path, monkeypatch: pytest.Monkey
     assert not stage(tmp_path / "model").laid_out
 
 
+def test_large_weights_are_computed_with_where_they_lie(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """But where onnxruntime quantises the inputs of a node that it has put the weights in order for: it would answer
+    otherwise than the server does."""
+    save(tmp_path / "model", external="model.onnx.data")
+    assert stage(tmp_path / "model").reads_in_place
+    path = tmp_path / "model" / "model.onnx"
+    for operator, domain in (("DequantizeLinear", ""), ("MatMulNBits", "com.microsoft")):
+        model = onnx.load(path, load_external_data=False)
+        model.graph.node.add(op_type=operator, domain=domain)
+        (tmp_path / operator).mkdir()
+        (tmp_path / operator / "model.onnx.data").hardlink_to(path.parent / "model.onnx.data")
+        (tmp_path / operator / "model.onnx").write_bytes(model.SerializeToString())
+        assert not stage(tmp_path / operator).reads_in_place
+        assert stage(tmp_path / operator).laid_out
+    for module in (onnx_format, onnx_weights):
+        monkeypatch.setattr(module, "CHUNK_FROM", 1 << 20)
+    assert not stage(tmp_path / "model").reads_in_place
+
+
 def test_a_tensor_inside_a_node_keeps_its_file(tmp_path: Path) -> None:
     save(tmp_path / "model", external="model.onnx.data")
     path = tmp_path / "model" / "model.onnx"

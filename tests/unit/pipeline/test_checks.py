@@ -13,7 +13,9 @@ from builder.oci.platform import Platform
 from builder.oci.reference import Reference
 from builder.pipeline.checks import (
     CacheNotUsable,
+    EngineBuildsItsOwn,
     LockIsDirectory,
+    NothingToLoad,
     OutputNotUsable,
     PushNeedsTag,
     TemplateUnused,
@@ -68,6 +70,23 @@ def test_deliveries_that_cannot_be(tmp_path: Path, delivery: Delivery, error: ty
 def test_an_image_for_another_processor_is_not_built_in_vain(tmp_path: Path) -> None:
     with pytest.raises(ForeignPlatform):
         check_build(replace(spec_of(tmp_path), platform=OTHER), PLAIN, real_host(tmp_path / "cache", {}))
+
+
+def test_of_several_platforms_one_must_run_here(tmp_path: Path) -> None:
+    host, both = real_host(tmp_path / "cache", {}), replace(spec_of(tmp_path), also=(OTHER,))
+    check_build(both, replace(PLAIN, load=True), host)
+    third = replace(both, platform=Platform.parse("linux/riscv64"))
+    with pytest.raises(ForeignPlatform, match=f"linux/riscv64, {OTHER}"):
+        check_build(third, PLAIN, host)
+    with pytest.raises(NothingToLoad, match="--load was given"):
+        check_build(third, replace(PLAIN, load=True, test=False), host)
+
+
+@pytest.mark.parametrize("also", [(), (OTHER,)])
+def test_an_engine_builds_for_its_own_platform_alone(tmp_path: Path, also: tuple[Platform, ...]) -> None:
+    spec = replace(spec_of(tmp_path), also=also) if also else replace(spec_of(tmp_path), platform=OTHER)
+    with pytest.raises(EngineBuildsItsOwn, match=str(OTHER)):
+        check_build(spec, replace(PLAIN, engine=Engine.DOCKER, test=False), real_host(tmp_path / "cache", {}))
 
 
 def test_a_directory_is_no_lock_and_is_not_to_be_removed(tmp_path: Path) -> None:

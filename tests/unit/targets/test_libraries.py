@@ -8,8 +8,11 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
+from builder.elf.loader_cache import PLACE, read_loader_cache
 from builder.host import Host
+from builder.host.trees import StagedTree
 from builder.oci.entry import EntryKind
+from builder.oci.platform import Platform
 from builder.plan.gpu import GpuLibraries, LibraryPart
 from builder.plan.layering import plan_layers
 from builder.plan.wheel import LockedWheel
@@ -17,6 +20,7 @@ from builder.targets.libraries import (
     CONFIGURED,
     FACTS,
     LOADER,
+    ChosenLibraries,
     FileInNoPart,
     PartNotInWheel,
     require_placed,
@@ -25,6 +29,7 @@ from builder.targets.libraries import (
 from tests.support.hosts import real_host
 from tests.support.wheels import make_wheel, stored_wheel
 
+AMD64 = Platform.parse("linux/amd64")
 PREFIX = PurePosixPath("/opt/runtime")
 HOME = "nvidia/cu13/lib"
 GPU = GpuLibraries(
@@ -36,7 +41,7 @@ GPU = GpuLibraries(
     ptx="9.0",
     wheels=("blas==1.0", "dnn==1.0"),
     parts=(
-        LibraryPart(name="blas", wheel="blas", files=(f"{HOME}/libblas.so.*",), why="products"),
+        LibraryPart(name="blas", wheel="blas", files=(f"{HOME}/libblas.so.13",), why="products"),
         LibraryPart(name="dnn", wheel="dnn", files=(f"{HOME}/libdnn.so.9",), why="the door"),
         LibraryPart(name="dnn-cnn", wheel="dnn", files=(f"{HOME}/libdnn_cnn.so.9",), why="convolutions"),
     ),
@@ -58,8 +63,15 @@ def wheels(host: Host) -> tuple[LockedWheel, ...]:
     )
 
 
+def stage(
+    gpu: GpuLibraries, wheels: tuple[LockedWheel, ...], reasons: dict[str, str], host: Host
+) -> dict[str, StagedTree]:
+    chosen = ChosenLibraries(base="mine", gpu=gpu, wheels=wheels, reasons=reasons, platform=AMD64)
+    return stage_parts(chosen, PREFIX, host)
+
+
 def test_only_the_parts_that_are_asked_for_are_there(host: Host, wheels: tuple[LockedWheel, ...]) -> None:
-    trees = stage_parts("mine", GPU, wheels, {"blas": "always", "dnn": "Pool"}, PREFIX, host)
+    trees = stage(GPU, wheels, {"blas": "always", "dnn": "Pool"}, host)
     assert list(trees) == ["blas", "dnn", LOADER]
     assert [str(entry.path) for entry in trees["blas"].entries] == [f"{PREFIX}/{HOME}/libblas.so.13"]
     paths = {str(entry.path) for tree in trees.values() for entry in tree.entries}
@@ -68,7 +80,7 @@ def test_only_the_parts_that_are_asked_for_are_there(host: Host, wheels: tuple[L
 
 
 def test_the_record_lists_what_is_really_there(host: Host, wheels: tuple[LockedWheel, ...]) -> None:
-    loader = stage_parts("mine", GPU, wheels, {"blas": "always", "dnn": "Pool"}, PREFIX, host)[LOADER]
+    loader = stage(GPU, wheels, {"blas": "always", "dnn": "Pool"}, host)[LOADER]
     files = {str(entry.path): entry.digest for entry in loader.entries if entry.kind is EntryKind.FILE}
     with loader.open(files[f"{PREFIX}/dnn-1.0.dist-info/RECORD"]) as stream:  # type: ignore[arg-type]
         record = [line.split(",")[0] for line in stream.read().decode().splitlines()]
@@ -82,18 +94,38 @@ def test_the_record_lists_what_is_really_there(host: Host, wheels: tuple[LockedW
 
 
 def test_an_image_can_tell_what_it_is_and_where_its_libraries_lie(host: Host, wheels: tuple[LockedWheel, ...]) -> None:
-    loader = stage_parts("mine", GPU, wheels, {"blas": "always"}, PREFIX, host)[LOADER]
+    loader = stage(GPU, wheels, {"blas": "always"}, host)[LOADER]
     digests = {entry.path: entry.digest for entry in loader.entries if entry.digest}
     with loader.open(digests[FACTS]) as stream:
         facts = json.load(stream)
     assert facts == GPU.described("mine", {"blas": "always"})
     with loader.open(digests[CONFIGURED]) as stream:
         assert stream.read() == f"{PREFIX}/{HOME}\n".encode()
+    with loader.open(digests[PLACE]) as stream:
+        (cached,) = read_loader_cache(stream.read())
+    assert (cached.soname, str(cached.path)) == ("libblas.so.13", f"{PREFIX}/{HOME}/libblas.so.13")
+
+
+def test_what_a_base_has_is_not_added_again(host: Host, wheels: tuple[LockedWheel, ...]) -> None:
+    there = (("libblas.so.13", PurePosixPath("/usr/local/cuda/lib64/libblas.so.13")),)
+    reasons = {"blas": "always", "dnn": "Pool"}
+    chosen = ChosenLibraries(
+        base="mine", gpu=GPU, wheels=wheels, reasons=reasons, platform=AMD64, present=there, configures=False
+    )
+    trees = stage_parts(chosen, PREFIX, host)
+    assert list(trees) == ["dnn", LOADER]
+    digests = {entry.path: entry.digest for entry in trees[LOADER].entries if entry.digest}
+    assert PurePosixPath("/etc/ld.so.conf") not in digests
+    with trees[LOADER].open(digests[PLACE]) as stream:
+        found = {entry.soname: str(entry.path) for entry in read_loader_cache(stream.read())}
+    assert found == {"libblas.so.13": str(there[0][1]), "libdnn.so.9": f"{PREFIX}/{HOME}/libdnn.so.9"}
+    with trees[LOADER].open(digests[FACTS]) as stream:
+        assert json.load(stream)["parts"] == reasons
 
 
 def test_a_layer_of_a_part_depends_on_nothing_else(host: Host, wheels: tuple[LockedWheel, ...]) -> None:
     def keys(**reasons: str) -> dict[str, str]:
-        trees = stage_parts("mine", GPU, wheels, reasons, PREFIX, host)
+        trees = stage(GPU, wheels, reasons, host)
         layers = plan_layers({}, {}, {name: tree.entries for name, tree in trees.items()})
         assert [layer.part for layer in layers] == list(trees)
         return {layer.part: layer.key for layer in layers}
@@ -106,7 +138,7 @@ def test_a_layer_of_a_part_depends_on_nothing_else(host: Host, wheels: tuple[Loc
 def test_a_part_without_files_is_an_error_of_the_base(host: Host, wheels: tuple[LockedWheel, ...]) -> None:
     part = LibraryPart(name="blas", wheel="blas", files=("nvidia/other.so",), why="products")
     with pytest.raises(PartNotInWheel, match=r"nvidia/other\.so"):
-        stage_parts("mine", dataclasses.replace(GPU, parts=(part,)), wheels, {"blas": "always"}, PREFIX, host)
+        stage(dataclasses.replace(GPU, parts=(part,)), wheels, {"blas": "always"}, host)
 
 
 def test_a_file_that_nobody_thought_of_is_told(host: Host, wheels: tuple[LockedWheel, ...]) -> None:
