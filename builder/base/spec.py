@@ -184,7 +184,13 @@ def _derived(value: Mapping[str, Any], directory: Path) -> BaseImage:
 
 def _gpu(value: Mapping[str, Any]) -> GpuLibraries:
     parts = (
-        LibraryPart(name=name, wheel=part["wheel"], files=tuple(part["files"]), why=part["why"])
+        LibraryPart(
+            name=name,
+            wheel=part["wheel"],
+            files=tuple(part["files"]),
+            why=part["why"],
+            links=tuple(sorted(part.get("links", {}).items())),
+        )
         for name, part in value["parts"].items()
     )
     return GpuLibraries(
@@ -197,6 +203,7 @@ def _gpu(value: Mapping[str, Any]) -> GpuLibraries:
         wheels=tuple(value["wheels"]),
         parts=tuple(parts),
         drop=value.get("drop", {}),
+        plugin=value.get("plugin", ""),
     )
 
 

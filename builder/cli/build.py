@@ -53,6 +53,7 @@ def build_command(
     env: options.EnvOption = "",
     quantize: options.QuantizeOption = None,
     measure_again: options.MeasureOption = False,
+    sm: options.SmOption = "",
     test: Annotated[bool, typer.Option("--test/--no-test", help="Run the image and replay the golden cases.")] = True,
     max_size: options.MaxSizeOption = "",
     template_dir: options.TemplateOption = None,
@@ -62,7 +63,7 @@ def build_command(
     """Build, test and (with --push) publish the image of a model directory."""
     from builder.pipeline.build import build
 
-    convert = options.convert_options(allow_code, bisect, quantize, measure_again, env)
+    convert = options.convert_options(allow_code, bisect, quantize, measure_again, env, sm)
     spec = options.build_spec(model, target, server, platform or (), base, lock, locked, convert)
     delivery = Delivery(
         tag=Reference.parse(tag) if tag else None,
@@ -95,13 +96,14 @@ def plan_command(
     env: options.EnvOption = "",
     quantize: options.QuantizeOption = None,
     measure_again: options.MeasureOption = False,
+    sm: options.SmOption = "",
     output_format: options.FormatOption = options.OutputFormat.HUMAN,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Also list every file.")] = False,
 ) -> None:
     """Show what the image would be, layer by layer, without making it."""
     from builder.pipeline.build import plan_model
 
-    convert = options.convert_options(allow_code, bisect, quantize, measure_again, env)
+    convert = options.convert_options(allow_code, bisect, quantize, measure_again, env, sm)
     spec = options.build_spec(model, target, server, platform or (), base, lock, locked, convert)
     with host_session() as host:
         planned = plan_model(spec, host)
@@ -128,12 +130,13 @@ def render_command(
     env: options.EnvOption = "",
     quantize: options.QuantizeOption = None,
     measure_again: options.MeasureOption = False,
+    sm: options.SmOption = "",
     template_dir: options.TemplateOption = None,
 ) -> None:
     """Write a Dockerfile and everything it copies; plain `docker build` makes the image from it."""
     from builder.pipeline.build import render_model
 
-    convert = options.convert_options(allow_code, bisect, quantize, measure_again, env)
+    convert = options.convert_options(allow_code, bisect, quantize, measure_again, env, sm)
     spec = options.build_spec(model, target, server, platform or (), base, lock, locked, convert)
     with host_session() as host:
         places = render_model(spec, output, template_dir, host)

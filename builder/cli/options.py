@@ -13,6 +13,7 @@ import typer
 
 from builder.errors import UsageError
 from builder.model.bounds import Quantize
+from builder.model.engines import parse_capabilities
 from builder.oci.platform import Platform
 from builder.oci.reference import Reference
 from builder.plan.spec import NO_OPTIONS, BuildSpec, ConvertOptions
@@ -97,6 +98,12 @@ QuantizeOption = Annotated[
 MeasureOption = Annotated[
     bool, typer.Option("--measure-again", help="With --quantize auto: choose anew, whatever the lock has.")
 ]
+SmOption = Annotated[
+    str,
+    typer.Option(
+        "--sm", metavar="86,89,120", help="With --target tensorrt: the GPUs that engines are made for; none: no engine."
+    ),
+]
 MaxSizeOption = Annotated[
     str, typer.Option("--max-size", metavar="SIZE", help="Fail where the layers have more than this, as in 900MB.")
 ]
@@ -136,16 +143,17 @@ def registry_settings(registry: str, username: str, password_stdin: bool, plain_
     return settings
 
 
-def convert_options(
-    allow_code: bool, bisect: bool, quantize: Quantize | None, measure_again: bool, env: str
+def convert_options(  # one parameter for each option of the command line
+    allow_code: bool, bisect: bool, quantize: Quantize | None, measure_again: bool, env: str, sm: str = ""
 ) -> ConvertOptions:
-    """How a model becomes ONNX. Raises NoOwnPython."""
+    """How a model becomes ONNX, and engines. Raises NoOwnPython or CapabilityRefused."""
     return ConvertOptions(
         allow_code=allow_code,
         bisect=bisect,
         quantize=quantize,
         measure_again=measure_again,
         python=own_python(env) if env else None,
+        capabilities=parse_capabilities(sm) if sm else None,
     )
 
 

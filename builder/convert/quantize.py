@@ -27,6 +27,9 @@ _WORKER, _MEASURING = "quantize_worker", "measure_worker"
 
 _MEASURED_SECONDS = 4
 
+SYMMETRIC = "int8-symmetric"
+"""int8-static as TensorRT takes it: signed, zero points of zero, biases as they are."""
+
 
 class NotQuantizable(UsageError):
     code = "not-quantizable"

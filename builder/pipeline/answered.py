@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from builder.host import Host
+from builder.model.engines import Engines
 from builder.model.golden import GoldenCase
 from builder.model.manifest import ModelManifest
 from builder.model.parity import ParityReport
@@ -37,6 +38,10 @@ class AnsweredModel:
             return self
         cases, plain = (choice.cases, choice.plain) if choice.cases else (self.cases, self.plain)
         return replace(self, model=choice.model, cases=cases, plain=plain, quantization=choice)
+
+    def compiled(self, engines: Engines | None) -> AnsweredModel:
+        """The same with what was compiled of its graph."""
+        return replace(self, model=replace(self.model, engines=engines)) if engines else self
 
 
 def answer_model(model: LoadedModel, host: Host) -> AnsweredModel:

@@ -29,6 +29,7 @@ from builder.pipeline.base import ResolvedBase, resolve_base
 from builder.pipeline.cache import sweep_cache, tell_repairs
 from builder.pipeline.checks import check_build, check_plan
 from builder.pipeline.collection import FoundImage, LoadedImage, find_image, for_each, load_image
+from builder.pipeline.engines import describe_engines, with_engines
 from builder.pipeline.explain import check_size
 from builder.pipeline.image import check_layers, check_server, creation_time, plan_image
 from builder.pipeline.libraries import find_libraries, stage_libraries
@@ -179,6 +180,7 @@ def _plan(spec: BuildSpec, keep: Keep, steps: Steps, host: Host) -> Planned:
         note.detail = loaded.summary
     choices = _quantize(spec, found, loaded, steps, host)
     image = loaded.with_models(each.model if each else one for one, each in zip(loaded.models, choices, strict=True))
+    image = _compile(spec, image, steps, host) if target.has_engines else image
     for_each(image.models, partial(check_server, server), host)
     with steps("resolve") as note:
         code = stage_server(server, host)
@@ -188,7 +190,10 @@ def _plan(spec: BuildSpec, keep: Keep, steps: Steps, host: Host) -> Planned:
     with steps("verify") as note:
         answered = for_each(loaded.models, answer_model, host)
         note.detail = in_words(answered)
-    models = tuple(one.quantized(each) for one, each in zip(answered, choices, strict=True))
+    models = tuple(
+        one.quantized(choice).compiled(model.engines)
+        for one, choice, model in zip(answered, choices, image.models, strict=True)
+    )
     chosen = list(zip(spec.each, bases, locks, strict=True))
     with steps("stage") as note:
         packed = [stage_model(server, one, keep, host) for one in models]
@@ -237,6 +242,14 @@ def _quantize(
         smaller = for_each(loaded.models, quantize, host)
         note.detail = "; ".join(one.summary for one in smaller if one)
     return smaller
+
+
+def _compile(spec: BuildSpec, image: LoadedImage, steps: Steps, host: Host) -> LoadedImage:
+    """The models with their engines."""
+    with steps("engines") as note:
+        made = for_each(image.models, partial(with_engines, spec), host)
+        note.detail = describe_engines(made)
+    return image.with_models(made)
 
 
 def _daemon(delivery: Delivery, host: Host) -> DockerEngine | None:

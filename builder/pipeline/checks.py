@@ -11,15 +11,23 @@ from builder.oci.platform import Platform
 from builder.pipeline.cache import parse_size
 from builder.pipeline.image import epoch
 from builder.pipeline.prove import ForeignPlatform, runs_here
+from builder.pipeline.quantize import require_quantizable
 from builder.plan.spec import BuildSpec, Delivery, Engine
 from builder.registry.push import require_registry
 from builder.render.dockerfile import require_template
+from builder.targets import find_target
 
 
 class PushNeedsTag(UsageError):
     code = "push-needs-tag"
     message = "--push was given, but not where to"
     hint = "add -t REGISTRY/NAME:VERSION, for example -t localhost:5000/{name}:1"
+
+
+class NoEngines(UsageError):
+    code = "no-engines"
+    message = "--sm was given, but --target {target} has no engines"
+    hint = "engines are made ahead with --target tensorrt"
 
 
 class TemplateUnused(UsageError):
@@ -88,7 +96,12 @@ def _check_platforms(spec: BuildSpec, delivery: Delivery) -> None:
 
 
 def check_plan(spec: BuildSpec, host: Host) -> None:
-    """Raises LockIsDirectory, MalformedEpoch or CacheNotUsable."""
+    """Raises NoEngines, QuantizedEngine, LockIsDirectory, MalformedEpoch or CacheNotUsable."""
+    target = find_target(spec.target, spec.platform, spec.server)
+    if spec.convert.capabilities is not None and not target.has_engines:
+        raise NoEngines(target=target.name)
+    if spec.convert.quantize is not None:
+        require_quantizable(spec.convert.quantize, target)
     if spec.lock.is_dir():
         raise LockIsDirectory(path=spec.lock)
     epoch(host.environ)

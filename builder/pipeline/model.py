@@ -18,6 +18,7 @@ from builder.host import Host
 from builder.host.remembered import remembered_digest
 from builder.model.cases import read_both_cases
 from builder.model.edges import edge_cases, with_ranges
+from builder.model.engines import Engines
 from builder.model.example import Example, describe, example_case, plain_example_case, read_example
 from builder.model.generate import generate_cases
 from builder.model.golden import GoldenCase, write_case
@@ -52,7 +53,8 @@ class FoundModel:
 class LoadedModel:
     """A model that was read and checked; ``cases`` are asked, not yet answered, and ``edges`` beside them where the
     model was converted; ``digest`` covers all that goes in; ``plain`` is what stands around it so that people can call
-    it; ``quantize`` is what was chosen to make the graph smaller, None where nothing was asked for."""
+    it; ``quantize`` is what was chosen to make the graph smaller, and ``engines`` what was compiled of it: None where
+    nothing of that kind was asked for."""
 
     format: str
     origin: SourceModel | None
@@ -64,6 +66,7 @@ class LoadedModel:
     plain: PlainModel | None = None
     edges: tuple[GoldenCase, ...] = ()
     quantize: QuantizeChoice | None = None
+    engines: Engines | None = None
     most_chunks: int = MOST_CHUNKS
 
     @property

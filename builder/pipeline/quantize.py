@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from builder.convert import quantize as tools
 from builder.convert.quantize import NotQuantizable
 from builder.convert.reference import answer_cases
-from builder.errors import ParityError, SpecError
+from builder.errors import ParityError, SpecError, UsageError
 from builder.formats.onnx import read_model, stage_artifact
 from builder.host import Host
 from builder.model.bounds import AS_IT_WAS, USUAL, Quantize
@@ -43,6 +43,12 @@ class QuantizedDiffers(ParityError):
     hint = (
         "nothing was built. Another mode? Or say in model.yaml what is enough: `quantize: {{mode: {mode}, error: 0.5}}`"
     )
+
+
+class QuantizedEngine(UsageError):
+    code = "quantized-engine"
+    message = "an engine of TensorRT-RTX cannot be made of a model in {mode}"
+    hint = "--quantize fp16, or int8-static (8 bits with QuantizeLinear and DequantizeLinear)"
 
 
 class CalibrationMissing(SpecError):
@@ -87,15 +93,23 @@ def asked_mode(spec: BuildSpec, model: LoadedModel) -> Quantize:
     return spec.convert.quantize or model.manifest.quantize.mode
 
 
+def require_quantizable(mode: Quantize, target: Target) -> None:
+    """Raises QuantizedEngine: other modes need operators of onnxruntime's own, and ``auto`` times this processor."""
+    if target.has_engines and mode not in (Quantize.NONE, Quantize.FP16, Quantize.INT8_STATIC):
+        raise QuantizedEngine(mode=mode.value)
+
+
 def quantize_model(
     spec: BuildSpec, source: ModelSource, model: LoadedModel, target: Target, host: Host
 ) -> Quantization:
     """The model as ``asked_mode`` wants it.
 
     ``auto`` takes what the lock has, if that still holds, and measures only where there is nothing. Raises
-    QuantizedDiffers, NotQuantizable, CalibrationMissing, MetricNotComputed, and what answering the cases raises.
+    QuantizedDiffers, QuantizedEngine, NotQuantizable, CalibrationMissing, MetricNotComputed, and what answering the
+    cases raises.
     """
     asked = asked_mode(spec, model)
+    require_quantizable(asked, target)
     (answers, _), (plain, _) = answer(model, host), answer_plain(model, host)
     quantizer = Quantizer(
         source=source,
@@ -159,7 +173,8 @@ class Quantizer:
 
     def _make(self, mode: Quantize) -> ModelArtifact:
         calibration = self._calibration() if mode is Quantize.INT8_STATIC else ()
-        directory = list_model(tools.quantize(self.model.artifact, mode.value, calibration, self.host))
+        made = tools.SYMMETRIC if mode is Quantize.INT8_STATIC and self.target.has_engines else mode.value
+        directory = list_model(tools.quantize(self.model.artifact, made, calibration, self.host))
         graph = read_model(directory, ONNX_ENTRY, limits_of(self.target))
         return stage_artifact(directory, graph, most_chunks=self.model.most_chunks)
 

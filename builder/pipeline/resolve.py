@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from builder.canonical import content_key
-from builder.convert import optimize, plain_reference, quantize, reference
+from builder.convert import engines, optimize, plain_reference, quantize, reference
 from builder.host import Host
 from builder.host.trees import StagedTree
 from builder.oci.digest import Digest
@@ -64,6 +64,7 @@ def resolve(
         writer=(("gzip", Compression.GZIP.writer), ("plan", str(PLAN_REVISION)), ("tar", Compression.NONE.writer)),
         quantize=alone.quantize if alone else None,
         models=() if alone else tuple(map(_locked_model, image.models)),
+        engines=alone.engines.digests if alone and alone.engines else (),
     )
     if spec.locked and old is not None and (changes := drift(old, locked)):
         raise LockDrift(path=spec.lock, drift="\n".join(changes))
@@ -95,7 +96,13 @@ def _asked(target: Target, image: LoadedImage, base: ResolvedBase) -> _Asked:
 
 def _locked_model(model: LoadedModel) -> LockedModel:
     tools = tuple(sorted(_converting(model).items()))
-    return LockedModel(name=model.manifest.name, digest=model.digest, tools=tools, quantize=model.quantize)
+    return LockedModel(
+        name=model.manifest.name,
+        digest=model.digest,
+        tools=tools,
+        quantize=model.quantize,
+        engines=model.engines.digests if model.engines else (),
+    )
 
 
 def _enter(path: Path, locked: LockedTarget, host: Host) -> None:
@@ -112,7 +119,9 @@ def _answering(image: LoadedImage) -> Mapping[str, str]:
 def _converting(model: LoadedModel) -> Mapping[str, str]:
     """What made the ONNX, where it is not the user's own."""
     converted = {**model.origin.tools, **optimize.tools()} if model.origin else {}
-    return {**converted, **quantize.tools()} if model.quantize and model.quantize.is_smaller else converted
+    if model.quantize and model.quantize.is_smaller:
+        converted |= quantize.tools()
+    return {**converted, **engines.tools()} if model.engines else converted
 
 
 def _compiler(base: ResolvedBase) -> dict[str, str]:

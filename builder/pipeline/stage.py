@@ -86,6 +86,7 @@ def packed_model(
         cases=cases,
         plain=PackedPlain(interface=plain.interface, files=plain.files, cases=plain_cases) if plain else None,
         parity=parity,
+        engines=model.engines,
     )
 
 
@@ -97,7 +98,14 @@ def stage_model(server: Server, answered: AnsweredModel, keep: Keep, host: Host)
     home = server.model_home(packed.tensors_name)
     chunks = [(home / file.path, file.content) for file in model.artifact.packed if isinstance(file.content, tuple)]
     answers = [[str(Digest.of(write_case(case))) for case in side] for side in (answered.cases, answered.plain)]
-    decides = {"model": str(model.digest), "server": type(server).__name__, "cases": answers, "parity": verdict}
+    decides: dict[str, object] = {
+        "model": str(model.digest),
+        "server": type(server).__name__,
+        "cases": answers,
+        "parity": verdict,
+    }
+    if model.engines:
+        decides["engines"] = model.engines.key
     key = content_key({**decides, "chunks": [str(path) for path, _ in chunks], "revision": REVISION})
     tree = _staged("model", key, lambda writer: server.write_model(writer, packed), host)
     return StagedModel(name=model.manifest.name, tree=tree, weights=stage_chunks(chunks, keep, host))

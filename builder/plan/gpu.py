@@ -17,12 +17,14 @@ SCHEMA = 1
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LibraryPart:
-    """``files`` are globs over the members of the wheel of that name; ``why`` says what the part does."""
+    """``files`` are globs over the members of the wheel of that name; ``why`` says what the part does. ``links`` are
+    further names of libraries, as paths like theirs: what each leads to, beside it."""
 
     name: str
     wheel: str
     files: tuple[str, ...]
     why: str
+    links: tuple[tuple[str, str], ...] = ()
 
     def holds(self, path: PurePosixPath) -> bool:
         """Whether a member of its wheel belongs to it."""
@@ -32,7 +34,8 @@ class LibraryPart:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GpuLibraries:
     """``cuda`` is the version that the libraries are of (13.0), ``driver`` the oldest driver that carries them,
-    ``runtime`` the exact pin of the onnxruntime that they are for, ``provider`` its execution provider.
+    ``runtime`` the exact pin of the onnxruntime that they are for, ``provider`` its execution provider, and ``plugin``
+    the library below site-packages that has it, where that is not onnxruntime itself.
 
     ``capabilities`` (as in 8.6) are those for which that onnxruntime has compiled code, ``ptx`` the one from which a
     driver can compile for later ones, empty where there is none. ``wheels`` are exact pins; ``drop`` are globs over
@@ -49,6 +52,7 @@ class GpuLibraries:
     wheels: tuple[str, ...]
     parts: tuple[LibraryPart, ...]
     drop: Mapping[str, str]
+    plugin: str = ""
 
     def described(self, target: str, parts: Mapping[str, str]) -> dict[str, object]:
         """What an image with ``parts`` (name to reason) says of itself in ``gpu.json``."""
@@ -60,6 +64,7 @@ class GpuLibraries:
             "driver": self.driver,
             "capabilities": list(self.capabilities),
             "ptx": self.ptx,
+            **({"plugin": self.plugin} if self.plugin else {}),
             "parts": dict(parts),
         }
 

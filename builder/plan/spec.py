@@ -16,13 +16,15 @@ class ConvertOptions:
     """How a model becomes the ONNX that is packed. ``allow_code`` lets a model that brings code of its own run it, in
     the worker's sandbox. ``bisect``: where the result is wrong, look for the node at which it departs. ``quantize``
     None: as model.yaml says; ``measure_again``: ``auto`` chooses anew, whatever the lock has. ``python`` is of an
-    environment of the user's own, in which frameworks run instead of the locked one."""
+    environment of the user's own, in which frameworks run instead of the locked one. ``capabilities`` are the GPUs that
+    engines are made for, where the target has engines; None: the usual ones."""
 
     allow_code: bool = False
     bisect: bool = False
     quantize: Quantize | None = None
     measure_again: bool = False
     python: Path | None = None
+    capabilities: tuple[str, ...] | None = None
 
 
 NO_OPTIONS = ConvertOptions()

@@ -1,7 +1,8 @@
 """Where things lie in an image, whatever serves.
 
 ``/opt/mbuild/server`` has the servers' own code, ``/models/NAME/mbuild.json`` what a server must know about a model,
-``/models/NAME/1/model.onnx`` the graph (the version directory as Triton lays it out), ``/models/NAME/golden/*.npz`` and
+``/models/NAME/1/model.onnx`` the graph (the version directory as Triton lays it out), ``/models/NAME/1/engines/`` what
+was compiled of it with an index, ``/models/NAME/golden/*.npz`` and
 ``/models/NAME/parity.json`` what the gate asked. With a plain model that is ``NAME-tensors``, and NAME is the plain
 one: ``interface.json`` and its files instead of a graph.
 """
@@ -12,6 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from builder.canonical import readable_json
 from builder.host.trees import TreeWriter
+from builder.model.engines import INDEX, Engines, engine_name
 from builder.model.golden import GoldenCase, write_case
 from builder.model.interface import FILE as INTERFACE
 from builder.model.manifest import ModelManifest
@@ -42,6 +44,8 @@ def write_model(tree: TreeWriter, model: PackedModel) -> None:
     home = MODELS / model.tensors_name
     for file in model.artifact.packed:
         _write_file(tree, model_home(model.tensors_name) / file.path, file.content)
+    if model.engines:
+        _write_engines(tree, model_home(model.tensors_name) / "engines", model.engines)
     _write_cases(tree, home, model.cases)
     tree.add_file(home / "mbuild.json", readable_json(_description(model)))
     if model.parity:
@@ -57,6 +61,14 @@ def _write_file(tree: TreeWriter, path: PurePosixPath, content: bytes | Content)
         tree.add_local_file(path, content)
     else:  # a chunk: a layer of its own, above whose directories this tree makes
         tree.add_directory(path.parent)
+
+
+def _write_engines(tree: TreeWriter, home: PurePosixPath, engines: Engines) -> None:
+    for one in engines.files:
+        name = engine_name(engines.version, one.capability)
+        tree.add_local_file(home / f"{name}.engine", one.path)
+        tree.add_file(home / f"{name}.onnx", one.graph)
+    tree.add_file(home / INDEX, readable_json(engines.to_json()))
 
 
 def _write_plain(tree: TreeWriter, model: PackedModel, plain: PackedPlain) -> None:

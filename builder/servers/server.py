@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from builder.host.trees import TreeWriter
+from builder.model.engines import Engines
 from builder.model.golden import GoldenCase
 from builder.model.interface import Interface
 from builder.model.manifest import ModelManifest
@@ -64,7 +65,7 @@ class PackedPlain:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PackedModel:
     """Everything about the model that a server may want to write down in the image; ``parity`` is the verdict of the
-    gate (builder/schemas/parity.schema.json)."""
+    gate (builder/schemas/parity.schema.json); ``engines`` lie beside the graph."""
 
     manifest: ModelManifest
     signature: Signature
@@ -72,6 +73,7 @@ class PackedModel:
     cases: tuple[GoldenCase, ...]
     plain: PackedPlain | None = None
     parity: Mapping[str, object] = field(default_factory=dict)
+    engines: Engines | None = None
 
     @property
     def tensors_name(self) -> str:

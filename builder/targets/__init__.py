@@ -36,7 +36,8 @@ class Target:
     for some versions of Python only (see ``pins``), and ``rules`` name the files of rules/ that say what of them is
     kept; ``provider`` is the onnxruntime execution provider that must be
     active; ``opsets`` (lowest, highest) of the default domain, ``ml_opset`` of ai.onnx.ml and ``ir_version`` (highest)
-    are what that onnxruntime loads; ``platforms`` are those with wheels.
+    are what that onnxruntime loads; ``platforms`` are those with wheels; ``has_engines``: engines of TensorRT-RTX go
+    beside the graph.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Target:
     ir_version: int
     platforms: tuple[Platform, ...]
     rules: tuple[str, ...] = ("runtime",)
+    has_engines: bool = False
 
     def pins(self, python: str) -> tuple[str, ...]:
         """The requirements for an image with Python ``python`` (3.13, or exact as 3.13.5)."""
@@ -107,7 +109,15 @@ _CUDA12 = replace(
     base_image="cuda12",
     requirements=(*_ARRAYS, "onnxruntime-gpu==1.26.0", "orjson==3.13.0"),
 )
-_ALL = (_CPU, _CUDA12, _CUDA13, _TRITON_CPU)
+_TENSORRT = replace(
+    _CPU,
+    name="tensorrt",
+    base_image="tensorrt",
+    provider="nv_tensorrt_rtx",
+    platforms=_LINUX[:1],
+    has_engines=True,
+)
+_ALL = (_CPU, _CUDA12, _CUDA13, _TENSORRT, _TRITON_CPU)
 
 TARGETS: dict[str, Target] = {target.name: target for target in _ALL if target.server == "http"}
 """By name, with the usual server."""

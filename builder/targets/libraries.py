@@ -111,17 +111,27 @@ def _stage_part(base: str, part: LibraryPart, wheel: LockedWheel, prefix: PurePo
             for member in members(wheel, archive, dist_info(wheel, archive)):
                 if part.holds(member.path):
                     add_member(archive, member, prefix, writer)
-        if not writer.entries:
+        for path, leads_to in part.links:
+            writer.add_symlink(prefix / path, leads_to)
+        if not any(entry.kind is EntryKind.FILE for entry in writer.entries.values()):
             raise PartNotInWheel(filename=wheel.filename, files=", ".join(part.files), part=part.name, base=base)
         writer.finish()
 
-    decides = {"wheel": wheel.sha256, "files": sorted(part.files), "prefix": str(prefix), "revision": REVISION}
+    decides: dict[str, object] = {
+        "wheel": wheel.sha256,
+        "files": sorted(part.files),
+        "prefix": str(prefix),
+        "revision": REVISION,
+    }
+    if part.links:
+        decides["links"] = dict(part.links)
     return _only_files(load_tree(host.store.directory("libraries", content_key(decides), make)))
 
 
 def _only_files(tree: StagedTree) -> StagedTree:
     """Directories are made by ``LOADER``, so that a part's layer holds the libraries and nothing else."""
-    return StagedTree(entries=tuple(e for e in tree.entries if e.kind is EntryKind.FILE), files=tree.files)
+    kept = tuple(entry for entry in tree.entries if entry.kind is not EntryKind.DIRECTORY)
+    return StagedTree(entries=kept, files=tree.files)
 
 
 def _stage_loader(
@@ -177,8 +187,8 @@ def _add_lookup(chosen: ChosenLibraries, files: Sequence[FileEntry], writer: Tre
     writer.add_file(CONFIGURED, "".join(f"{place}\n" for place in places).encode())
     if chosen.configures:
         writer.add_file(_CONFIGURATION, b"include /etc/ld.so.conf.d/*.conf\n")
-    # NVIDIA's wheels name each library by its SONAME, which `mbuild base lock` proves.
-    own = {entry.path.name: entry.path for entry in files}
+    # NVIDIA's wheels name each library by its SONAME, which `mbuild base lock` proves; where one does not, a link does.
+    own = {entry.path.name: entry.path for entry in files if ".so" in entry.path.suffixes}
     known = {**own, **{soname: path for soname, path in chosen.present if soname not in own}}
     cache = loader_cache.loader_cache(known.items(), chosen.platform.architecture)
     writer.add_file(loader_cache.PLACE, cache)

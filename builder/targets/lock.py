@@ -66,25 +66,34 @@ class QuantizeChoice:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LockedModel:
     """One of several models in an image: ``tools`` are (name, version) of what converted it; ``quantize`` is None where
-    nothing of that kind was asked for."""
+    nothing of that kind was asked for; ``engines`` are (capability, digest)."""
 
     name: str
     digest: Digest
     tools: tuple[tuple[str, str], ...] = ()
     quantize: QuantizeChoice | None = None
+    engines: tuple[tuple[str, str], ...] = ()
 
     def to_json(self) -> dict[str, object]:
         return {
             "digest": str(self.digest),
             **({"tools": dict(self.tools)} if self.tools else {}),
             **({"quantize": self.quantize.to_json()} if self.quantize else {}),
+            **({"engines": dict(self.engines)} if self.engines else {}),
         }
 
     @classmethod
     def from_json(cls, name: str, value: Mapping[str, Any]) -> LockedModel:
         choice = QuantizeChoice(**value["quantize"]) if "quantize" in value else None
         tools = tuple(sorted(value.get("tools", {}).items()))
-        return cls(name=name, digest=Digest(value["digest"]), tools=tools, quantize=choice)
+        engines = _engines(value)
+        return cls(name=name, digest=Digest(value["digest"]), tools=tools, quantize=choice, engines=engines)
+
+
+def _engines(value: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """In rising order of capability."""
+    found = value.get("engines", {}).items()
+    return tuple(sorted(found, key=lambda pair: tuple(map(int, pair[0].split(".")))))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,7 +103,8 @@ class LockedTarget:
     ``base`` identifies the base (the digest of our own base's lock and rules, or of an upstream manifest) and
     ``base_name`` says which it is; ``python`` is the exact version in it; ``server`` is the digest of the server's
     files; ``tools`` are (name, version) of what makes bytes or reference answers; ``writer`` the revisions of our own
-    writers; ``quantize`` is None where nothing of that kind was asked for. In an image of several models ``model``
+    writers; ``quantize`` is None where nothing of that kind was asked for; ``engines`` are (capability, digest), since
+    two machines may compile other bytes. In an image of several models ``model``
     covers all, and ``models`` has each, sorted by name.
     """
 
@@ -110,6 +120,7 @@ class LockedTarget:
     writer: tuple[tuple[str, str], ...]
     quantize: QuantizeChoice | None = None
     models: tuple[LockedModel, ...] = ()
+    engines: tuple[tuple[str, str], ...] = ()
 
     def choice(self, name: str) -> QuantizeChoice | None:
         """What was chosen to make a model smaller."""
@@ -125,6 +136,7 @@ class LockedTarget:
             "tools": dict(self.tools),
             "writer": dict(self.writer),
             **({"quantize": self.quantize.to_json()} if self.quantize else {}),
+            **({"engines": dict(self.engines)} if self.engines else {}),
             **({"models": {one.name: one.to_json() for one in self.models}} if self.models else {}),
         }
 
@@ -144,6 +156,7 @@ class LockedTarget:
             writer=tuple(sorted(value["writer"].items())),
             quantize=QuantizeChoice(**value["quantize"]) if "quantize" in value else None,
             models=tuple(LockedModel.from_json(*one) for one in sorted(value.get("models", {}).items())),
+            engines=_engines(value),
         )
 
 

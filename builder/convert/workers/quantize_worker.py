@@ -1,8 +1,9 @@
 """Makes a model smaller: float16, or weights (and activations) of 8 or 4 bits.
 
 Request: ``model`` (path), ``output`` (directory to write ``model.onnx`` into), ``mode``, ``opset`` (the newest that the
-runtime reads), ``calibration`` (list of .npz with ``input:NAME``, for int8-static). Value: ``float_bytes``, the weights
-as they were, and ``quantized_bytes``, those of them that the mode made smaller. Kind of failure: not-applicable.
+runtime reads), ``calibration`` (list of .npz with ``input:NAME``, for int8-static and int8-symmetric). Value:
+``float_bytes``, the weights as they were, and ``quantized_bytes``, those of them that the mode made smaller. Kind of
+failure: not-applicable.
 
 Weights are quantised by numpy or in the plain loops of onnxruntime's tools, never by a kernel that differs between
 processors; what calibration measures, which is computed by such kernels, is rounded outwards to a coarse grid.
@@ -43,7 +44,7 @@ FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16)
 def run(request: dict[str, Any]) -> dict[str, Any]:
     model = onnx.load(request["model"])
     mode, total = request["mode"], sum(map(weight_bytes, model.graph.initializer))
-    if mode == "int8-static":
+    if mode in ("int8-static", "int8-symmetric"):
         total -= weights_of(model.graph, ("Gather",))  # tables that are looked up stay as they are
     reached = weights_of(model.graph, REACHED[mode]) if mode != "fp16" else total
     require_share(mode, reached, total, model.graph)
@@ -108,7 +109,12 @@ def to_int8_dynamic(model: Any, request: dict[str, Any], kinds: tuple[str, ...] 
         return onnx.load(path)
 
 
-def to_int8_static(model: Any, request: dict[str, Any]) -> Any:
+def to_int8_symmetric(model: Any, request: dict[str, Any]) -> Any:
+    """As TensorRT takes it: it knows no zero points, and no biases in 32 bits."""
+    return to_int8_static(model, request, symmetric=True)
+
+
+def to_int8_static(model: Any, request: dict[str, Any], *, symmetric: bool = False) -> Any:
     """8-bit weights and activations, the ranges of the activations measured with the calibration cases."""
     from onnxruntime.quantization import CalibrationMethod, QuantType, create_calibrator
     from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
@@ -129,8 +135,8 @@ def to_int8_static(model: Any, request: dict[str, Any]) -> Any:
         low, high = (float(np.min(bound)) for bound in ranges[name].range_value)
         ranges[name].lowest, ranges[name].highest = np.float32(outwards(low)), np.float32(outwards(high))
     quantizer = QDQQuantizer(
-        model, True, False, QuantType.QInt8, QuantType.QUInt8, ranges, [], [], kinds,
-        {"MatMulConstBOnly": True, "ActivationSymmetric": False},
+        model, True, False, QuantType.QInt8, QuantType.QInt8 if symmetric else QuantType.QUInt8, ranges, [], [], kinds,
+        {"MatMulConstBOnly": True, "ActivationSymmetric": symmetric, "QuantizeBias": not symmetric},
     )  # fmt: skip
     return quantizer.quantize_model()
 
@@ -224,8 +230,19 @@ def pack_4bit(matrix: Any) -> tuple[Any, Any]:
     return values[..., 0::2] | (values[..., 1::2] << 4), scale.reshape(-1)
 
 
-REACHED = {"int8-dynamic": DYNAMIC, "int8-static": ("Conv", "MatMul", "Gemm"), "int4": DYNAMIC}
-MAKE = {"fp16": to_fp16, "int8-dynamic": to_int8_dynamic, "int8-static": to_int8_static, "int4": to_int4}
+REACHED = {
+    "int8-dynamic": DYNAMIC,
+    "int8-static": ("Conv", "MatMul", "Gemm"),
+    "int8-symmetric": ("Conv", "MatMul", "Gemm"),
+    "int4": DYNAMIC,
+}
+MAKE = {
+    "fp16": to_fp16,
+    "int8-dynamic": to_int8_dynamic,
+    "int8-static": to_int8_static,
+    "int8-symmetric": to_int8_symmetric,
+    "int4": to_int4,
+}
 
 if __name__ == "__main__":
     respond(run, ("onnx", "onnxruntime"))

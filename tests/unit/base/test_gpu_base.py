@@ -11,6 +11,8 @@ import yaml
 from builder.base.lock import BaseLockDrift, BaseNotLocked, read_lock, write_lock, written_libraries
 from builder.base.spec import InvalidBaseSpec, base_names, load_base, read_spec
 from builder.base.stage import base_key
+from builder.convert.engines import VERSION
+from builder.model.engines import OFFERED, USUAL
 from builder.oci.platform import Platform
 from builder.resources import base_images_directory
 from builder.targets import TARGETS
@@ -52,6 +54,30 @@ def test_a_target_packs_the_runtime_that_its_base_was_proven_for(name: str) -> N
         if target.base_image == name:
             assert gpu.runtime in target.requirements
             assert gpu.provider == target.provider
+
+
+def test_every_library_of_tensorrt_has_the_name_that_others_ask_for() -> None:
+    """The wheel makes these links when it is imported, and forgets that of the CUDA runtime."""
+    gpu = load_base("tensorrt").gpu
+    assert gpu is not None
+    places = {path.rpartition("/")[0] for part in gpu.parts for path in part.files}
+    names = {path.rpartition("/")[2]: target for part in gpu.parts for path, target in part.links}
+    assert places == {gpu.plugin.rpartition("/")[0]}
+    assert names["libcudart.so.13"] == "libcudart.so.13.4.36"
+    assert names["libtensorrt_rtx.so.1"] == names["libtensorrt_rtx.so"] == "libtensorrt_rtx.so.1.7.1"
+    files = {path.rpartition("/")[2] for part in gpu.parts for path in part.files}
+    assert set(names.values()) <= files
+    assert gpu.described("tensorrt", {})["plugin"] == gpu.plugin
+
+
+def test_engines_are_made_by_the_version_that_runs_them() -> None:
+    """The plugin's wheel does not say which TensorRT-RTX is in it but by the names of its libraries."""
+    gpu = load_base("tensorrt").gpu
+    assert gpu is not None
+    release = VERSION.rpartition(".")[0]
+    assert any(path.endswith(f"libtensorrt_rtx.so.{release}") for part in gpu.parts for path in part.files)
+    assert set(gpu.capabilities) <= set(OFFERED)
+    assert set(USUAL) <= set(gpu.capabilities)
 
 
 def test_a_lock_that_no_longer_fits_is_told(tmp_path: Path) -> None:

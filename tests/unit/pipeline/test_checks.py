@@ -5,26 +5,31 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from builder.errors import UsageError
+from builder.model.bounds import Quantize
 from builder.oci.platform import Platform
 from builder.oci.reference import Reference
 from builder.pipeline.checks import (
     CacheNotUsable,
     EngineBuildsItsOwn,
     LockIsDirectory,
+    NoEngines,
     NothingToLoad,
     OutputNotUsable,
     PushNeedsTag,
     TemplateUnused,
     check_build,
     check_output,
+    check_plan,
 )
 from builder.pipeline.image import MalformedEpoch
 from builder.pipeline.prove import ForeignPlatform
-from builder.plan.spec import BuildSpec, Delivery, Engine
+from builder.pipeline.quantize import QuantizedEngine
+from builder.plan.spec import BuildSpec, ConvertOptions, Delivery, Engine
 from builder.registry.push import TagNeedsRegistry
 from builder.render.context import ContextNotEmpty, require_empty
 from builder.render.dockerfile import TemplateMissing
@@ -44,6 +49,27 @@ def spec_of(tmp_path: Path) -> BuildSpec:
         lock=tmp_path / "model" / "mbuild.lock",
         locked=False,
     )
+
+
+def spec_for(tmp_path: Path, target: str, **options: Any) -> BuildSpec:
+    amd64 = Platform.parse("linux/amd64")
+    return replace(spec_of(tmp_path), target=target, platform=amd64, convert=ConvertOptions(**options))
+
+
+def test_engines_are_asked_for_where_there_are_engines(tmp_path: Path) -> None:
+    host = real_host(tmp_path / "cache", {})
+    check_plan(spec_for(tmp_path, "tensorrt", capabilities=("8.6",)), host)
+    with pytest.raises(NoEngines, match="--target cuda13 has no engines"):
+        check_plan(spec_for(tmp_path, "cuda13", capabilities=("8.6",)), host)
+
+
+@pytest.mark.parametrize("mode", [Quantize.INT8_DYNAMIC, Quantize.INT4, Quantize.AUTO])
+def test_an_engine_takes_standard_operators_only(tmp_path: Path, mode: Quantize) -> None:
+    host = real_host(tmp_path / "cache", {})
+    with pytest.raises(QuantizedEngine, match=f"cannot be made of a model in {mode.value}"):
+        check_plan(spec_for(tmp_path, "tensorrt", quantize=mode), host)
+    check_plan(spec_for(tmp_path, "cpu", quantize=mode), host)
+    check_plan(spec_for(tmp_path, "tensorrt", quantize=Quantize.INT8_STATIC), host)
 
 
 def test_a_usual_build_is_let_through(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from builder.elf.loader_cache import PLACE, read_loader_cache
+from builder.elf.loader_cache import PLACE, CachedLibrary, read_loader_cache
 from builder.host import Host
 from builder.host.trees import StagedTree
 from builder.oci.entry import EntryKind
@@ -70,6 +70,13 @@ def stage(
     return stage_parts(chosen, PREFIX, host)
 
 
+def entered(loader: StagedTree) -> tuple[CachedLibrary, ...]:
+    (cache,) = [entry.digest for entry in loader.entries if entry.path == PLACE]
+    assert cache is not None
+    with loader.open(cache) as stream:
+        return read_loader_cache(stream.read())
+
+
 def test_only_the_parts_that_are_asked_for_are_there(host: Host, wheels: tuple[LockedWheel, ...]) -> None:
     trees = stage(GPU, wheels, {"blas": "always", "dnn": "Pool"}, host)
     assert list(trees) == ["blas", "dnn", LOADER]
@@ -77,6 +84,34 @@ def test_only_the_parts_that_are_asked_for_are_there(host: Host, wheels: tuple[L
     paths = {str(entry.path) for tree in trees.values() for entry in tree.entries}
     assert f"{PREFIX}/{HOME}/libdnn_cnn.so.9" not in paths
     assert f"{PREFIX}/{HOME}/libnvblas.so.13" not in paths
+
+
+def test_further_names_of_a_library_are_links_in_its_layer(host: Host, wheels: tuple[LockedWheel, ...]) -> None:
+    link = (f"{HOME}/libdnn.so", "libdnn.so.9")
+    parts = tuple(dataclasses.replace(part, links=(link,) if part.name == "dnn" else ()) for part in GPU.parts)
+    reasons = {"blas": "always", "dnn": "Pool"}
+    trees = stage(dataclasses.replace(GPU, parts=parts), wheels, reasons, host)
+    (made,) = [entry for entry in trees["dnn"].entries if entry.kind is EntryKind.SYMLINK]
+    assert (str(made.path), made.target) == (f"{PREFIX}/{HOME}/libdnn.so", "libdnn.so.9")
+    found = {entry.soname: str(entry.path) for entry in entered(trees[LOADER])}
+    assert found["libdnn.so"] == f"{PREFIX}/{HOME}/libdnn.so"
+    without = stage(GPU, wheels, reasons, host)
+    assert without["blas"].entries == trees["blas"].entries
+    assert [entry for entry in without["dnn"].entries if entry.kind is EntryKind.SYMLINK] == []
+
+
+def test_the_loaders_cache_has_libraries_alone(host: Host) -> None:
+    files = {f"{HOME}/libblas.so.13.1": b"blas", f"{HOME}/NOTICE.txt": b"whose it is"}
+    wheel = stored_wheel(host.store, make_wheel("blas", files=files), "blas")
+    part = LibraryPart(name="blas", wheel="blas", files=tuple(files), why="")
+    trees = stage(dataclasses.replace(GPU, parts=(part,)), (wheel,), {"blas": "always"}, host)
+    assert [entry.soname for entry in entered(trees[LOADER])] == ["libblas.so.13.1"]
+
+
+def test_a_part_is_more_than_links(host: Host, wheels: tuple[LockedWheel, ...]) -> None:
+    part = LibraryPart(name="blas", wheel="blas", files=("nvidia/other.so",), why="", links=((f"{HOME}/a.so", "b"),))
+    with pytest.raises(PartNotInWheel):
+        stage(dataclasses.replace(GPU, parts=(part,)), wheels, {"blas": "always"}, host)
 
 
 def test_the_record_lists_what_is_really_there(host: Host, wheels: tuple[LockedWheel, ...]) -> None:

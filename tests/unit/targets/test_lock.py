@@ -47,6 +47,17 @@ def test_a_lock_is_read_back_as_written(tmp_path: Path) -> None:
     assert path.stat().st_mtime_ns == written, "an unchanged lock is not touched"
 
 
+def test_engines_are_kept_by_capability_and_their_drift_is_told(tmp_path: Path) -> None:
+    alone = replace(TARGET, engines=(("8.6", "sha256:a"), ("12.0", "sha256:b")))
+    one = LockedModel(name="m", digest=Digest.of(b"m"), engines=(("8.9", "sha256:c"),))
+    several = replace(TARGET, models=(one,))
+    for target in (alone, several):
+        write_lock(tmp_path / "mbuild.lock", {target.identifier: target})
+        assert read_lock(tmp_path / "mbuild.lock")[target.identifier] == target
+    other = replace(alone, engines=(("8.6", "sha256:a"), ("12.0", "sha256:other")))
+    assert drift(alone, other) == ("  engines.12.0: sha256:b -> sha256:other",)
+
+
 def test_no_lock_is_an_empty_lock(tmp_path: Path) -> None:
     assert read_lock(tmp_path / "mbuild.lock") == {}
 
