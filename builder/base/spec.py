@@ -155,10 +155,14 @@ def _problems(value: object, directory: Path) -> Iterator[str]:
 
 
 def _derived_problems(value: Mapping[str, Any], directory: Path) -> Iterator[str]:
-    if not (_beside(directory, value["parent"]) / "image.yaml").is_file():
-        yield f"parent: there is no base {value['parent']} beside this one"
-    wheels = {pin.partition("==")[0] for pin in value["gpu"]["wheels"]}
-    for name, part in value["gpu"]["parts"].items():
+    gpu = value["gpu"]
+    for field, name in (("parent", value["parent"]), ("gpu", gpu if isinstance(gpu, str) else "")):
+        if name and not (_beside(directory, name) / "image.yaml").is_file():
+            yield f"{field}: there is no base {name} beside this one"
+    if isinstance(gpu, str):
+        return
+    wheels = {pin.partition("==")[0] for pin in gpu["wheels"]}
+    for name, part in gpu["parts"].items():
         if part["wheel"] not in wheels:
             yield f"gpu.parts.{name}.wheel: {part['wheel']} is not among gpu.wheels"
 
@@ -178,11 +182,13 @@ def _derived(value: Mapping[str, Any], directory: Path) -> BaseImage:
         platforms=own or parent.platforms,
         env=tuple(sorted({**dict(parent.env), **value.get("env", {})}.items())),
         parent=parent,
-        gpu=_gpu(value["gpu"]),
+        gpu=_gpu(value["gpu"], directory),
     )
 
 
-def _gpu(value: Mapping[str, Any]) -> GpuLibraries:
+def _gpu(value: Mapping[str, Any] | str, directory: Path) -> GpuLibraries | None:
+    if isinstance(value, str):
+        return read_spec(_beside(directory, value) / "image.yaml").gpu
     parts = (
         LibraryPart(
             name=name,

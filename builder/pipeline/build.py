@@ -170,8 +170,8 @@ def render_model(spec: BuildSpec, directory: Path, template_dir: Path | None, ho
 
 def _plan(spec: BuildSpec, keep: Keep, steps: Steps, host: Host) -> Planned:
     """What is done with a model is done once; what depends on the platform, for each."""
-    server = find_server(spec.server, on_upstream=spec.base is not None)
     target = _target(spec)
+    server = find_server(spec.server, on_upstream=spec.base is not None, on_gpu=target.on_gpu)
     with steps("detect") as note:
         found = find_image(spec.model, spec.convert)
         note.detail = found.summary

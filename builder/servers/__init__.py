@@ -18,14 +18,20 @@ class UnknownServer(UsageError):
 SERVERS: dict[str, Server] = {"http": HttpServer(), "triton": TritonServer()}
 
 
-_OF_OTHERS: dict[str, Server] = {"triton": UpstreamTriton()}
+_TRITON: dict[tuple[bool, bool], Server] = {
+    (False, False): SERVERS["triton"],
+    (False, True): TritonServer(on_gpu=True),
+    (True, False): UpstreamTriton(),
+    (True, True): UpstreamTriton(on_gpu=True),
+}
 
 
-def find_server(name: str, *, on_upstream: bool = False) -> Server:
-    """The server of that name, on a base of ours or ``on_upstream``, one of others; raises UnknownServer."""
+def find_server(name: str, *, on_upstream: bool = False, on_gpu: bool = False) -> Server:
+    """The server of that name, on a base of ours or ``on_upstream``, one of others, for a target with a GPU or without;
+    raises UnknownServer."""
     if name not in SERVERS:
         raise UnknownServer(name=name, known=", ".join(SERVERS))
-    return _OF_OTHERS.get(name, SERVERS[name]) if on_upstream else SERVERS[name]
+    return _TRITON[on_upstream, on_gpu] if name == "triton" else SERVERS[name]
 
 
 __all__ = ["SERVERS", "PackedModel", "PackedPlain", "Server", "find_server", "tensors_name"]

@@ -35,10 +35,13 @@ _SOURCE = Path(__file__).with_name("triton_backend")
 
 
 class TritonServer:
-    """See the module."""
+    """See the module. ``on_gpu``: for a target that has one."""
 
     name = "triton"
     programs: tuple[PurePosixPath, ...] = ()
+
+    def __init__(self, *, on_gpu: bool = False) -> None:
+        self._on_gpu = on_gpu
 
     def files(self) -> tuple[CodeFile, ...]:
         launch = (_SOURCE / "launch.py").read_bytes()
@@ -60,13 +63,13 @@ class TritonServer:
         return model_home(name)
 
     def check(self, model: PackedModel) -> tuple[Remark, ...]:
-        for described in _described(model):
+        for described in _described(model, on_gpu=self._on_gpu):
             config_text(described)
         return tuple(remarks(model.manifest.server))
 
     def write_model(self, tree: TreeWriter, model: PackedModel) -> None:
         write_model(tree, model)
-        for described in _described(model):
+        for described in _described(model, on_gpu=self._on_gpu):
             home = MODELS / described.name
             tree.add_file(home / "config.pbtxt", config_text(described).encode())
             entry = _ENTRY.format(module="plain" if described.is_plain else "model")
@@ -89,7 +92,7 @@ class TritonServer:
                 f"--backend-directory={PROGRAM / 'backends'}",
                 # config.pbtxt is whole; without this Triton starts every model once more to complete it.
                 "--disable-auto-complete-config",
-                *flags(settings),
+                *flags(settings, on_gpu=self._on_gpu),
             ),
             cmd=(),
             user="10001:10001",
@@ -100,15 +103,15 @@ class TritonServer:
         )
 
 
-def flags(settings: ServerSettings) -> tuple[str, ...]:
+def flags(settings: ServerSettings, *, on_gpu: bool) -> tuple[str, ...]:
     """What every start has; arguments of ``docker run`` come behind it."""
+    without = ("--allow-gpu-metrics=false", "--pinned-memory-pool-byte-size=0")
     return (
         f"--model-repository={MODELS}",
         "--strict-readiness=true",
         "--exit-on-error=true",
         f"--exit-timeout-secs={round(settings.grace_seconds)}",
-        "--allow-gpu-metrics=false",
-        "--pinned-memory-pool-byte-size=0",
+        *(() if on_gpu else without),
         "--log-format=ISO8601",
     )
 
@@ -123,9 +126,9 @@ def remarks(settings: ServerSettings) -> Iterator[Remark]:
         yield Remark(message=text, hint="docs/triton.md says why; bound it before Triton, or build with --server http")
 
 
-def _described(model: PackedModel) -> Iterator[TritonModel]:
+def _described(model: PackedModel, *, on_gpu: bool) -> Iterator[TritonModel]:
     """The graph, and the plain model around it."""
-    graph = described_graph(model, Backend.PYTHON)
+    graph = described_graph(model, Backend.PYTHON, on_gpu=on_gpu)
     yield graph
     if model.plain:
         plain = replace(graph, name=model.manifest.name, signature=model.plain.interface.signature, is_plain=True)

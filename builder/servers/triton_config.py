@@ -25,6 +25,9 @@ BATCH_LIMIT = 1024
 CPU_ROWS = 8
 """Of one run on a processor; more gain nothing (measured, as for the minimal server)."""
 
+GPU_ROWS = 32
+"""The same on a GPU, as for the minimal server."""
+
 WARM_UP = "warmup"
 """The directory beside config.pbtxt where Triton looks for the tensors of a warm-up."""
 
@@ -82,14 +85,14 @@ class TritonModel:
         return find_batching(self.signature, self.manifest)
 
 
-def described_graph(model: PackedModel, backend: Backend) -> TritonModel:
+def described_graph(model: PackedModel, backend: Backend, *, on_gpu: bool) -> TritonModel:
     """The graph of a model for one backend, with the warm-up that its golden cases give."""
     graph = TritonModel(
         name=model.tensors_name,
         signature=model.signature,
         manifest=model.manifest,
         backend=backend,
-        on_gpu=False,
+        on_gpu=on_gpu,
     )
     return replace(graph, warm_up=find_warm_up(model.signature, model.cases, graph.batching.limit > 0))
 
@@ -206,14 +209,14 @@ def _dynamic_batching(model: TritonModel, batching: Batching) -> Iterator[str]:
 
 
 def _instances(model: TritonModel) -> Iterator[str]:
-    if model.on_gpu:
-        yield "# KIND_AUTO would serve from the processor where no GPU is found; this fails instead"
-        yield "instance_group [ { count: 1 kind: KIND_GPU } ]"
-        return
     if model.is_plain:
         count = model.manifest.server.threads or 2
         yield "# an instance is a process that waits while the graph computes: another one prepares meanwhile"
         yield f"instance_group [ {{ count: {count} kind: KIND_CPU }} ]"
+        return
+    if model.on_gpu:
+        yield "# one on each GPU; KIND_AUTO would serve from the processor where none is found, and this fails instead"
+        yield "instance_group [ { count: 1 kind: KIND_GPU } ]"
         return
     if model.backend is Backend.PYTHON:
         yield "# an instance is a process with weights of its own; one keeps all processors busy (parameter threads)"
@@ -250,8 +253,10 @@ def _parameters(model: TritonModel) -> Iterator[str]:
     elif model.backend is Backend.PYTHON and not model.is_plain:
         yield "# threads that share what waits; 0: as many as the container may use (server.threads of model.yaml)"
         yield _parameter("threads", str(threads))
-        yield "# rows of requests that are run together (server.batching.max_batch); on a processor more gain nothing"
-        yield _parameter("rows", str(model.manifest.server.batching.max_batch or CPU_ROWS))
+        where = "a GPU takes many as quickly as few" if model.on_gpu else "on a processor more gain nothing"
+        yield f"# rows of requests that are run together (server.batching.max_batch); {where}"
+        usual = GPU_ROWS if model.on_gpu else CPU_ROWS
+        yield _parameter("rows", str(model.manifest.server.batching.max_batch or usual))
 
 
 def _parameter(name: str, value: str) -> str:

@@ -22,10 +22,13 @@ CURL = PurePosixPath("/usr/bin/curl")
 
 
 class UpstreamTriton:
-    """See the module."""
+    """See the module. ``on_gpu``: for a target that has one."""
 
     name = "triton"
     programs: tuple[PurePosixPath, ...] = (PROGRAM, BACKEND, CURL)
+
+    def __init__(self, *, on_gpu: bool = False) -> None:
+        self._on_gpu = on_gpu
 
     def files(self) -> tuple[CodeFile, ...]:
         return ()
@@ -37,12 +40,12 @@ class UpstreamTriton:
         if model.plain:
             reason = "its steps run in Python, with packages that an image of others (--base) does not have"
             raise NotForTriton(name=model.manifest.name, reason=reason)
-        config_text(described_graph(model, Backend.ONNXRUNTIME))
+        config_text(described_graph(model, Backend.ONNXRUNTIME, on_gpu=self._on_gpu))
         return tuple(remarks(model.manifest.server))
 
     def write_model(self, tree: TreeWriter, model: PackedModel) -> None:
         write_model(tree, model)
-        described = described_graph(model, Backend.ONNXRUNTIME)
+        described = described_graph(model, Backend.ONNXRUNTIME, on_gpu=self._on_gpu)
         home = MODELS / described.name
         tree.add_file(home / "config.pbtxt", config_text(described).encode())
         for name, content in described.warm_up.files() if described.warm_up else ():
@@ -55,7 +58,7 @@ class UpstreamTriton:
         return ConfigPatch(
             # onnxruntime >= 1.29 uploads telemetry unless this is set; see docs/security.md.
             env=(("ORT_DISABLE_TELEMETRY", "1"),),
-            entrypoint=(str(PROGRAM), *flags(settings)),
+            entrypoint=(str(PROGRAM), *flags(settings, on_gpu=self._on_gpu)),
             cmd=(),
             user="10001:10001",
             workdir="/",

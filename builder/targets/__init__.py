@@ -52,6 +52,10 @@ class Target:
     rules: tuple[str, ...] = ("runtime",)
     has_engines: bool = False
 
+    @property
+    def on_gpu(self) -> bool:
+        return self.provider != "CPUExecutionProvider"
+
     def pins(self, python: str) -> tuple[str, ...]:
         """The requirements for an image with Python ``python`` (3.13, or exact as 3.13.5)."""
         minor = ".".join(python.split(".")[:2])
@@ -117,7 +121,15 @@ _TENSORRT = replace(
     platforms=_LINUX[:1],
     has_engines=True,
 )
-_ALL = (_CPU, _CUDA12, _CUDA13, _TENSORRT, _TRITON_CPU)
+_TRITON_CUDA12 = replace(
+    _TRITON_CPU,
+    name="cuda12",
+    base_image="triton-cuda12",
+    requirements=("numpy==1.26.4", "nvidia-pytriton==0.7.0", "onnxruntime-gpu==1.26.0"),
+    provider="CUDAExecutionProvider",
+    rules=("runtime", "triton", "cuda"),
+)
+_ALL = (_CPU, _CUDA12, _CUDA13, _TENSORRT, _TRITON_CPU, _TRITON_CUDA12)
 
 TARGETS: dict[str, Target] = {target.name: target for target in _ALL if target.server == "http"}
 """By name, with the usual server."""
