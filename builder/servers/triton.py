@@ -88,6 +88,7 @@ class TritonServer:
                 *PYTHON_ENV,
             ),
             entrypoint=(
+                *((python, "-m", "mbuild_triton.start") if self._on_gpu else ()),
                 str(PROGRAM / "bin/tritonserver"),
                 f"--backend-directory={PROGRAM / 'backends'}",
                 # config.pbtxt is whole; without this Triton starts every model once more to complete it.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -21,7 +22,8 @@ _NOISE = re.compile(
 class Graph:
     """Tensors go in and out by the names that clients see; ``mbuild.json`` says where the graph has others."""
 
-    def __init__(self, home: Path, version: str) -> None:
+    def __init__(self, home: Path, version: str, gpu: int | None = None) -> None:
+        """``gpu`` is the number of the GPU to run on. Raises where the graph would run elsewhere."""
         renames = json.loads((home / "mbuild.json").read_bytes())["renames"]
         self._inputs: dict[str, str] = renames["inputs"]
         self._outputs: dict[str, str] = renames["outputs"]
@@ -30,7 +32,7 @@ class Graph:
         options.inter_op_num_threads = 1
         options.log_severity_level = 4
         place = str(home / version / "model.onnx")
-        self._session = onnxruntime.InferenceSession(place, options, providers=["CPUExecutionProvider"])
+        self._session = _session(place, options, gpu)
         self._strings = {each.name for each in self._session.get_inputs() if each.type == "tensor(string)"}
 
     def run(self, feeds: Feeds, wanted: list[str]) -> list[Array]:
@@ -46,6 +48,14 @@ class Graph:
             text = " ".join(_NOISE.sub("", str(error)).split()) or type(error).__name__
             raise Refused(f"the model could not compute these inputs: {text}", is_input=is_input) from error
         return results
+
+
+def _session(place: str, options: Any, gpu: int | None) -> Any:
+    if gpu is None:
+        return onnxruntime.InferenceSession(place, options, providers=["CPUExecutionProvider"])
+    from .gpu_session import open_session  # nothing of it is imported in an image for processors
+
+    return open_session(place, options, gpu)
 
 
 def example(home: Path, inputs: list[str]) -> Feeds:

@@ -28,7 +28,8 @@ class TritonPythonModel:
         home = Path(args["model_repository"])
         self._inputs = [each["name"] for each in config["input"]]
         self._outputs = [each["name"] for each in config["output"]]
-        self._graph = Graph(home, args["model_version"])
+        gpu = int(args["model_instance_device_id"]) if args["model_instance_kind"] == "GPU" else None
+        self._graph = Graph(home, args["model_version"], gpu)
         feeds = example(home, self._inputs)
         self._batched = config["max_batch_size"] > 0 and self._stands_alone(home.name, feeds)
         said = {name: int(each["string_value"]) for name, each in config["parameters"].items()}
