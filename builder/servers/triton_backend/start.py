@@ -8,7 +8,6 @@ With MBUILD_ALLOW_CPU=1 and no GPU that serves, Triton gets the same models with
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from pathlib import Path
 
@@ -17,21 +16,9 @@ from mbuild_serve.observe.logs import Log
 from mbuild_serve.settings import SettingError, Settings
 from mbuild_serve.starting import CannotStart
 
-CONFIG = "config.pbtxt"
+from .repository import for_the_cpu
+
 _REPOSITORY = "--model-repository="
-_ON_GPU, _ON_CPU = "kind: KIND_GPU", "kind: KIND_CPU"
-
-
-def for_the_cpu(models: Path, into: Path) -> None:
-    """``into`` becomes a repository of the same models with instances on the processor."""
-    shutil.rmtree(into, ignore_errors=True)
-    for config in sorted(models.glob(f"*/{CONFIG}")):
-        home = into / config.parent.name
-        home.mkdir(parents=True)
-        for each in config.parent.iterdir():
-            if each.name != CONFIG:
-                (home / each.name).symlink_to(each)
-        (home / CONFIG).write_text(config.read_text().replace(_ON_GPU, _ON_CPU))
 
 
 def main(command: list[str]) -> int:

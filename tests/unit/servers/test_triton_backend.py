@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from builder.servers.triton_backend.batches import Array, Feeds, Limits, Question, Refused, answer, stands_alone
 from builder.servers.triton_backend.launch import STUB, read
+from builder.servers.triton_backend.repository import for_the_cpu
 
 ONE = Limits(rows=8)
 
@@ -148,3 +150,17 @@ def test_the_two_lines_of_the_backend_are_understood() -> None:
 )
 def test_nothing_else_is(line: str) -> None:
     assert read(line) is None
+
+
+def test_models_of_a_gpu_image_for_the_processor(tmp_path: Path) -> None:
+    models, into = tmp_path / "models", tmp_path / "tmp" / "models"
+    for name, kind in (("digits", "KIND_GPU"), ("steps", "KIND_CPU")):
+        (models / name / "1").mkdir(parents=True)
+        (models / name / "1" / "model.onnx").write_text(name)
+        (models / name / "config.pbtxt").write_text(f'name: "{name}"\ninstance_group [ {{ count: 1 kind: {kind} }} ]\n')
+    for _ in range(2):  # a container that is started again has its /tmp still
+        for_the_cpu(models, into)
+    for name in ("digits", "steps"):
+        assert (into / name / "1" / "model.onnx").read_text() == name
+        assert "kind: KIND_CPU" in (into / name / "config.pbtxt").read_text()
+    assert "KIND_GPU" in (models / "digits" / "config.pbtxt").read_text()
