@@ -37,10 +37,10 @@ class GpuLibraries:
     ``runtime`` the exact pin of the onnxruntime that they are for, ``provider`` its execution provider, and ``plugin``
     the library below site-packages that has it, where that is not onnxruntime itself.
 
-    ``capabilities`` (as in 8.6) are those for which that onnxruntime has compiled code, ``ptx`` the one from which a
-    driver can compile for later ones, empty where there is none. ``wheels`` are exact pins; ``drop`` are globs over
-    their members with the reason why nobody gets them: a member that is neither in a part nor dropped is an error of
-    the base (``mbuild base lock``).
+    ``capabilities`` (as in 8.6) are those for which that onnxruntime and the libraries have compiled code, with an
+    ``a`` where it runs on exactly that one; ``ptx`` the one from which a driver can compile for later ones, empty where
+    there is none. ``wheels`` are exact pins; ``drop`` are globs over their members with the reason why nobody gets
+    them: a member that is neither in a part nor dropped is an error of the base (``mbuild base lock``).
     """
 
     provider: str

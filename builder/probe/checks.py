@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from builder.oci.entry import EntryKind
-from builder.probe.closure import library_problems
+from builder.probe.closure import image_closure, library_problems
 from builder.probe.contents import ImageContents, ImageFile
+from builder.probe.gpu import FACTS, gpu_problems
 from builder.probe.layer_contents import LayerFile
 from builder.probe.runner import ProbedImage
 
@@ -57,8 +58,16 @@ def static_checks(image: ProbedImage, contents: ImageContents) -> tuple[Check, .
         Check(name="no-world-writable", findings=_about(image, _those(files, _is_open), "may be written by anyone")),
         Check(name="models-readable", findings=tuple(_unreadable(image, contents))),
         Check(name="libraries-present", findings=libraries),
+        *_gpu_checks(image, contents, env.get("LD_LIBRARY_PATH", "")),
         Check(name="no-telemetry", findings=tuple(_telemetry(env))),
     )
+
+
+def _gpu_checks(image: ProbedImage, contents: ImageContents, library_path: str) -> Iterable[Check]:
+    """Of an image for GPUs only."""
+    if FACTS in contents.kept:
+        found = gpu_problems(contents, image_closure(contents, image.config.platform, library_path))
+        yield Check(name="gpu-libraries", findings=tuple(Finding(text=text) for text in found))
 
 
 def _those(files: Iterable[ImageFile], rule: Callable[[LayerFile], bool]) -> Iterable[ImageFile]:

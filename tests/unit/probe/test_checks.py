@@ -161,7 +161,7 @@ def test_an_rpath_also_holds_for_what_comes_with_the_program() -> None:
     assert checked(program, core, curl, ssl)["libraries-present"].passed
     by_runpath = elf("/opt/bin/server", "libcore.so", search=("$ORIGIN/../libs",))
     assert findings(checked(by_runpath, core, curl, ssl)["libraries-present"]) == [
-        "/opt/libs/libcurl.so needs libssl.so"
+        "/opt/libs/libcurl.so needs libssl.so (there is /opt/libs/libssl.so, where the loader does not look for it)"
     ]
     deaf = elf("/opt/libs/libcurl.so", "libssl.so", search=("/elsewhere",))
     assert not checked(program, core, deaf, ssl)["libraries-present"].passed, "a RUNPATH shuts inherited RPATHs out"
