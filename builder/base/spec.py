@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import jsonschema
 import yaml
 
 from builder.canonical import content_key
@@ -138,6 +137,8 @@ def read_spec(path: Path) -> BaseImage:
 
 
 def _problems(value: object, directory: Path) -> Iterator[str]:
+    import jsonschema  # late: it loads slowly, and most commands read no base
+
     schema = json.loads(schema_file("base-image").read_bytes())
     checker = jsonschema.Draft202012Validator(schema)
     found = sorted(checker.iter_errors(value), key=lambda error: [str(part) for part in error.absolute_path])

@@ -17,7 +17,7 @@ from onnx import AttributeProto, TensorProto
 from onnx.helper import tensor_dtype_to_np_dtype
 
 from builder.errors import UnsupportedModel
-from builder.model.source import ModelSource
+from builder.model.source import ModelFile, ModelSource
 
 GIT_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 _HALF_BYTE_TYPES = frozenset({"UINT4", "INT4", "FLOAT4E2M1"})
@@ -58,12 +58,12 @@ def external_files(source: ModelSource, entry: PurePosixPath, graphs: Iterable[A
 
     Raises ExternalDataEscapes, -Missing, -Short or -Malformed, or GitLfsPointer.
     """
-    found = set()
+    found: dict[str, ModelFile] = {}  # by location: thousands of tensors lie in one file
     for graph in graphs:
         for tensor in _tensors(graph):
             if tensor.data_location == TensorProto.EXTERNAL:
-                found.add(_check_external(source, entry, tensor))
-    return tuple(sorted(found))
+                _check_external(source, entry, tensor, found)
+    return tuple(sorted({file.path for file in found.values()}))
 
 
 def has_external_elsewhere(proto: Any) -> bool:
@@ -112,19 +112,19 @@ def _attribute_tensors(attribute: Any) -> Iterator[Any]:
             yield from _tensors(inner)
 
 
-def _check_external(source: ModelSource, entry: PurePosixPath, tensor: Any) -> PurePosixPath:
+def _check_external(source: ModelSource, entry: PurePosixPath, tensor: Any, found: dict[str, ModelFile]) -> None:
+    """Look at one tensor, and put the file that it lies in into ``found``."""
     fields = {field.key: field.value for field in tensor.external_data}
     location = fields.get("location", "")
-    path = _locate(entry, tensor.name, location)
-    file = source.find(path)
+    file = found.get(location) or source.find(_locate(entry, tensor.name, location))
     if file is None:
         raise ExternalDataMissing(tensor=tensor.name, path=entry, location=location)
     end = _end(entry, tensor, fields)
     if end > file.size:
-        if source.head(path, len(GIT_LFS_POINTER)) == GIT_LFS_POINTER:
-            raise GitLfsPointer(path=path)
-        raise ExternalDataShort(location=path, size=file.size, tensor=tensor.name, path=entry, end=end)
-    return path
+        if source.head(file.path, len(GIT_LFS_POINTER)) == GIT_LFS_POINTER:
+            raise GitLfsPointer(path=file.path)
+        raise ExternalDataShort(location=file.path, size=file.size, tensor=tensor.name, path=entry, end=end)
+    found[location] = file
 
 
 def _locate(entry: PurePosixPath, tensor: str, location: str) -> PurePosixPath:

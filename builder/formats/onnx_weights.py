@@ -7,6 +7,7 @@ are, and so do those that keep external data elsewhere than in the initializers 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -61,7 +62,13 @@ def _places(entry: PurePosixPath, proto: Any, raw: Mapping[int, tuple[int, int]]
 
 def _external(entry: PurePosixPath, tensor: Any) -> _Place:
     fields = {field.key: field.value for field in tensor.external_data}
-    return entry.parent / fields["location"], int(fields.get("offset") or 0), int(fields.get("length") or 0)
+    return _beside(entry, fields["location"]), int(fields.get("offset") or 0), int(fields.get("length") or 0)
+
+
+@lru_cache
+def _beside(entry: PurePosixPath, location: str) -> PurePosixPath:
+    """Thousands of tensors lie in one file, and a path takes long to make."""
+    return entry.parent / location
 
 
 def _take_in_small(source: ModelSource, entry: PurePosixPath, proto: Any) -> None:
@@ -81,18 +88,19 @@ def _point(tensor: Any, chunk: Chunk, offset: int, length: int) -> None:
     tensor.ClearField("raw_data")
     tensor.data_location = TensorProto.EXTERNAL
     del tensor.external_data[:]
-    values = {"location": str(WEIGHTS / f"{chunk.name}.bin"), "offset": str(offset), "length": str(length)}
+    values = {"location": f"{WEIGHTS}/{chunk.name}.bin", "offset": str(offset), "length": str(length)}
     for key, value in values.items():
         tensor.external_data.add(key=key, value=value)
 
 
 def _file(chunk: Chunk, places: Mapping[str, _Place], source: ModelSource) -> PackedFile:
     pieces: list[Piece] = []
+    files = {path: source.locate(path) for path in {places[name][0] for name, _ in chunk.tensors}}
     end = 0
     for name, start in chunk.tensors:
         path, offset, length = places[name]
         if start > end:
             pieces.append(Piece(None, 0, start - end))
-        pieces.append(Piece(source.locate(path), offset, length))
+        pieces.append(Piece(files[path], offset, length))
         end = start + length
     return PackedFile(path=WEIGHTS / f"{chunk.name}.bin", content=tuple(pieces))

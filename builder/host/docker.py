@@ -2,7 +2,7 @@
 
 The engine is found as the ``docker`` command finds it: DOCKER_HOST (with DOCKER_TLS_VERIFY and DOCKER_CERT_PATH), the
 current context, the default socket. Whatever the engine is called (Docker, Moby, a compatible API), only the Engine
-API v1.41 is relied on.
+API v1.41 is relied on. The SDK is imported by who uses it: many a command talks to no engine, and it loads slowly.
 """
 
 from __future__ import annotations
@@ -16,9 +16,6 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
-
-import docker
-import docker.errors
 
 from builder.errors import AssemblyError, ToolMissing
 from builder.host.build_context import context_chunks
@@ -84,6 +81,8 @@ class ContainerState:
 
 @contextmanager
 def _mapped(action: str) -> Iterator[None]:
+    import docker.errors
+
     try:
         yield
     except (docker.errors.DockerException, OSError) as error:  # what requests raises is an OSError
@@ -147,6 +146,8 @@ class Container:
 
     def remove(self) -> None:
         """Gone, running or not; it is no error when it already is."""
+        import docker.errors
+
         with _mapped("remove a container"):
             try:
                 self._inner.remove(force=True, v=True)
@@ -194,6 +195,8 @@ class DockerEngine:
 
     def image_id(self, reference: str) -> str | None:
         """The id (``sha256:...``) of an image by id or reference, or None."""
+        import docker.errors
+
         with _mapped(f"look for {reference}"):
             try:
                 return str(self._api.inspect_image(reference)["Id"])
@@ -240,6 +243,8 @@ class DockerEngine:
 
     def remove_image(self, image: str) -> None:
         """Remove an image with its tags; it is no error when there is none."""
+        import docker.errors
+
         with _mapped(f"remove {image}"):
             try:
                 self._api.remove_image(image, force=True)
@@ -317,6 +322,8 @@ class DockerEngine:
     def _network(self, direct: bool) -> str:
         """A network without a way out. An internal one publishes no port, so where containers are not routed from
         here it is one whose packets nobody translates: they leave with an address that nothing answers."""
+        import docker.errors
+
         name = _ISOLATED if direct else _UNROUTED
         if not self._client.networks.list(names=[f"^{name}$"]):
             masquerade = {} if direct else {"com.docker.network.bridge.enable_ip_masquerade": "false"}
@@ -333,6 +340,8 @@ class DockerEngine:
 
 def connect(environ: Mapping[str, str] | None = None) -> DockerEngine | None:
     """The engine that ``docker`` would talk to, or None where none answers within a few seconds."""
+    import docker
+
     environ = os.environ if environ is None else environ
     remote_shell = environ.get("DOCKER_HOST", "").startswith("ssh://")
     try:

@@ -1,8 +1,8 @@
 """The one door for outgoing HTTP.
 
-Proxies and certificates come from the environment (``proxy.py``, ``tls.py``), as users have them; credentials come only
-from the caller, never from a netrc. A redirect to another host does not carry the Authorization header (requests drops
-it). What the network does wrong becomes ``NetworkError``; a status is the caller's to judge.
+Proxies and certificates come from the environment (``http_session.py``), as users have them; credentials come only from
+the caller, never from a netrc. A redirect to another host does not carry the Authorization header (requests drops it).
+What the network does wrong becomes ``NetworkError``; a status is the caller's to judge.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ import os
 import ssl
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from threading import Lock
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
-import requests
-import requests.adapters
-import urllib3.exceptions
-
-from builder import __version__
 from builder.errors import RegistryError
 from builder.host.clock import Clock, SystemClock
-from builder.host.proxy import proxy_for
-from builder.host.tls import Trust
+
+if TYPE_CHECKING:
+    import requests
+    import urllib3.exceptions
+
+    from builder.host.http_session import Session
 
 CHUNK = 1 << 20
 _PIECE = 64 << 10
@@ -105,6 +105,9 @@ class Response:
     def chunks(self) -> Iterator[bytes]:
         """The body in pieces of at most 64 KiB, so that a cut costs no more; raises NetworkError when it is one, and
         when next to nothing comes any more."""
+        import requests
+        import urllib3.exceptions
+
         expected = self.headers.get("Content-Length")
         encoded = self.headers.get("Content-Encoding")
         seen = 0
@@ -156,45 +159,6 @@ class Response:
         self.close()
 
 
-class _Session(requests.Session):
-    """Believes no environment but the one that it is given: no netrc, and proxies as ``proxy_for`` finds them, also
-    after a redirect."""
-
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        super().__init__()
-        self.trust_env = False
-        self._environ = environ
-
-    def proxies_for(self, url: str) -> dict[str, str]:
-        return {urlsplit(url).scheme: proxy_for(url, self._environ)}
-
-    def rebuild_proxies(self, prepared_request: requests.PreparedRequest, proxies: Any) -> Any:
-        """What requests asks for after a redirect. The proxy's own credentials are urllib3's to send."""
-        return self.proxies_for(prepared_request.url or "")
-
-
-class _Adapter(requests.adapters.HTTPAdapter):
-    """Takes the TLS context of each server from ``Trust`` and sends bodies in large blocks."""
-
-    def __init__(self, trust: Trust) -> None:
-        self._trust = trust
-        super().__init__()
-
-    def build_connection_pool_key_attributes(
-        self, request: requests.PreparedRequest, verify: Any, cert: Any = None
-    ) -> Any:
-        found: Any = super().build_connection_pool_key_attributes(request, verify, cert)
-        host, pool = found
-        pool["blocksize"] = CHUNK
-        if host["scheme"] == "https":
-            pool["ssl_context"] = self._trust.context(str(host["host"]), host.get("port"))
-        return host, pool
-
-    def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
-        """The context holds the certificates already; verification is never off."""
-        conn.cert_reqs = "CERT_REQUIRED"
-
-
 class _Stream:
     """Chunks with a known length, so that requests sends Content-Length and not a chunked transfer."""
 
@@ -222,15 +186,25 @@ class Http:
     """Sends requests over pooled connections; safe to use from several threads."""
 
     def __init__(self, environ: Mapping[str, str] | None = None, clock: Clock | None = None) -> None:
-        environ = os.environ if environ is None else environ
+        self._environ = os.environ if environ is None else environ
         self._clock = clock or SystemClock()
-        self._session = _Session(environ)
-        self._session.mount("https://", _Adapter(Trust(environ, requests.adapters.DEFAULT_CA_BUNDLE_PATH)))
-        self._session.headers["User-Agent"] = f"mbuild/{__version__}"
-        self._session.headers["Accept-Encoding"] = "identity"
+        self._opened: Session | None = None
+        self._opening = Lock()
+
+    @property
+    def _session(self) -> Session:
+        """Opened by the first request: what speaks HTTP loads slowly, and a build from the cache sends none."""
+        with self._opening:
+            if self._opened is None:
+                from builder.host.http_session import Session
+
+                self._opened = Session(self._environ)
+            return self._opened
 
     def send(self, request: Request) -> Response:
         """One exchange. Raises NetworkError (or one of its kinds above) when there is no answer."""
+        import requests
+
         body: Any = request.body
         if body is not None and not isinstance(body, bytes) and request.length is not None:
             body = _Stream(body, request.length)
@@ -261,6 +235,9 @@ _CUT = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ConnectionError)
 
 
 def _mapped(error: requests.RequestException | urllib3.exceptions.HTTPError, verb: str, url: str) -> NetworkError:
+    import requests
+    import urllib3.exceptions
+
     causes = tuple(_causes(error))
     reason = str(causes[-1]) or type(causes[-1]).__name__
     where = {"verb": verb, "url": redacted(url)}

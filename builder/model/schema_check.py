@@ -6,12 +6,13 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from functools import cache
-from typing import Any
-
-from jsonschema import Draft202012Validator
+from typing import TYPE_CHECKING, Any
 
 from builder.model.problems import Problem, suggestion
 from builder.resources import schema_file
+
+if TYPE_CHECKING:
+    from jsonschema import Draft202012Validator
 
 _TYPES = {
     "string": "text",
@@ -30,6 +31,8 @@ def check_schema(value: object, schema: str) -> tuple[Problem, ...]:
 
 @cache
 def _validator(schema: str) -> Draft202012Validator:
+    from jsonschema import Draft202012Validator  # late: it loads slowly, and many a model has no model.yaml
+
     return Draft202012Validator(json.loads(schema_file(schema).read_bytes()))
 
 

@@ -253,10 +253,10 @@ def _compile(spec: BuildSpec, image: LoadedImage, steps: Steps, host: Host) -> L
 
 
 def _daemon(delivery: Delivery, host: Host) -> DockerEngine | None:
-    """The local engine: required where something asks for it by name, else used if it is there."""
+    """The local engine: required where something asks for it by name, else used if it is there, unless nothing may."""
     if delivery.engine is Engine.DOCKER or delivery.load:
         return require(host.environ)
-    return connect(host.environ)
+    return connect(host.environ) if delivery.load is None else None
 
 
 def _assemble(

@@ -1,7 +1,7 @@
 """Replays golden cases against a running image with tritonclient, in JSON and with the binary extension, and measures.
 
 FP16, NaN and bytes that are not UTF-8 have no JSON form in the Open Inference Protocol; such a tensor goes in binary in
-both replays.
+both replays. tritonclient loads slowly, so that it is imported where it is used: most builds test nothing.
 """
 
 from __future__ import annotations
@@ -13,9 +13,6 @@ from enum import StrEnum
 from typing import Any
 
 import numpy as np
-import tritonclient.http as triton
-from geventhttpclient.response import HTTPParseError
-from tritonclient.utils import InferenceServerException
 
 from builder.errors import ProbeError
 from builder.host.clock import Clock
@@ -29,7 +26,6 @@ _REQUEST_SECONDS = 120.0
 _POLL_SECONDS = 0.01
 _STATE_EVERY = 10
 _WARM_UP, _MOST_REQUESTS, _MOST_SECONDS = 5, 100, 5.0
-_TROUBLE = (OSError, InferenceServerException, HTTPParseError)
 
 
 class ExitedEarly(ProbeError):
@@ -103,7 +99,7 @@ def wait_until_ready(running: RunningImage, limits: Limits, clock: Clock) -> flo
                 if client.is_server_ready():
                     return clock.monotonic() - running.started
                 reason = "it answers, and says that it is not ready"
-            except _TROUBLE as error:
+            except _trouble() as error:
                 reason = reason if isinstance(error, ConnectionError) else f"it does not answer ({_sentence(error)})"
             late = clock.monotonic() - running.started > limits.ready_seconds
             if late or polls % _STATE_EVERY == 0:
@@ -137,15 +133,25 @@ def _answer(running: RunningImage, client: Any, model: ModelCases, case: GoldenC
         result = _Request(model.model, case, form).send(client)
         actual = {name: array for name in case.outputs if (array := result.as_numpy(name)) is not None}
         return compare_case(case, actual, model.tolerances)
-    except (*_TROUBLE, OutputMissing, ValueError, KeyError, TypeError) as error:
+    except _trouble(OutputMissing, ValueError, KeyError, TypeError) as error:
         facts = {"model": model.model, "case": case.name, "form": form.value}
         raise RequestFailed(**facts, reason=_sentence(error), log=running.log()) from error
+
+
+def _trouble(*others: type[Exception]) -> tuple[type[Exception], ...]:
+    """What says that there was no answer."""
+    from geventhttpclient.response import HTTPParseError
+    from tritonclient.utils import InferenceServerException
+
+    return OSError, InferenceServerException, HTTPParseError, *others
 
 
 class _Request:
     """A golden case as tritonclient's objects, made once and sent as often as one likes."""
 
     def __init__(self, model: str, case: GoldenCase, form: Form) -> None:
+        import tritonclient.http as triton
+
         self._model = model
         self._inputs = [_input(name, array, form) for name, array in case.inputs.items()]
         self._outputs = [
@@ -158,6 +164,8 @@ class _Request:
 
 
 def _input(name: str, array: Array, form: Form) -> Any:
+    import tritonclient.http as triton
+
     datatype = datatype_of(array)
     if datatype is None:
         raise TensorProblem(f"the input {name!r} is {array.dtype}, which the protocol does not have")
@@ -203,7 +211,7 @@ def measure(running: RunningImage, models: Iterable[ModelCases], clock: Clock) -
     with closing(_connect(running, timeout=_REQUEST_SECONDS)) as client:
         try:
             return {form: _measure(_Request(model.model, case, form), client, clock) for form in Form}
-        except _TROUBLE as error:
+        except _trouble() as error:
             facts = {"model": model.model, "case": case.name, "form": "a row of requests"}
             raise RequestFailed(**facts, reason=_sentence(error), log=running.log()) from error
 
@@ -226,6 +234,8 @@ def _measure(request: _Request, client: Any, clock: Clock) -> Latency:
 
 
 def _connect(running: RunningImage, timeout: float) -> Any:
+    import tritonclient.http as triton
+
     host, port = running.address
     return triton.InferenceServerClient(f"{host}:{port}", connection_timeout=min(timeout, 5.0), network_timeout=timeout)
 

@@ -24,7 +24,7 @@ SELF_CONTAINED = ("serve/", "servers/triton_backend/", "convert/workers/")
 DOORS = {
     "subprocess": ("host/run.py",),
     "socket": ("isolation/", "probe/sandbox/"),
-    "requests": ("host/http.py",),
+    "requests": ("host/http.py", "host/http_session.py"),
     "urllib.request": (),
     "http.client": (),
     "time": ("host/clock.py", "isolation/", "probe/sandbox/"),
