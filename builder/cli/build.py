@@ -15,7 +15,7 @@ from builder.canonical import readable_json
 from builder.cli import options, tables
 from builder.cli.session import host_session
 from builder.oci.reference import Reference
-from builder.plan.spec import Delivery, Engine
+from builder.plan.spec import CudaLibraries, Delivery, Engine
 
 
 def register(app: typer.Typer) -> None:
@@ -54,6 +54,7 @@ def build_command(
     quantize: options.QuantizeOption = None,
     measure_again: options.MeasureOption = False,
     sm: options.SmOption = "",
+    cuda_libs: options.CudaLibsOption = CudaLibraries.AUTO,
     test: Annotated[bool, typer.Option("--test/--no-test", help="Run the image and replay the golden cases.")] = True,
     max_size: options.MaxSizeOption = "",
     template_dir: options.TemplateOption = None,
@@ -64,7 +65,7 @@ def build_command(
     from builder.pipeline.build import build
 
     convert = options.convert_options(allow_code, bisect, quantize, measure_again, env, sm)
-    spec = options.build_spec(model, target, server, platform or (), base, lock, locked, convert)
+    spec = options.build_spec(model, target, server, platform or (), base, lock, locked, convert, cuda_libs)
     delivery = Delivery(
         tag=Reference.parse(tag) if tag else None,
         push=push,
@@ -97,6 +98,7 @@ def plan_command(
     quantize: options.QuantizeOption = None,
     measure_again: options.MeasureOption = False,
     sm: options.SmOption = "",
+    cuda_libs: options.CudaLibsOption = CudaLibraries.AUTO,
     output_format: options.FormatOption = options.OutputFormat.HUMAN,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Also list every file.")] = False,
 ) -> None:
@@ -104,7 +106,7 @@ def plan_command(
     from builder.pipeline.build import plan_model
 
     convert = options.convert_options(allow_code, bisect, quantize, measure_again, env, sm)
-    spec = options.build_spec(model, target, server, platform or (), base, lock, locked, convert)
+    spec = options.build_spec(model, target, server, platform or (), base, lock, locked, convert, cuda_libs)
     with host_session() as host:
         planned = plan_model(spec, host)
     plans = [one.plan for one in planned.images]
@@ -131,13 +133,14 @@ def render_command(
     quantize: options.QuantizeOption = None,
     measure_again: options.MeasureOption = False,
     sm: options.SmOption = "",
+    cuda_libs: options.CudaLibsOption = CudaLibraries.AUTO,
     template_dir: options.TemplateOption = None,
 ) -> None:
     """Write a Dockerfile and everything it copies; plain `docker build` makes the image from it."""
     from builder.pipeline.build import render_model
 
     convert = options.convert_options(allow_code, bisect, quantize, measure_again, env, sm)
-    spec = options.build_spec(model, target, server, platform or (), base, lock, locked, convert)
+    spec = options.build_spec(model, target, server, platform or (), base, lock, locked, convert, cuda_libs)
     with host_session() as host:
         places = render_model(spec, output, template_dir, host)
     for one, place in zip(spec.platforms, places, strict=True):

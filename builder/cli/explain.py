@@ -14,7 +14,7 @@ from builder.cli import options, tables
 from builder.cli.session import host_session
 from builder.cli.sinks import amount
 from builder.oci.layout import Layout, is_layout
-from builder.plan.spec import IN_THE_CACHE, NO_OPTIONS
+from builder.plan.spec import IN_THE_CACHE, NO_OPTIONS, CudaLibraries
 
 if TYPE_CHECKING:
     from builder.host import Host
@@ -43,13 +43,14 @@ def explain_command(
     server: options.ServerOption = "http",
     platform: options.PlatformOption = "",
     base: options.BaseOption = "",
+    cuda_libs: options.CudaLibsOption = CudaLibraries.AUTO,
     output_format: options.FormatOption = options.OutputFormat.HUMAN,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Small parts, too, one by one.")] = False,
 ) -> None:
     """Show what takes the room in an image, part by part, and why it is there. Of a model directory: in its image."""
     from builder.pipeline.explain import explain_image
 
-    spec = options.build_spec(Path(image), target, server, (platform,), base, None, False, NO_OPTIONS)
+    spec = options.build_spec(Path(image), target, server, (platform,), base, None, False, NO_OPTIONS, cuda_libs)
     with host_session() as host:
         place = Path(image)
         found = (

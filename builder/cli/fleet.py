@@ -11,7 +11,7 @@ import typer
 from builder.canonical import readable_json
 from builder.cli import options, tables
 from builder.cli.session import host_session
-from builder.plan.spec import IN_THE_CACHE
+from builder.plan.spec import IN_THE_CACHE, CudaLibraries
 
 if TYPE_CHECKING:
     from builder.pipeline.fleet import Outcome
@@ -31,6 +31,7 @@ def build_all_command(
     push: Annotated[bool, typer.Option("--push", help="Push each image to its tag, after its test.")] = False,
     jobs: Annotated[int, typer.Option("--jobs", min=0, help="Builds at once; 0: as many as the machine carries.")] = 0,
     locked: options.LockedOption = False,
+    cuda_libs: options.CudaLibsOption = CudaLibraries.AUTO,
     test: Annotated[bool, typer.Option("--test/--no-test", help="Run each image and replay its golden cases.")] = True,
     output_format: options.FormatOption = options.OutputFormat.HUMAN,
 ) -> None:
@@ -38,7 +39,7 @@ def build_all_command(
     from builder.pipeline.fleet import build_fleet, plan_fleet
     from builder.plan.fleet import read_fleet
 
-    spec_of = options.member_specs(server, platform or (), locked)
+    spec_of = options.member_specs(server, platform or (), locked, cuda_libs)
     delivery = replace(IN_THE_CACHE, push=push, test=test)
     fleet = read_fleet(models, target, registry)
     with host_session() as host:

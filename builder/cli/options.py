@@ -16,7 +16,7 @@ from builder.model.bounds import Quantize
 from builder.model.engines import parse_capabilities
 from builder.oci.platform import Platform
 from builder.oci.reference import Reference
-from builder.plan.spec import NO_OPTIONS, BuildSpec, ConvertOptions
+from builder.plan.spec import NO_OPTIONS, BuildSpec, ConvertOptions, CudaLibraries
 
 if TYPE_CHECKING:
     from builder.plan.fleet import Member
@@ -44,7 +44,9 @@ class OutputFormat(StrEnum):
 
 
 ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL_DIR", help="The directory that holds the model.")]
-TargetOption = Annotated[str, typer.Option("--target", help="Where the image will run: cpu.")]
+TargetOption = Annotated[
+    str, typer.Option("--target", help="Where the image will run: cpu, cuda12, cuda13 or tensorrt.")
+]
 ServerOption = Annotated[str, typer.Option("--server", help="What serves the model: http or triton.")]
 PlatformOption = Annotated[
     str, typer.Option("--platform", help="linux/amd64 or linux/arm64; default: this machine's processor.")
@@ -103,6 +105,9 @@ SmOption = Annotated[
     typer.Option(
         "--sm", metavar="86,89,120", help="With --target tensorrt: the GPUs that engines are made for; none: no engine."
     ),
+]
+CudaLibsOption = Annotated[
+    CudaLibraries, typer.Option("--cuda-libs", help="Of a GPU image: the libraries that the model needs, or all.")
 ]
 MaxSizeOption = Annotated[
     str, typer.Option("--max-size", metavar="SIZE", help="Fail where the layers have more than this, as in 900MB.")
@@ -167,9 +172,11 @@ def own_python(env: str) -> Path:
     return path
 
 
-def member_specs(server: str, platforms: Sequence[str], locked: bool) -> Callable[[Member], BuildSpec]:
+def member_specs(
+    server: str, platforms: Sequence[str], locked: bool, libraries: CudaLibraries = CudaLibraries.AUTO
+) -> Callable[[Member], BuildSpec]:
     """How the members of a fleet are built; raises what ``build_spec`` does."""
-    return lambda one: build_spec(one.directory, one.target, server, platforms, "", None, locked, NO_OPTIONS)
+    return lambda one: build_spec(one.directory, one.target, server, platforms, "", None, locked, NO_OPTIONS, libraries)
 
 
 def read_platforms(given: Sequence[str]) -> tuple[Platform, ...]:
@@ -188,6 +195,7 @@ def build_spec(  # one parameter for each option of the command line
     lock: Path | None,
     locked: bool,
     convert: ConvertOptions,
+    libraries: CudaLibraries = CudaLibraries.AUTO,
 ) -> BuildSpec:
     """The spec; raises MalformedPlatform or MalformedReference."""
     first, *also = read_platforms(platforms)
@@ -201,4 +209,5 @@ def build_spec(  # one parameter for each option of the command line
         locked=locked,
         convert=convert,
         also=tuple(also),
+        libraries=libraries,
     )

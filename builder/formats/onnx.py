@@ -18,10 +18,12 @@ from google.protobuf.message import DecodeError
 
 from builder.errors import UnsupportedModel
 from builder.formats.known import Sighting
+from builder.formats.onnx_operators import graph_operators
 from builder.formats.onnx_signature import read_signature
 from builder.formats.onnx_tensors import GIT_LFS_POINTER, GitLfsPointer, external_files, nodes
 from builder.formats.onnx_weights import CHUNK_FROM, pack_weights
 from builder.formats.onnx_wire import NotProtobuf, read_skeleton
+from builder.model.operators import Operators
 from builder.model.signature import Signature
 from builder.model.source import Detection, ModelArtifact, ModelSource, PackedFile
 from builder.oci.digest import Digest
@@ -92,6 +94,7 @@ class OnnxModel:
     ir: int
     producer: str
     metadata: tuple[tuple[str, str], ...]
+    operators: Operators
     is_plain: bool = True
 
 
@@ -124,6 +127,7 @@ def read_model(source: ModelSource, entry: PurePosixPath, limits: OnnxLimits) ->
         producer=f"{proto.producer_name} {proto.producer_version}".strip(),
         metadata=tuple(sorted((prop.key, prop.value) for prop in proto.metadata_props)),
         is_plain=not any(_is_quantized(node) for graph in (proto.graph, *functions) for node in nodes(graph)),
+        operators=graph_operators(proto),
     )
 
 
@@ -146,6 +150,7 @@ def stage_artifact(
         opset=model.opset,
         laid_out=_laid_out(source, model, most_chunks) if is_large else (),
         reads_in_place=is_large and model.is_plain,
+        operators=model.operators,
     )
 
 

@@ -15,6 +15,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
 from builder.errors import UnsupportedModel
+from builder.model.operators import NO_OPERATORS, Operators
 from builder.model.signature import TensorSpec
 from builder.oci.content import Content
 from builder.oci.digest import Digest
@@ -145,12 +146,13 @@ class ModelArtifact:
     """An ONNX model ready to be packed: ``files`` maps paths below the model's version directory to files here, with
     their digests; the first is the graph. ``laid_out`` is how a large model is packed instead (builder/plan/chunks.py);
     it computes the same. ``reads_in_place``: weights so large that whoever computes with them maps them into memory
-    where they lie, and makes no copy in an order of its own."""
+    where they lie, and makes no copy in an order of its own. ``operators`` are those of the graph."""
 
     files: tuple[tuple[PurePosixPath, Path, Digest], ...]
     opset: int
     laid_out: tuple[PackedFile, ...] = ()
     reads_in_place: bool = False
+    operators: Operators = NO_OPERATORS
 
     @property
     def graph(self) -> Path:

@@ -13,6 +13,7 @@ from builder.pipeline.base import ResolvedBase
 from builder.pipeline.collection import LoadedImage
 from builder.pipeline.model import LoadedModel
 from builder.pipeline.stage import StagedLayers, packed_model
+from builder.plan.gpu_parts import runtime_settings
 from builder.plan.image import BASE_LAYERS, ImagePlan
 from builder.plan.layering import plan_layers
 from builder.plan.spec import BuildSpec
@@ -58,7 +59,8 @@ def plan_image(
     config = server.config(base.interpreter, tuple(map(_unanswered, image.models)), image.manifest.server)
     labels = _labels(image, spec, server.name)
     if base.gpu:
-        config = replace(config, env=(*config.env, *base.gpu.env))
+        settings = runtime_settings(staged.libraries.reasons.keys())
+        config = replace(config, env=(*config.env, *base.gpu.env, *settings.items()))
         labels |= base.gpu.gpu.labels(tuple(staged.libraries.reasons))
     if base.upstream:
         labels[BASE_LAYERS] = str(len(base.upstream.layers))

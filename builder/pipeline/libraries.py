@@ -7,11 +7,14 @@ from dataclasses import dataclass
 
 from builder.host import Host
 from builder.host.trees import StagedTree
+from builder.model.operators import as_run
 from builder.oci.platform import Platform
 from builder.pipeline.base import ResolvedBase
 from builder.pipeline.collection import LoadedImage
-from builder.plan.spec import BuildSpec
+from builder.plan.gpu_parts import all_parts, needed_parts
+from builder.plan.spec import BuildSpec, CudaLibraries
 from builder.servers.places import RUNTIME
+from builder.targets.kernels import runtime_operators
 from builder.targets.libraries import ChosenLibraries, stage_parts
 from builder.targets.wheels import fetch_wheels
 
@@ -32,7 +35,10 @@ def find_libraries(spec: BuildSpec, image: LoadedImage, base: ResolvedBase) -> M
     """Which parts of the GPU libraries the image needs, and why; nothing in an image for processors."""
     if base.gpu is None:
         return {}
-    return {part.name: part.why for part in base.gpu.gpu.parts}
+    if spec.libraries is CudaLibraries.FULL:
+        return all_parts(base.gpu.gpu)
+    nodes = as_run(one.artifact.operators for one in image.models)
+    return needed_parts(nodes, base.gpu.gpu, runtime_operators(base.gpu.gpu.runtime).known)
 
 
 def stage_libraries(reasons: Mapping[str, str], base: ResolvedBase, platform: Platform, host: Host) -> StagedLibraries:

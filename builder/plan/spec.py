@@ -30,12 +30,20 @@ class ConvertOptions:
 NO_OPTIONS = ConvertOptions()
 
 
+class CudaLibraries(StrEnum):
+    """Which libraries a GPU image has: those that its models need, or all that its base has."""
+
+    AUTO = "auto"
+    FULL = "full"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BuildSpec:
     """One model for one target, on one platform or on several.
 
     ``base`` replaces the target's own base image; ``lock`` is the lock's path; ``locked`` forbids any change to it;
-    ``also`` are further platforms, whose images go into one index with that of ``platform``.
+    ``also`` are further platforms, whose images go into one index with that of ``platform``; ``libraries`` are those of
+    a GPU image.
     """
 
     model: Path
@@ -46,6 +54,7 @@ class BuildSpec:
     lock: Path
     locked: bool
     convert: ConvertOptions = NO_OPTIONS
+    libraries: CudaLibraries = CudaLibraries.AUTO
     also: tuple[Platform, ...] = ()
 
     @property
