@@ -23,6 +23,7 @@ from builder.host.docker import DockerEngine, connect
 from builder.host.run import Command
 from builder.host.uv import run_uv
 from builder.oci.platform import Platform
+from builder.probe.emulator import find_emulator
 from builder.targets import TARGETS
 
 
@@ -155,6 +156,7 @@ def _engine_or_namespaces(host: Host) -> Iterator[Finding]:
     engine = connect(host.environ)
     yield _engine(engine)
     yield _namespaces(host, needed=engine is None)
+    yield from _emulators(host)
 
 
 def _engine(engine: DockerEngine | None) -> Finding:
@@ -162,6 +164,18 @@ def _engine(engine: DockerEngine | None) -> Finding:
         mend = "apt-get install docker.io, or Docker Desktop; only --engine docker and --load need one"
         return Finding(name="docker", verdict=Verdict.OPTIONAL, seen="no engine answers", mend=mend)
     return Finding(name="docker", verdict=Verdict.OK, seen=f"engine {engine.version}")
+
+
+def _emulators(host: Host) -> Iterator[Finding]:
+    """Whether images for other processors can be tested."""
+    machine = Platform.of_this_machine()
+    for platform in TARGETS["cpu"].platforms:
+        name, emulator = platform.architecture, find_emulator(platform, host)
+        if emulator and platform != machine:
+            yield Finding(name=name, verdict=Verdict.OK, seen=f"images for {platform} are tested under {emulator.name}")
+        elif platform != machine:
+            seen = f"images for {platform} are built, and not tested here"
+            yield Finding(name=name, verdict=Verdict.OPTIONAL, seen=seen, mend="apt-get install qemu-user-static")
 
 
 def _namespaces(host: Host, *, needed: bool) -> Finding:

@@ -10,7 +10,7 @@ from builder.host.fs import try_writing, why_not_writable
 from builder.oci.platform import Platform
 from builder.pipeline.cache import parse_size
 from builder.pipeline.image import epoch
-from builder.pipeline.prove import ForeignPlatform, runs_here
+from builder.pipeline.prove import can_run, foreign, is_native
 from builder.pipeline.quantize import require_quantizable
 from builder.plan.spec import BuildSpec, Delivery, Engine
 from builder.registry.push import require_registry
@@ -77,21 +77,21 @@ def check_build(spec: BuildSpec, delivery: Delivery, host: Host) -> None:
         if delivery.engine is not Engine.DOCKER:
             raise TemplateUnused
         require_template(delivery.template_dir)
-    _check_platforms(spec, delivery)
+    _check_platforms(spec, delivery, host)
     check_output(delivery.output)
     if delivery.max_size:
         parse_size(delivery.max_size)
     check_plan(spec, host)
 
 
-def _check_platforms(spec: BuildSpec, delivery: Delivery) -> None:
+def _check_platforms(spec: BuildSpec, delivery: Delivery, host: Host) -> None:
     """At least one of several platforms must be tried here; an engine has what its own machine runs."""
     machine, platforms = Platform.of_this_machine(), ", ".join(map(str, spec.platforms))
     if delivery.engine is Engine.DOCKER and any(one.architecture != machine.architecture for one in spec.platforms):
         raise EngineBuildsItsOwn(platforms=platforms)
-    if delivery.test and not any(map(runs_here, spec.platforms)):
-        raise ForeignPlatform(platform=platforms, machine=machine)
-    if delivery.load and spec.also and not any(map(runs_here, spec.platforms)):
+    if delivery.test and not any(can_run(platform, host) for platform in spec.platforms):
+        raise foreign(spec.platforms)
+    if delivery.load and spec.also and not any(map(is_native, spec.platforms)):
         raise NothingToLoad(platforms=platforms, machine=machine)
 
 

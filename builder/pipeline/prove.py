@@ -16,14 +16,18 @@ from builder.plan.image import BASE_LAYERS
 from builder.probe.checks import Check
 from builder.probe.docker import DockerRunner
 from builder.probe.embedded import EmbeddedRunner
+from builder.probe.emulator import OLDEST, emulator_names, find_emulator
 from builder.probe.report import ProbeReport, look_at, probe
-from builder.probe.runner import ImageRunner, Limits, ProbedImage
+from builder.probe.runner import EMULATED, ImageRunner, Limits, ProbedImage
 
 
 class ForeignPlatform(UsageError):
     code = "foreign-platform"
     message = "the image is for {platform}, which this machine ({machine}) cannot run, so it cannot be tested here"
-    hint = "test it on such a machine with `mbuild test`, or say --no-test if it is tested elsewhere"
+    hint = (
+        "install {emulator} (package qemu-user-static, {oldest} or newer), under which it is run then; or test it on "
+        "such a machine with `mbuild test`; or say --no-test if it is tested elsewhere"
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,36 +60,56 @@ def prove_each(images: Sequence[AssembledImage], daemon: DockerEngine | None, ho
 def _proofs(images: Sequence[AssembledImage], daemon: DockerEngine | None, host: Host) -> Iterator[Proof]:
     for image in images:
         platform, machine = image.config.platform, Platform.of_this_machine()
-        if len(images) == 1 or runs_here(platform):
+        if len(images) == 1 or can_run(platform, host):
             yield prove(image, daemon, host)
             continue
-        reason = f"this machine ({machine}) cannot run it"
+        reason = f"this machine ({machine}) cannot run it, and has no {emulator_names(platform)}"
         message = f"the image for {platform} was not run: {reason}; only its files were checked"
-        host.events.emit(Warned(message=message, hint="test it on such a machine with `mbuild test`"))
+        host.events.emit(Warned(message=message, hint="install one, or test it on such a machine with `mbuild test`"))
         yield NotRun(platform=platform, reason=reason, checks=look_at(_probed(image), host))
 
 
-def runs_here(platform: Platform) -> bool:
-    """Whether this machine can run an image for ``platform``."""
+def is_native(platform: Platform) -> bool:
+    """Whether this machine's processor runs an image for ``platform``."""
     return platform.architecture == Platform.of_this_machine().architecture
+
+
+def can_run(platform: Platform, host: Host) -> bool:
+    """Whether an image for ``platform`` can be run here, with an emulator if need be."""
+    return is_native(platform) or find_emulator(platform, host) is not None
+
+
+def foreign(platforms: Sequence[Platform]) -> ForeignPlatform:
+    """The error for images none of which this machine can run."""
+    return ForeignPlatform(
+        platform=", ".join(map(str, platforms)),
+        machine=Platform.of_this_machine(),
+        emulator=emulator_names(platforms[0]),
+        oldest=".".join(map(str, OLDEST)),
+    )
 
 
 def image_to_load(images: Sequence[AssembledImage]) -> AssembledImage | None:
     """Which of them goes into an engine: the only one, or that of this machine, if there is one."""
-    ours = [image for image in images if runs_here(image.config.platform)]
+    ours = [image for image in images if is_native(image.config.platform)]
     return images[0] if len(images) == 1 else next(iter(ours), None)
 
 
 def prove(image: AssembledImage, daemon: DockerEngine | None, host: Host) -> ProbeReport:
     """Run the image with Docker where there is an engine, else in namespaces of our own, and replay its golden cases.
+    One for another processor runs in namespaces, under an emulator.
 
     Raises ForeignPlatform, ProbeError and its kinds, or ToolMissing where the machine can run nothing.
     """
-    if not runs_here(image.config.platform):
-        raise ForeignPlatform(platform=image.config.platform, machine=Platform.of_this_machine())
-    runner: ImageRunner = DockerRunner(host, daemon) if daemon else EmbeddedRunner(host)
-    name = load_into(daemon, image, []) if daemon else ""
-    return probe(_probed(image, name), runner, (), Limits(), host)
+    platform = image.config.platform
+    if is_native(platform):
+        runner: ImageRunner = DockerRunner(host, daemon) if daemon else EmbeddedRunner(host)
+        name = load_into(daemon, image, []) if daemon else ""
+        return probe(_probed(image, name), runner, (), Limits(), host)
+    emulator = find_emulator(platform, host)
+    if emulator is None:
+        raise foreign([platform])
+    return probe(_probed(image), EmbeddedRunner(host, emulator), (), EMULATED, host)
 
 
 def _probed(image: AssembledImage, engine_name: str = "") -> ProbedImage:

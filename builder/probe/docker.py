@@ -21,7 +21,7 @@ class NotLoaded(ProbeError):
 class DockerRunner:
     """Starts images that the engine has."""
 
-    name = "docker"
+    name, emulator = "docker", ""
 
     def __init__(self, host: Host, engine: DockerEngine) -> None:
         self._host = host

@@ -20,6 +20,7 @@ from builder.oci.descriptor import GZIP_LAYER_TYPES, Descriptor
 from builder.oci.layout import Layout
 from builder.oci.unpack import stack_layers, unpack_layer
 from builder.probe.account import find_account
+from builder.probe.emulator import Emulator
 from builder.probe.memory import peak_resident
 from builder.probe.runner import Limits, ProbedImage, RunState, Unstartable
 from builder.probe.sandbox.gate import HOST_NAME
@@ -50,12 +51,18 @@ class SandboxNeedsLinux(ToolMissing):
 
 
 class EmbeddedRunner:
-    """Starts images in namespaces of their own. Compressed layers stay unpacked in the store for the next time."""
+    """Starts images in namespaces of their own, under an emulator where they are for another processor. Compressed
+    layers stay unpacked in the store for the next time."""
 
     name = "embedded"
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, emulator: Emulator | None = None) -> None:
         self._host = host
+        self._emulator = emulator
+
+    @property
+    def emulator(self) -> str:
+        return self._emulator.name if self._emulator else ""
 
     def start(self, image: ProbedImage, limits: Limits) -> RunningSandbox:
         """Raises SandboxRefused, SandboxNeedsLinux or Unstartable."""
@@ -67,7 +74,7 @@ class EmbeddedRunner:
             scratch = stack.enter_context(temporary_directory(place))
             sandbox = _Sandbox(self._host, scratch, stack)
             self._unpack(image, scratch)
-            running = sandbox.run(image, limits, scratch / "rootfs")
+            running = sandbox.run(image, limits, self._emulator)
             running.owns(stack.pop_all())
             return running
 
@@ -98,7 +105,7 @@ class _Sandbox:
     """The sandbox program, from before the root file system is there: it removes ``scratch`` when we die on the way."""
 
     def __init__(self, host: Host, scratch: Path, stack: ExitStack) -> None:
-        self._host = host
+        self._host, self._scratch = host, scratch
         self.log = scratch / "log"
         control, self.control = os.pipe()
         self.status, status = os.pipe()
@@ -125,8 +132,8 @@ class _Sandbox:
         os.close(self.control)
         self.process.wait()
 
-    def run(self, image: ProbedImage, limits: Limits, root: Path) -> RunningSandbox:
-        account = find_account(image.user, root)
+    def run(self, image: ProbedImage, limits: Limits, emulator: Emulator | None) -> RunningSandbox:
+        account = find_account(image.user, self._scratch / "rootfs")
         request = {
             "argv": image.argv,
             "env": {"HOSTNAME": HOST_NAME, "HOME": account.home, **dict(image.env)},
@@ -137,6 +144,7 @@ class _Sandbox:
             "pids": limits.pids,
             "tmp_bytes": limits.tmp_bytes,
             "port": limits.port,
+            **self._emulation(emulator or Emulator(name="")),
         }
         started = self._host.clock.monotonic()
         os.write(self.control, json.dumps(request).encode() + b"\n")
@@ -150,6 +158,15 @@ class _Sandbox:
         if answer["event"] == "refused":
             raise SandboxRefused(**facts)
         return RunningSandbox(self._host, self, answer, started)
+
+    def _emulation(self, emulator: Emulator) -> dict[str, object]:
+        shown = self._scratch / "cpuinfo"
+        if emulator.cpuinfo:
+            shown.write_text(emulator.cpuinfo)
+        return {
+            "emulator": [str(emulator.program), *emulator.arguments] if emulator.program else [],
+            "cpuinfo": str(shown) if emulator.cpuinfo else "",
+        }
 
     def order(self, order: bytes) -> None:
         """One signal for the container."""

@@ -22,7 +22,6 @@ from builder.model.protocol import TensorProblem, as_bytes_array, datatype_of, e
 from builder.probe.cases import ModelCases
 from builder.probe.runner import Limits, RunningImage
 
-_REQUEST_SECONDS = 120.0
 _POLL_SECONDS = 0.01
 _STATE_EVERY = 10
 _WARM_UP, _MOST_REQUESTS, _MOST_SECONDS = 5, 100, 5.0
@@ -116,9 +115,9 @@ def _require_running(running: RunningImage) -> None:
         raise ExitedEarly(ending=state.ending, exit_code=state.exit_code, log=running.log())
 
 
-def replay(running: RunningImage, models: Iterable[ModelCases]) -> tuple[Replay, ...]:
+def replay(running: RunningImage, models: Iterable[ModelCases], limits: Limits) -> tuple[Replay, ...]:
     """Send every case in both forms. Raises RequestFailed, and ServedMismatch for the worst tensor of all."""
-    with closing(_connect(running, timeout=_REQUEST_SECONDS)) as client:
+    with closing(_connect(running, timeout=limits.request_seconds)) as client:
         replays = []
         for model in models:
             for case in model.cases:
@@ -205,10 +204,12 @@ def _failing(replays: Iterable[Replay]) -> Iterator[tuple[Replay, Form, TensorCo
             yield from ((each, form, tensor) for tensor in report.tensors if not tensor.passed)
 
 
-def measure(running: RunningImage, models: Iterable[ModelCases], clock: Clock) -> Mapping[Form, Latency]:
+def measure(
+    running: RunningImage, models: Iterable[ModelCases], limits: Limits, clock: Clock
+) -> Mapping[Form, Latency]:
     """The latency of the case with the fewest input bytes, in both forms: 100 requests, or as many as 5 s hold."""
     model, case = min(((m, c) for m in models for c in m.cases), key=lambda pair: _weight(pair[1]))
-    with closing(_connect(running, timeout=_REQUEST_SECONDS)) as client:
+    with closing(_connect(running, timeout=limits.request_seconds)) as client:
         try:
             return {form: _measure(_Request(model.model, case, form), client, clock) for form in Form}
         except _trouble() as error:

@@ -45,9 +45,11 @@ class ProbeReport:
     """A probe that went well. Times in seconds unless the name says ms, sizes in bytes. ``memory_limit`` says what
     enforced the limit: a cgroup, the engine, or rlimit (best effort). ``peak_memory_bytes`` is the most that was
     resident of the server's process (builder/probe/memory.py); ``start`` is where ``ready_seconds`` went. Both are None
-    where nothing tells."""
+    where nothing tells. ``emulator`` names what stood in for the image's processor, and then times and memory are its
+    own; it is empty where nothing did."""
 
     runner: str
+    emulator: str
     ready_seconds: float
     start: StartSplit | None
     cases: tuple[Replay, ...]
@@ -66,11 +68,13 @@ class ProbeReport:
 
     @property
     def summary(self) -> str:
-        return f"golden cases: {len(self.cases)} right, ready in {self.ready_seconds:.2f} s"
+        by = f" under {self.emulator}" if self.emulator else ""
+        return f"golden cases: {len(self.cases)} right{by}, ready in {self.ready_seconds:.2f} s"
 
     def to_json(self) -> dict[str, object]:
         return {
             "runner": self.runner,
+            "emulator": self.emulator or None,
             "ready_seconds": round(self.ready_seconds, 3),
             "start": self.start.to_json() if self.start else None,
             "cases": [case.to_json() for case in self.cases],
@@ -95,8 +99,8 @@ def probe(
     cases = cases or carried_cases(contents)
     with closing(runner.start(image, limits)) as running:
         ready = wait_until_ready(running, limits, host.clock)
-        replays = replay(running, cases)
-        latency = measure(running, cases, host.clock)
+        replays = replay(running, cases, limits)
+        latency = measure(running, cases, limits, host.clock)
         peak, start = running.peak_memory(), start_split(running.log(_STARTING_LINES), ready)
         behaviour = _behaviour(running)
         seconds, code = _stop(running, limits, host)
@@ -104,6 +108,7 @@ def probe(
         _require(checks[-2:], host)
         return ProbeReport(
             runner=runner.name,
+            emulator=runner.emulator,
             ready_seconds=ready,
             start=start,
             cases=replays,

@@ -26,15 +26,20 @@ class Unstartable(ProbeError):
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Limits:
     """What a container gets: ``memory_bytes`` (swap included), at most ``pids`` processes, a tmpfs of ``tmp_bytes``,
-    ``ready_seconds`` from its start until it must be ready and ``grace_seconds`` from SIGTERM to its end. ``port`` is
-    the server's own."""
+    ``ready_seconds`` from its start until it must be ready, ``request_seconds`` for an answer, ``grace_seconds`` from
+    SIGTERM to its end. ``port`` is the server's own."""
 
     memory_bytes: int = 2 << 30
     pids: int = 2048
     tmp_bytes: int = 64 << 20
     grace_seconds: float = 30.0
     ready_seconds: float = 60.0
+    request_seconds: float = 120.0
     port: int = 8000
+
+
+EMULATED = Limits(memory_bytes=6 << 30, grace_seconds=120.0, ready_seconds=900.0, request_seconds=1200.0)
+"""Of an image that an emulator runs: its translated code takes room, and everything takes many times as long."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -110,8 +115,12 @@ class RunningImage(Protocol):
 
 
 class ImageRunner(Protocol):
-    """Starts images. Raises ToolMissing where this machine cannot, Unstartable where the image is at fault."""
+    """Starts images. Raises ToolMissing where this machine cannot, Unstartable where the image is at fault.
+    ``emulator`` names what stands in for the image's processor; empty where it is this machine's."""
 
     name: str
+
+    @property
+    def emulator(self) -> str: ...
 
     def start(self, image: ProbedImage, limits: Limits) -> RunningImage: ...

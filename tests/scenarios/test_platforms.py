@@ -9,17 +9,24 @@ from typing import Any
 import jsonschema
 import pytest
 
+from builder.host import Host
 from builder.oci.descriptor import IMAGE_INDEX
 from builder.oci.layout import Layout
 from builder.oci.manifest import Index
 from builder.oci.platform import Platform
 from builder.oci.validate import validate_image
+from builder.probe.embedded import EmbeddedRunner
+from builder.probe.emulator import Emulator, emulator_names, find_emulator
+from builder.probe.runner import EMULATED, ProbedImage, Unstartable
 from builder.resources import schema_file
 from tests.scenarios.conftest import Mbuild
 from tests.support.registries import SecuredRegistry
+from tests.support.tiny_image import tiny_layout
 
 BOTH = "linux/amd64,linux/arm64"
 PLATFORMS = BOTH.split(",")
+OWN = str(Platform.of_this_machine())
+OTHER = next(platform for platform in PLATFORMS if platform != OWN)
 QUIET = ("--no-load", "--no-test")
 
 
@@ -28,6 +35,13 @@ def roles(result: dict[str, Any]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for layer in result["layers"]:
         found.setdefault(layer["role"], []).append(layer["digest"])
+    return found
+
+
+def require_emulator(host: Host) -> Emulator:
+    found = find_emulator(Platform.parse(OTHER), host)
+    if found is None:
+        pytest.skip(f"no {emulator_names(Platform.parse(OTHER))} is here (`scripts/interop-tools` installs it)")
     return found
 
 
@@ -104,17 +118,41 @@ def test_each_of_them_is_held_to_the_size(mbuild: Mbuild, digits: Path) -> None:
 
 
 def test_an_image_that_was_not_run_is_told_apart(mbuild: Mbuild, digits: Path, tmp_path: Path) -> None:
-    """In the result, as a warning, and in words. No program is on this PATH, an emulator neither."""
-    words = (digits, "--platform", BOTH, "--no-load")
-    result = mbuild.json(*words, PATH=str(tmp_path))
+    """In the result, and as a warning. No program is on this PATH, an emulator neither."""
+    done = mbuild(digits, "--platform", BOTH, "--no-load", "--format", "json", PATH=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert f"warning: the image for {OTHER} was not run" in done.stderr
+    result = json.loads(done.stdout)
     jsonschema.validate(result, json.loads(schema_file("result").read_bytes()))
-    own = str(Platform.of_this_machine())
     tests = {image["platform"]: image["test"] for image in result["platforms"]}
-    (other,) = tests.keys() - {own}
-    assert tests[own] == result["test"]
-    assert tests[own]["exit_code"] == 0
-    assert "cannot run it" in tests[other]["not_run"]
-    assert {"no-shell", "libraries-present"} <= {check["name"] for check in tests[other]["checks"] if check["passed"]}
-    done = mbuild(*words, PATH=str(tmp_path))
-    assert f"warning: the image for {other} was not run" in done.stderr
-    assert "not run: this machine" in done.stdout
+    assert tests[OWN] == result["test"]
+    assert (tests[OWN]["exit_code"], tests[OWN]["emulator"]) == (0, None)
+    assert "cannot run it" in tests[OTHER]["not_run"]
+    assert {"no-shell", "libraries-present"} <= {check["name"] for check in tests[OTHER]["checks"] if check["passed"]}
+
+
+def test_the_image_of_another_processor_runs_under_an_emulator(
+    mbuild: Mbuild, host: Host, digits: Path, tmp_path: Path
+) -> None:
+    """In a build as in a test of what was built; and it says so, since its times mean nothing."""
+    require_emulator(host)
+    result = mbuild.json(digits, "--platform", BOTH, "--no-load", "-o", tmp_path / "out")
+    jsonschema.validate(result, json.loads(schema_file("result").read_bytes()))
+    tests = {image["platform"]: image["test"] for image in result["platforms"]}
+    assert {platform: report["exit_code"] for platform, report in tests.items()} == {OWN: 0, OTHER: 0}
+    assert tests[OWN]["emulator"] is None
+    assert tests[OTHER]["emulator"].startswith("qemu-")
+    assert [case["case"] for case in tests[OTHER]["cases"]] == [case["case"] for case in tests[OWN]["cases"]]
+    assert all(not check["findings"] for check in tests[OTHER]["checks"])
+
+    again = mbuild("test", tmp_path / "out", "--platform", OTHER)
+    assert again.returncode == 0, again.stderr
+    assert "times and memory are the emulator's" in again.stdout
+
+
+def test_a_program_that_is_not_in_the_image_is_told_as_on_its_own_processor(host: Host, tmp_path: Path) -> None:
+    layout = tiny_layout(tmp_path, platform=Platform.parse(OTHER))
+    manifest = layout.manifest(layout.find())
+    image = ProbedImage(layout=layout, manifest=manifest, config=layout.config(manifest))
+    with pytest.raises(Unstartable, match=f"for {OTHER} does not start: it cannot run /nothing: No such file"):
+        EmbeddedRunner(host, require_emulator(host)).start(image, EMULATED)

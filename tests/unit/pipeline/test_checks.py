@@ -13,6 +13,7 @@ from builder.errors import UsageError
 from builder.model.bounds import Quantize
 from builder.oci.platform import Platform
 from builder.oci.reference import Reference
+from builder.pipeline import prove
 from builder.pipeline.checks import (
     CacheNotUsable,
     EngineBuildsItsOwn,
@@ -30,6 +31,7 @@ from builder.pipeline.image import MalformedEpoch
 from builder.pipeline.prove import ForeignPlatform
 from builder.pipeline.quantize import QuantizedEngine
 from builder.plan.spec import BuildSpec, ConvertOptions, Delivery, Engine
+from builder.probe.emulator import Emulator
 from builder.registry.push import TagNeedsRegistry
 from builder.render.context import ContextNotEmpty, require_empty
 from builder.render.dockerfile import TemplateMissing
@@ -37,6 +39,11 @@ from tests.support.hosts import real_host
 
 OTHER = Platform.parse("linux/arm64" if Platform.of_this_machine().architecture == "amd64" else "linux/amd64")
 PLAIN = Delivery(tag=None, push=False, load=None, output=None, engine=Engine.EMBEDDED, test=True, template_dir=None)
+
+
+@pytest.fixture(autouse=True)
+def _without_emulators(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prove, "find_emulator", lambda platform, host: None)
 
 
 def spec_of(tmp_path: Path) -> BuildSpec:
@@ -96,6 +103,11 @@ def test_deliveries_that_cannot_be(tmp_path: Path, delivery: Delivery, error: ty
 def test_an_image_for_another_processor_is_not_built_in_vain(tmp_path: Path) -> None:
     with pytest.raises(ForeignPlatform):
         check_build(replace(spec_of(tmp_path), platform=OTHER), PLAIN, real_host(tmp_path / "cache", {}))
+
+
+def test_an_emulator_makes_it_possible(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prove, "find_emulator", lambda platform, host: Emulator(name="qemu"))
+    check_build(replace(spec_of(tmp_path), platform=OTHER), PLAIN, real_host(tmp_path / "cache", {}))
 
 
 def test_of_several_platforms_one_must_run_here(tmp_path: Path) -> None:
