@@ -97,15 +97,22 @@ def _check_platforms(spec: BuildSpec, delivery: Delivery, host: Host) -> None:
 
 def check_plan(spec: BuildSpec, host: Host) -> None:
     """Raises NoEngines, QuantizedEngine, LockIsDirectory, MalformedEpoch or CacheNotUsable."""
-    target = find_target(spec.target, spec.platform, spec.server)
-    if spec.convert.capabilities is not None and not target.has_engines:
-        raise NoEngines(target=target.name)
-    if spec.convert.quantize is not None:
-        require_quantizable(spec.convert.quantize, target)
+    _check_engines(spec)
     if spec.lock.is_dir():
         raise LockIsDirectory(path=spec.lock)
     epoch(host.environ)
     check_cache(host)
+
+
+def _check_engines(spec: BuildSpec) -> None:
+    asked = spec.convert
+    if asked.capabilities is None and asked.quantize is None:
+        return
+    target = find_target(spec.target, spec.platform, spec.server)
+    if asked.capabilities is not None and not target.has_engines:
+        raise NoEngines(target=target.name)
+    if asked.quantize is not None:
+        require_quantizable(asked.quantize, target)
 
 
 def check_output(path: Path | None) -> None:

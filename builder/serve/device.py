@@ -32,7 +32,8 @@ class GpuUnusable(CannotStart):
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Device:
     """``wanted`` is the provider that the image is for, empty in one for the CPU. ``why`` says why ``provider`` is
-    another; ``name`` is what people call a GPU, ``uuid`` what its driver does."""
+    another; ``name`` is what people call a GPU, ``uuid`` what its driver does. ``plugin`` is the library that has the
+    provider, where that is not onnxruntime, and ``engine`` says in words what it runs of a model."""
 
     provider: str = CPU_PROVIDER
     wanted: str = ""
@@ -42,6 +43,9 @@ class Device:
     options: Mapping[str, str] = field(default_factory=dict)
     is_exact: bool = True
     """Products of FP32 are computed in FP32."""
+    plugin: str = ""
+    capability: tuple[int, int] = (0, 0)
+    engine: str = ""
 
     @property
     def is_gpu(self) -> bool:
@@ -53,6 +57,8 @@ class Device:
         if not self.wanted:
             return {}
         told = {"provider": self.provider, "device": self.name or "CPU"}
+        if self.engine:
+            told["engine"] = self.engine
         return {**told, "wanted_provider": self.wanted, "reason": self.why} if self.why else told
 
     def instead(self, why: str) -> Device:

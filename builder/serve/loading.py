@@ -76,4 +76,5 @@ def load(settings: Settings, log: Log, survey: Survey | None) -> Loaded:
 
 def _described(served: Served) -> dict[str, str]:
     model = served.model
-    return {"name": model.name, "version": model.version, "provider": model.provider, **served.batching_said}
+    engine = {"engine": model.device.engine} if model.device.engine else {}
+    return {"name": model.name, "version": model.version, "provider": model.provider, **engine, **served.batching_said}

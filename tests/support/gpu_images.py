@@ -27,9 +27,17 @@ def write_gpu_json(folder: Path, **changes: object) -> Path:
 
 def build_stub_driver(folder: Path, version: str = "580.95.05") -> Path:
     """The directory with libcuda.so.1, a link to a file named after the driver's version as NVIDIA's is."""
-    source = Path(__file__).with_name("stub_cuda.c")
-    library = folder / f"libcuda.so.{version}"
-    flags = ["-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-Wl,-soname,libcuda.so.1"]
-    subprocess.run(["gcc", *flags, "-o", str(library), str(source)], check=True)
+    library = _compiled("stub_cuda.c", folder / f"libcuda.so.{version}", "libcuda.so.1")
     (folder / "libcuda.so.1").symlink_to(library.name)
     return folder
+
+
+def build_stub_plugin(folder: Path) -> Path:
+    """A plugin of onnxruntime's without a provider."""
+    return _compiled("stub_plugin.c", folder / "libplugin.so", "libplugin.so")
+
+
+def _compiled(source: str, library: Path, soname: str) -> Path:
+    flags = ["-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", f"-Wl,-soname,{soname}"]
+    subprocess.run(["gcc", *flags, "-o", str(library), str(Path(__file__).with_name(source))], check=True)
+    return library

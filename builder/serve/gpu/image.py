@@ -17,7 +17,8 @@ Capability = tuple[int, int]
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GpuImage:
     """``cuda`` is what its libraries are built with, ``driver`` the oldest that runs them; ``capabilities`` are those
-    with compiled code, as written, and ``ptx`` the newest with code that a driver can compile for newer GPUs."""
+    with compiled code, as written, and ``ptx`` the newest with code that a driver can compile for newer GPUs.
+    ``plugin`` is the library below site-packages that has the provider, empty where onnxruntime itself has it."""
 
     target: str
     provider: str
@@ -25,6 +26,7 @@ class GpuImage:
     driver: str
     capabilities: tuple[str, ...]
     ptx: str
+    plugin: str = ""
 
     @classmethod
     def read(cls, file: Path) -> GpuImage:
@@ -41,6 +43,7 @@ class GpuImage:
                 driver=str(value["driver"]),
                 capabilities=tuple(map(str, value["capabilities"])),
                 ptx=str(value["ptx"]),
+                plugin=str(value.get("plugin", "")),
             )
         except OSError as error:
             raise CannotStart(f"{file} cannot be read: {error.strerror}.") from error

@@ -58,6 +58,8 @@ def device_for(image: GpuImage, seen: Seen, settings: Settings) -> Device:
         name=f"GPU {number}: {gpu.name}",
         uuid=gpu.uuid,
         options=options_for(image.provider, settings),
+        plugin=image.plugin,
+        capability=gpu.capability,
         is_exact=not settings.gpu_tf32,
     )
 

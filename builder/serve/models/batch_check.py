@@ -82,6 +82,7 @@ def find_batching(model: AnyModel, wish: Wish) -> Batching:
     if not wish.max_rows and model.provider == CPU_PROVIDER and _gain(model, one, several) < _WORTH:
         raise NotBatchable("several rows take as long as one after the other; max_batch turns it on")
     rows = wish.max_rows or _USUAL_ROWS.get(model.provider, _USUAL_ROWS_ELSEWHERE)
+    rows = min(rows, model.most_rows or rows)
     return Batching(max_rows=rows, delay_ns=wish.delay_ns, preferred=wish.preferred, shared=wish.shared)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from ..protocol.tensors import DTYPES, Array, Tensor
 from .model_folder import ModelFolder, ModelUnusable, find_models
 
 if TYPE_CHECKING:
+    from .engine_files import Engine
     from .plain import AnyModel, PlainModel
 
 RUNTIME_VERSION: str = onnxruntime.__version__
@@ -61,13 +63,23 @@ class Model:
     labels: dict[str, list[str]] = {}  # noqa: RUF012 - nobody changes it
     takes_images = False
 
-    def __init__(self, folder: ModelFolder, session: Any, signature: Signature, device: Device = CPU) -> None:
+    def __init__(
+        self,
+        folder: ModelFolder,
+        session: Any,
+        signature: Signature,
+        device: Device = CPU,
+        engine: Engine | None = None,
+    ) -> None:
         self.folder = self.graph_folder = folder
         self.name = folder.name
         self.version = folder.version
         self.signature = signature
         self.device = device
         self.provider = str(session.get_providers()[0])
+        self.most_rows = engine.most_rows if engine else 0
+        """Of a batch; 0: any number."""
+        self._engine = engine
         self._session = session
         # Without the wrapper in Python, which checks again what the codec has checked.
         self._run = getattr(session, "_sess", session).run
@@ -76,6 +88,8 @@ class Model:
 
     def run(self, feeds: dict[str, Array], outputs: list[str]) -> list[Array]:
         """Raises Refusal: 400 where these inputs do not fit the graph, 503 where memory ran out, else 500."""
+        if self._engine:
+            self._engine.check(self.name, feeds)
         try:
             if self._raw:
                 return self._run_raw(feeds, outputs)
@@ -121,17 +135,59 @@ def _load_plain(folder: ModelFolder, graphs: dict[str, Model]) -> PlainModel:
 
 
 def _load(folder: ModelFolder, device: Device) -> Model:
+    session, device, engine = _open(folder, device)
+    signature = Signature(
+        _tensors(folder, "inputs", session.get_inputs()), _tensors(folder, "outputs", session.get_outputs())
+    )
+    return Model(folder, session, signature, device, engine)
+
+
+def _open(folder: ModelFolder, device: Device) -> tuple[Any, Device, Engine | None]:
+    """A session of the graph, or of the engine that was made of it for this very GPU."""
+    if not device.is_gpu or not device.plugin or folder.settings.get("providers"):
+        return _session(folder, _options(), device), device, None
+    from .engine_files import choose
+
+    choice = choose(folder, device.capability)
+    if choice.engine is not None:
+        try:
+            session = _plugged(folder, choice.engine.graph, device)
+            return session, replace(device, engine=choice.said), choice.engine
+        except GpuUnusable:
+            raise
+        except Exception as error:
+            choice = choice.without(_plain(error))
+    try:
+        return _plugged(folder, folder.graph, device), replace(device, engine=choice.said), None
+    except GpuUnusable:
+        raise
+    except Exception as error:
+        raise _unusable(folder, device, error) from error
+
+
+def _plugged(folder: ModelFolder, graph: Path, device: Device) -> Any:
+    """Raises GpuUnusable where the provider cannot be had, and what onnxruntime raises of the graph."""
+    from ..gpu.plugin import PluginUnusable, add_to
+
+    options = _options()
+    try:
+        add_to(options, device.provider, Path(onnxruntime.__file__).parent.parent / device.plugin, dict(device.options))
+    except PluginUnusable as error:
+        raise _off_the_gpu(folder, device, str(error)) from error
+    session = onnxruntime.InferenceSession(str(graph), options, enable_fallback=0)
+    if session.get_providers()[0] != device.provider:
+        raise _off_the_gpu(folder, device, f"{device.provider} takes nothing of it")
+    return session
+
+
+def _options() -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.log_severity_level = 4
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
-    session = _session(folder, options, device)
-    signature = Signature(
-        _tensors(folder, "inputs", session.get_inputs()), _tensors(folder, "outputs", session.get_outputs())
-    )
-    return Model(folder, session, signature, device)
+    return options
 
 
 def _session(folder: ModelFolder, options: Any, device: Device) -> Any:
@@ -152,9 +208,7 @@ def _session(folder: ModelFolder, options: Any, device: Device) -> Any:
             str(folder.graph), options, providers=wanted, provider_options=given, enable_fallback=0
         )
     except Exception as error:
-        if on_gpu and type(error).__name__ not in _GRAPH_ERRORS:
-            raise _off_the_gpu(folder, device, _plain(error)) from error
-        raise ModelUnusable(f"Model '{folder.name}' ({folder.graph}) cannot be loaded: {_plain(error)}") from error
+        raise _unusable(folder, device if on_gpu else CPU, error) from error
     if session.get_providers()[0] == wanted[0]:
         return session
     if on_gpu:
@@ -163,6 +217,12 @@ def _session(folder: ModelFolder, options: Any, device: Device) -> Any:
         why = missing(device.provider, Path(onnxruntime.__file__).parent) or "onnxruntime does not say why"
         raise _off_the_gpu(folder, device, f"onnxruntime cannot use {device.provider}: {why}")
     raise ModelUnusable(f"Model '{folder.name}' asks for {wanted[0]}, which cannot be used on this machine.")
+
+
+def _unusable(folder: ModelFolder, device: Device, error: Exception) -> ModelUnusable | GpuUnusable:
+    if device.is_gpu and type(error).__name__ not in _GRAPH_ERRORS:
+        return _off_the_gpu(folder, device, _plain(error))
+    return ModelUnusable(f"Model '{folder.name}' ({folder.graph}) cannot be loaded: {_plain(error)}")
 
 
 def _off_the_gpu(folder: ModelFolder, device: Device, why: str) -> GpuUnusable:

@@ -56,6 +56,10 @@ class Choice:
     engine: Engine | None
     said: str
 
+    def without(self, why: str) -> Choice:
+        """The graph in place of the engine, which cannot be loaded."""
+        return Choice(engine=None, said=f"the provider compiles the ONNX: the {self.said} cannot be loaded: {why}")
+
 
 def choose(folder: ModelFolder, capability: tuple[int, int]) -> Choice:
     """Raises ModelUnusable where the index is not as expected."""

@@ -29,6 +29,7 @@ class PlainModel:
         self.version = folder.version
         self.provider = tensors.provider
         self.device = tensors.device
+        self.most_rows = tensors.most_rows
         self.signature = Signature(_tensors(interface.inputs), _tensors(interface.outputs))
         self.labels = {"scores": interface.labels} if interface.labels else {}
         self.takes_images = interface.takes_images

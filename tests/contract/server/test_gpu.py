@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from builder.model.golden import GoldenCase
-from tests.support.gpu_images import build_stub_driver, write_gpu_json
+from tests.support.gpu_images import build_stub_driver, build_stub_plugin, write_gpu_json
 from tests.support.onnx_models import identity, place
 from tests.support.servers import ask, command, run, running
 
@@ -88,6 +88,34 @@ def test_what_the_driver_says(
     server_source: Path, models: Path, driver: Path, gpu: dict[str, str], driver_says: dict[str, str], why: str
 ) -> None:
     assert why in refusal(server_source, models, LD_LIBRARY_PATH=str(driver), **gpu, **driver_says)
+
+
+RTX: dict[str, object] = {
+    "target": "tensorrt",
+    "provider": "nv_tensorrt_rtx",
+    "capabilities": ["8.6", "8.9", "12.0"],
+    "ptx": "",
+}
+
+
+def test_a_provider_that_is_a_plugin(server_source: Path, models: Path, driver: Path, tmp_path: Path) -> None:
+    """It is loaded on the GPU that fits, and nowhere else; without it nothing is served."""
+
+    def says(plugin: str, capability: str) -> str:
+        facts = write_gpu_json(tmp_path, **RTX, plugin=plugin)
+        stub = {"LD_LIBRARY_PATH": str(driver), "STUB_CUDA_GPUS": capability}
+        return refusal(server_source, models, MBUILD_GPU_FACTS=str(facts), **stub)
+
+    where = "Model 'line' cannot be loaded on GPU 0: Stub GPU 0: "
+    library = str(build_stub_plugin(tmp_path))
+    assert says(library, "8.9").startswith(f"{where}nv_tensorrt_rtx finds no GPU that it knows (below /sys/class/drm")
+    assert f"{where}libnone.so cannot be used: libnone.so is not there: look at" in says("nowhere/libnone.so", "8.6")
+    broken = tmp_path / "libbroken.so"
+    broken.write_bytes(b"no library")
+    assert f"{where}libbroken.so cannot be used: libbroken.so: " in says(str(broken), "12.0")
+    assert "has compute capability 9.0, and this image has code for 8.6, 8.9, 12.0: run it on one" in says(
+        library, "9.0"
+    )
 
 
 def test_of_several_processes_one_says_it(server_source: Path, models: Path, gpu: dict[str, str]) -> None:

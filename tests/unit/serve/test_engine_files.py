@@ -69,6 +69,14 @@ def test_an_index_cannot_lead_out_of_its_folder(tmp_path: Path) -> None:
     assert choice.engine.graph == tmp_path / "m" / "1" / "engines" / "passwd"
 
 
+def test_an_engine_that_cannot_be_loaded_leaves_the_onnx_and_says_so(tmp_path: Path) -> None:
+    choice = choose(folder(tmp_path), (8, 6)).without("it is of another version")
+    assert choice.engine is None
+    assert choice.said.endswith(
+        "the engine of TensorRT-RTX 1.7.1.116 for 8.6 (fp16) cannot be loaded: it is of another version"
+    )
+
+
 def rows(number: int, width: int = 3) -> dict[str, Any]:
     return {"x": np.zeros((number, width), np.float32)}
 

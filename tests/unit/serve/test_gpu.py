@@ -57,6 +57,17 @@ def test_code_for_exactly_one_capability_is_no_ptx_for_others(image: GpuImage) -
     assert not replace(image, ptx="").compiles_for((12, 0))
 
 
+def test_a_provider_that_is_a_library_of_its_own(tmp_path: Path) -> None:
+    facts = write_gpu_json(tmp_path, provider="nv_tensorrt_rtx", plugin="rtx/lib.so", capabilities=["8.6"], ptx="")
+    image = GpuImage.read(facts)
+    found = device_for(image, seen(gpu(8, 6)), Settings())
+    assert (found.provider, found.plugin, found.capability) == ("nv_tensorrt_rtx", "rtx/lib.so", (8, 6))
+    assert found.options == {"device_id": "0"}
+    assert "engine" not in found.said
+    assert replace(found, engine="engine for 8.6").said["engine"] == "engine for 8.6"
+    assert found.instead("why").plugin == ""
+
+
 def test_a_gpu_that_fits(image: GpuImage) -> None:
     found = device_for(image, seen(gpu(8, 9), gpu(9, 0)), Settings(gpu_device=1))
     assert found == Device(
@@ -70,6 +81,7 @@ def test_a_gpu_that_fits(image: GpuImage) -> None:
             "arena_extend_strategy": "kSameAsRequested",
             "use_tf32": "0",
         },
+        capability=(9, 0),
     )
     assert found.said == {"provider": CUDA, "device": "GPU 1: Card 9.0"}
 
