@@ -77,6 +77,14 @@ def redacted(url: str) -> str:
     return urlunsplit((parts.scheme, netloc, parts.path, "", ""))
 
 
+def without(chunks: Iterable[bytes], left: int) -> Iterator[bytes]:
+    """The chunks without their first ``left`` bytes: of an answer by who knows no ranges."""
+    for chunk in chunks:
+        if left < len(chunk):
+            yield chunk[left:]
+        left = max(0, left - len(chunk))
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Request:
     """``body`` is bytes or an iterator of chunks whose total is ``length`` bytes (None: chunked transfer)."""

@@ -196,9 +196,10 @@ class Store:
         self.written += 1
         return Stored(digest=writer.digest, size=writer.size, path=path)
 
-    def fetch_blob(self, blob: Descriptor, read: Callable[[int], Iterable[bytes]]) -> None:
-        """Have a blob that ``read`` gives from an offset on. What a broken try left is kept and gone on with, by one
-        process at a time. Raises WrongDigest, and then keeps nothing, DiskFull, and what ``read`` raises."""
+    def fetch_blob(self, blob: Descriptor, read: Callable[[int], Iterable[bytes]], *, what: str = "") -> None:
+        """Have a blob (``what``, to people) that ``read`` gives from an offset on. What a broken try left is kept and
+        gone on with, by one process at a time. Raises WrongDigest, and then keeps nothing, DiskFull, and what ``read``
+        raises."""
         part = self.root / "partial" / blob.digest.hex
         _ = self.token
         with self.exclusive(f"blob-{blob.digest.hex}"):
@@ -208,7 +209,7 @@ class Store:
                 with disk_errors(part):
                     actual = self._complete(part, blob, read)
                 if actual != blob.digest:
-                    raise WrongDigest(what=f"the blob {blob.digest}", actual=actual, expected=blob.digest)
+                    raise WrongDigest(what=what or f"the blob {blob.digest}", actual=actual, expected=blob.digest)
             except (IntegrityError, DiskFull):
                 part.unlink(missing_ok=True)
                 raise

@@ -13,7 +13,7 @@ from http import HTTPStatus
 
 from builder.errors import MbuildError
 from builder.host import Host
-from builder.host.http import Request, Response
+from builder.host.http import Request, Response, without
 from builder.host.store import Store, WrongDigest
 from builder.oci.descriptor import INDEX_TYPES, MANIFEST_TYPES, Descriptor
 from builder.oci.digest import Digest
@@ -114,11 +114,11 @@ class RegistryClient:
                 return
             if not start or response.status != HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
                 self.exchange.expect(response, "GET", HTTPStatus.OK, what=f"blob {descriptor.digest}")
-                yield from _without(response.chunks(), start)
+                yield from without(response.chunks(), start)
                 return
         with self.exchange.send(replace(request, headers={})) as response:
             self.exchange.expect(response, "GET", HTTPStatus.OK, what=f"blob {descriptor.digest}")
-            yield from _without(response.chunks(), start)
+            yield from without(response.chunks(), start)
 
     def _require_start(self, response: Response, start: int) -> None:
         found = _SPAN.fullmatch(response.headers.get("Content-Range", "").strip())
@@ -207,11 +207,3 @@ class RegistryClient:
 
 
 _ACCEPT = {"Accept": ", ".join(MANIFEST_TYPES + INDEX_TYPES)}
-
-
-def _without(chunks: Iterator[bytes], left: int) -> Iterator[bytes]:
-    """The chunks without their first ``left`` bytes."""
-    for chunk in chunks:
-        if left < len(chunk):
-            yield chunk[left:]
-        left = max(0, left - len(chunk))

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from builder.errors import IntegrityError
+from builder.events import Progress
 from builder.host import Host
 from builder.host.store import WrongDigest
 from builder.host.uv import IndexRefused, IndexUnreachable, Unsatisfiable
 from builder.oci.platform import Platform
 from builder.plan.wheel import LockedWheel
 from builder.targets.wheels import NoWheelForPlatform, WheelGone, fetch_wheels, resolve_wheels
+from tests.support.hosts import ImpatientClock, RecordedEvents
 from tests.support.wheels import Index, make_wheel, running
 
 AMD64 = Platform.parse("linux/amd64")
@@ -128,6 +132,79 @@ def test_other_bytes_than_the_index_says_are_refused_and_not_kept(make_host: Mak
         fetch_wheels(resolve(host), "3.13", host)
     assert isinstance(caught.value, WrongDigest)
     assert not list((host.store.root / "blobs" / "sha256").iterdir())
+
+
+@pytest.fixture
+def large(index: Index) -> bytes:
+    """A wheel that takes many a read."""
+    index.wheels[NAME] = make_wheel("thing", files={"thing/lib.so": random.Random(3).randbytes(3_000_000)})
+    return index.wheels[NAME]
+
+
+def patient(make_host: MakeHost, index: Index) -> Host:
+    """Waiting takes no time."""
+    return replace(make_host(environ=environ(PIP_INDEX_URL=f"{index.url}/simple")), clock=ImpatientClock())
+
+
+def locked(make_host: MakeHost, index: Index) -> tuple[LockedWheel, ...]:
+    """Resolved on another machine: to know its size, an index that does not tell it has the whole file fetched."""
+    wheels = resolve(make_host(environ=environ(PIP_INDEX_URL=f"{index.url}/simple")))
+    index.starts.clear()
+    return wheels
+
+
+@pytest.mark.parametrize("knows_ranges", [True, False])
+def test_a_cut_is_gone_on_from(make_host: MakeHost, index: Index, large: bytes, knows_ranges: bool) -> None:
+    host = patient(make_host, index)
+    index.knows_ranges = knows_ranges
+    wheels = locked(make_host, index)
+    index.cuts = [1_000_000, 500_000 if knows_ranges else 1_500_000]
+    fetch_wheels(wheels, "3.13", host)
+    assert index.starts == [0, 1_000_000, 1_500_000]
+    assert b"".join(host.store.read_blob(wheels[0].digest)) == large
+    assert isinstance(host.events, RecordedEvents)
+    done = [event.done for event in host.events.events if isinstance(event, Progress)]
+    assert done == sorted(done), "it is never told backwards"
+    assert done[-1] == len(large)
+
+
+def test_the_next_run_goes_on_too(make_host: MakeHost, index: Index, large: bytes) -> None:
+    host = patient(make_host, index)
+    wheels = locked(make_host, index)
+    index.cuts = [2_000_000, 1, 1, 1]
+    with pytest.raises(IndexUnreachable):
+        fetch_wheels(wheels, "3.13", host)
+    assert not host.store.has_blob(wheels[0].digest)
+    kept = next((host.store.root / "partial").iterdir()).stat().st_size
+    index.cuts.clear()
+    index.starts.clear()
+    fetch_wheels(wheels, "3.13", host)
+    assert index.starts == [kept]
+    assert kept >= 2_000_000
+    assert b"".join(host.store.read_blob(wheels[0].digest)) == large
+    assert not list((host.store.root / "partial").iterdir())
+
+
+@pytest.mark.parametrize("left", [b"something else", bytes(4_000_000)], ids=["shorter", "longer"])
+def test_a_part_that_is_no_part_of_it_is_not_believed(
+    make_host: MakeHost, index: Index, large: bytes, left: bytes
+) -> None:
+    host = patient(make_host, index)
+    wheels = locked(make_host, index)
+    part = host.store.root / "partial" / wheels[0].digest.hex
+    part.parent.mkdir(parents=True, exist_ok=True)
+    part.write_bytes(left)
+    fetch_wheels(wheels, "3.13", host)
+    assert b"".join(host.store.read_blob(wheels[0].digest)) == large
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_passing_refusal_passes(make_host: MakeHost, index: Index, large: bytes, status: int) -> None:
+    host = patient(make_host, index)
+    wheels = locked(make_host, index)
+    index.refusals = [status, status]
+    fetch_wheels(wheels, "3.13", host)
+    assert host.store.has_blob(wheels[0].digest)
 
 
 def test_nothing_listens(make_host: MakeHost, index: Index) -> None:

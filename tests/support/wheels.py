@@ -51,12 +51,17 @@ def stored_wheel(store: Store, content: bytes, name: str = "thing", version: str
 
 @dataclass
 class Index:
-    """Wheels by file name, and what was asked: (path, Authorization header)."""
+    """Wheels by file name, and what was asked: (path, Authorization header), and of files from which byte on. The next
+    answers for files end after ``cuts`` bytes, or are but a status (``refusals``)."""
 
     wheels: dict[str, bytes]
     login: str = ""
     served_instead: dict[str, bytes] = field(default_factory=dict)
     asked: list[tuple[str, str]] = field(default_factory=list)
+    knows_ranges: bool = True
+    starts: list[int] = field(default_factory=list)
+    cuts: list[int] = field(default_factory=list)
+    refusals: list[int] = field(default_factory=list)
     url: str = ""
 
     def page(self, project: str) -> bytes:
@@ -78,6 +83,18 @@ class Index:
         content = self.page(parts[-1])
         return (200 if content else 404), "text/html", content
 
+    def part(self, status: int, content: bytes, span: str) -> tuple[int, bytes, dict[str, str]]:
+        """Of a file that was asked for with this Range header: status, what is left of it, further headers."""
+        start = int(span.removeprefix("bytes=").removesuffix("-") or 0)
+        self.starts.append(start)
+        if self.refusals:
+            return self.refusals.pop(0), b"", {}
+        if status != 200 or not span or not self.knows_ranges:
+            return status, content, {}
+        if start >= len(content):
+            return 416, b"", {"Content-Range": f"bytes */{len(content)}"}
+        return 206, content[start:], {"Content-Range": f"bytes {start}-{len(content) - 1}/{len(content)}"}
+
     def url_with(self, login: str) -> str:
         """The index's address as a user writes it, password and all."""
         return self.url.replace("://", f"://{login}@") + "/simple"
@@ -92,12 +109,20 @@ def running(index: Index) -> Iterator[Index]:
 
         def do_GET(self) -> None:
             status, kind, content = index.answer(self.path, self.headers.get("Authorization", ""))
+            is_file, further = "/files/" in self.path, dict[str, str]()
+            if is_file:
+                status, content, further = index.part(status, content, self.headers.get("Range", ""))
             self.send_response(status)
+            for name, value in further.items():
+                self.send_header(name, value)
             if status == 401:
                 self.send_header("WWW-Authenticate", 'Basic realm="test"')
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
+            if is_file and content and index.cuts:
+                content = content[: index.cuts.pop(0)]
+                self.close_connection = True
             self.wfile.write(content)
 
         def log_message(self, format: str, *args: object) -> None:
