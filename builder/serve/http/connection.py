@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sized
 from dataclasses import dataclass, field
 from time import monotonic_ns
 from typing import Protocol
@@ -22,6 +22,7 @@ from .http1 import Body, Parser
 
 _PIPELINED = 65536
 _JOINED = 65536
+_HELD = 8
 _LINGER_SECONDS = 2.0
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _REFUSALS = ("400", "408", "413", "417", "431")
@@ -71,6 +72,8 @@ class Connections:
     admit: Callable[[Connection, Request], None] | None = None
     dress: Callable[[Exchange, Response], Response] | None = None
     heads: Heads = field(init=False)
+    held: list[Connection] = field(default_factory=list)
+    """Those that hold an answer back until this turn of the loop is over."""
     open: set[Expiring] = field(default_factory=set)
     turned_away: int = 0
     refused: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_REFUSALS, 0))
@@ -85,6 +88,20 @@ class Connections:
         self.date = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime())
         for connection in list(self.open):
             connection.expire(now)
+
+    def hold(self, connection: Connection) -> None:
+        """Answers of one turn of the loop go out together: each would wake its client, which costs as much as a tiny
+        model, and the client would take the processor from the next answer. No answer waits for more than a few."""
+        self.held.append(connection)
+        if len(self.held) >= _HELD:
+            self.write_held()
+        elif len(self.held) == 1:
+            asyncio.get_running_loop().call_soon(self.write_held)
+
+    def write_held(self) -> None:
+        held, self.held = self.held, []
+        for connection in held:
+            connection.write_held()
 
     def families(self) -> Iterator[Family]:
         """For /metrics."""
@@ -116,6 +133,9 @@ class Connection(asyncio.Protocol):
         self._stage = "idle"
         self._advancing = False
         self._paused = False
+        self._held = b""
+        # What else this turn of the loop has to do. It is no part of asyncio's interface: other loops may not have it.
+        self._turn: Sized = getattr(self._loop, "_ready", ())
 
     @property
     def client(self) -> str:
@@ -143,6 +163,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._shared.open.discard(self)
+        self._held = b""
         if self._exchange is not None:
             self._exchange.gone = True
             self._exchange = None
@@ -167,6 +188,7 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """The client has closed, or at least its side. The two look alike until we write; we take it for gone, as
         most servers do, so that nobody waits for work that no one will read. What is written already is delivered."""
+        self.write_held()
         if self._exchange is not None:
             self._exchange.gone = True
         return False
@@ -220,6 +242,7 @@ class Connection(asyncio.Protocol):
 
     def close_if_idle(self) -> None:
         if self._exchange is None and self._stage == "idle" and not self._parser.buffered:
+            self.write_held()
             self._transport.close()
 
     def _advance(self) -> None:
@@ -250,6 +273,7 @@ class Connection(asyncio.Protocol):
                     self._shared.admit(self, opened)
             if self._parser.continue_wanted:
                 self._parser.continue_wanted = False
+                self.write_held()
                 self._transport.write(_CONTINUE)
         elif self._parser.buffered:
             if self._stage != "head":
@@ -271,16 +295,32 @@ class Connection(asyncio.Protocol):
         size = len(body[0]) if len(body) == 1 else sum(map(len, body))
         start = head(response, size, self._shared.date, closing)
         if only_head or not size:
-            self._transport.write(start)
+            self._send(start)
         elif size < _JOINED:
-            self._transport.write(b"".join((start, *body)))
+            self._send(b"".join((start, *body)))
         else:
+            self.write_held()
             # asyncio never gets rid of an empty buffer: it would try for ever, and the connection would not close
             self._transport.writelines([start, *(piece for piece in body if len(piece))])
+
+    def _send(self, content: bytes) -> None:
+        """Now, or together with what others are sent in this turn of the loop; never more than one answer waits."""
+        if self._turn and not self._held:
+            self._held = content
+            self._shared.hold(self)
+        else:
+            content, self._held = self._held + content, b""
+            self._transport.write(content)
+
+    def write_held(self) -> None:
+        if self._held:
+            held, self._held = self._held, b""
+            self._transport.write(held)
 
     def _linger(self) -> None:
         """Closes our side and reads on for a moment: closing with unread bytes would reset the connection
         and could destroy the response before the client has read it (RFC 9112 9.6)."""
+        self.write_held()
         self._enter("linger", _LINGER_SECONDS if not self._transport.get_write_buffer_size() else 30.0)
         if self._transport.can_write_eof() and not self._transport.is_closing():
             with contextlib.suppress(OSError):  # the client may have read it and reset the connection by now
