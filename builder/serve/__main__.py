@@ -16,6 +16,9 @@ def main(arguments: list[str]) -> int:
         return check(os.environ)
     if command == "serve" and len(arguments) <= 1:
         gc.disable()  # until all is loaded (app.py): what is made until then stays; 5 to 15 of 130 ms (measured)
+        from .lean import import_asyncio_without_tls
+
+        import_asyncio_without_tls()
         from .app import serve
 
         return serve(os.environ)

@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import Any
 from weakref import WeakValueDictionary
 
+from ..lean import give_asyncio_tls
 from .arrays import Array, contents, objects
 from .faults import InputRefused, StepBroken, StepFailed
 
@@ -108,6 +109,7 @@ def _module(file: Path) -> ModuleType:
         assert specification is not None, "its name ends in .py"
         assert specification.loader is not None, "it is a file"
         module = module_from_spec(specification)
+        give_asyncio_tls()
         with _beside(str(file.parent)):
             try:
                 specification.loader.exec_module(module)
