@@ -69,9 +69,11 @@ def lock_command(name: NameArgument) -> None:
 
     image = load_base(name)
     with host_session() as host:
-        changes = lock_anew(image, host)
-    for change in changes:
+        locked = lock_anew(image, host)
+    for change in locked.changes:
         typer.echo(f"{change.platform}  {change.package}  {change.before or 'new'} -> {change.after or 'gone'}")
+    for wheel, why in locked.reasons.items():
+        typer.echo(f"{wheel}: {why}")
     typer.echo(f"{image.lock_path} is of {read_lock(image).snapshot}")
 
 

@@ -26,10 +26,12 @@ OPTIONAL_PLUGINS = frozenset({"libonnxruntime_providers_tensorrt.so"})
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Problem:
-    """``file`` cannot be loaded, or not all that it opens; ``text`` is a phrase such as "needs libfoo.so.1"."""
+    """``file`` cannot be loaded, or not all that it opens; ``text`` is a phrase such as "needs libfoo.so.1",
+    ``missing`` the name of a library that is not found."""
 
     file: PurePosixPath
     text: str
+    missing: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,28 +70,29 @@ class Closure:
     def problems(self) -> tuple[Problem, ...]:
         """Of every program and shared object that the loader could not load."""
         found = [
-            Problem(file=file, text=text)
+            problem
             for file, elf in self.tree.elves.items()
             if file.name not in OPTIONAL_PLUGINS
-            for text in self._problems(file, elf)
+            for problem in self._problems(file, elf)
         ]
         return tuple(sorted(found, key=lambda problem: (problem.file, problem.text)))
 
-    def _problems(self, file: PurePosixPath, elf: ElfFacts) -> Iterator[str]:
+    def _problems(self, file: PurePosixPath, elf: ElfFacts) -> Iterator[Problem]:
         if self._machine and elf.machine != self._machine:
-            yield f"is built for {elf.machine}, not for {self._machine}"
+            yield Problem(file=file, text=f"is built for {elf.machine}, not for {self._machine}")
             return
         if elf.interpreter and not self.tree.find(PurePosixPath(elf.interpreter)):
-            yield f"needs the loader {elf.interpreter}"
+            yield Problem(file=file, text=f"needs the loader {elf.interpreter}")
         for name in elf.needed:
             if name not in self.allowed and not self.find(name, file):
-                yield f"needs {name}{self._elsewhere(name)}"
+                yield Problem(file=file, text=f"needs {name}{self._elsewhere(name)}", missing=name)
         for name, versions in elf.requires:
             library = self.find(name, file)
             defined = self.tree.elves[library].defines if library else ()
             for version in versions if defined else ():
                 if version not in defined:
-                    yield f"needs {version} of {name}, which {library} does not define"
+                    text = f"needs {version} of {name}, which {library} does not define"
+                    yield Problem(file=file, text=text)
 
     def _elsewhere(self, name: str) -> str:
         others = [str(path) for path in self._by_name.get(name, ())]

@@ -21,6 +21,12 @@ OPENED = {
 }
 """By library (its name up to ``.so``), what it opens and does not do without."""
 
+OPENED_AT_NEED = {
+    "libcudnn": ("libcudnn_adv", "libcudnn_cnn", "libcudnn_ops"),
+    "libonnxruntime_providers_cuda": ("libcudnn", "libcufft"),
+}
+"""The same for what it does without as long as no model needs it."""
+
 PARTS = {
     "cublas": ("libcublas", "libcublasLt"),
     "cudart": ("libcudart",),
@@ -38,6 +44,17 @@ PARTS = {
 PROVIDERS = {"CUDAExecutionProvider": "libonnxruntime_providers_cuda.so"}
 """By execution provider of onnxruntime, its library."""
 
+_WHEELS = {
+    "cublas": "nvidia-cublas",
+    "cudart": "nvidia-cuda-runtime",
+    "cudnn": "nvidia-cudnn",
+    "cufft": "nvidia-cufft",
+    "curand": "nvidia-curand",
+    "nvjitlink": "nvidia-nvjitlink",
+    "nvrtc": "nvidia-cuda-nvrtc",
+}
+_LAST_NAMED_BY_MAJOR = 12
+
 CODE_OF_ITS_OWN = frozenset({"libcufft"})
 """Libraries that keep their kernels in a form of their own and make code of them with nvJitLink when they run; their
 fat binary is one small kernel."""
@@ -46,6 +63,22 @@ fat binary is one small kernel."""
 def stem(path: PurePosixPath) -> str:
     """``libcudnn_ops`` of ``libcudnn_ops.so.9``."""
     return path.name.partition(".so")[0]
+
+
+def wheel_with(library: str, cuda: int) -> str:
+    """The wheel that has a library of CUDA, by the names that NVIDIA gives its wheels; empty for any other library."""
+    part = next((part for part, names in PARTS.items() if stem(PurePosixPath(library)) in names), "")
+    name = _WHEELS.get(part.partition("-")[0], "")
+    by_major = name == "nvidia-cudnn" or cuda <= _LAST_NAMED_BY_MAJOR
+    return f"{name}-cu{cuda}" if name and by_major else name
+
+
+def openers(library: PurePosixPath, closure: Closure) -> Iterator[PurePosixPath]:
+    """Which files open a library by name while they run."""
+    for file, elf in sorted(closure.tree.elves.items()):
+        names = (*OPENED.get(stem(file), ()), *OPENED_AT_NEED.get(stem(file), ()))
+        if library.name in elf.opens or stem(library) in names:
+            yield file
 
 
 def opened_problems(closure: Closure) -> Iterator[Problem]:

@@ -6,9 +6,9 @@ headers will do; 64 bits in little-endian order, others are taken to have none.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from elftools.elf.dynamic import DynamicSegment
@@ -42,6 +42,17 @@ class ElfSymbols:
 
     wanted: frozenset[tuple[str, str, str]] = frozenset()
     offered: frozenset[tuple[str, str]] = frozenset()
+
+    def to_json(self) -> dict[str, object]:
+        return {"wanted": sorted(map(list, self.wanted)), "offered": sorted(map(list, self.offered))}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> ElfSymbols:
+        """The inverse of ``to_json``."""
+        return cls(
+            wanted=frozenset((library, version, name) for library, version, name in value["wanted"]),
+            offered=frozenset((version, name) for version, name in value["offered"]),
+        )
 
 
 def read_symbols(dynamic: DynamicSegment) -> ElfSymbols:
