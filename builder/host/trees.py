@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
@@ -89,6 +89,10 @@ class TreeWriter:
         self._add(entry)
         return entry
 
+    def add_entry(self, entry: FileEntry) -> None:
+        """Add a file whose bytes stay where they are: who loads the tree says where (``load_tree``)."""
+        self._add(entry)
+
     def add_local_file(self, path: str | PurePosixPath, source: Path, mode: int = 0o644) -> None:
         """Add a file of this machine without reading it into memory. A large one is linked where possible; a small one
         is copied, since a link changes the times of the user's file, by which its digest is remembered."""
@@ -137,10 +141,11 @@ class TreeWriter:
         return StagedTree(entries=entries, files=dict(self._files))
 
 
-def load_tree(directory: Path) -> StagedTree:
-    """The tree that ``TreeWriter`` left in ``directory``."""
+def load_tree(directory: Path, elsewhere: Callable[[FileEntry], Content | None] = lambda _: None) -> StagedTree:
+    """The tree that ``TreeWriter`` left in ``directory``; ``elsewhere`` says where the bytes of an entry lie that are
+    not there."""
     entries = tuple(FileEntry.from_json(value) for value in json.loads((directory / "tree.json").read_bytes()))
-    files = {entry.digest: directory / "files" / entry.digest.hex for entry in entries if entry.digest}
+    files = {e.digest: elsewhere(e) or directory / "files" / e.digest.hex for e in entries if e.digest}
     return StagedTree(entries=entries, files=files)
 
 

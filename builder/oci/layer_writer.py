@@ -2,12 +2,14 @@
 
 The bytes depend on the entries and the compression only: entries are sorted, headers are our own (``builder.oci.tar``),
 and gzip is libdeflate's, because zlib's output differs between machines. gzip is written as members of fixed pieces one
-after the other (RFC 1952, 2.2), which every reader of gzip joins.
+after the other (RFC 1952, 2.2), which every reader of gzip joins. So a file that lies compressed in an archive can be a
+member as it is: a gigabyte of libraries out of wheels is not compressed a second time.
 """
 
 from __future__ import annotations
 
 import hashlib
+import struct
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -18,6 +20,7 @@ import deflate
 
 from builder.errors import IntegrityError
 from builder.oci import tar
+from builder.oci.content import Deflated, DeflatedReader, inflated
 from builder.oci.descriptor import LAYER_GZIP, LAYER_TAR, Descriptor
 from builder.oci.digest import Digest
 from builder.oci.entry import FileEntry
@@ -28,19 +31,23 @@ REVISION = 1
 CHUNK = 1 << 20
 _PIECE = 16 << 20
 _LEVEL = 9
+_MEMBER = bytes((0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 255))
+"""The head of a gzip member (RFC 1952, 2.3): DEFLATE, no name, no time, from an unknown system."""
 
 
 class Compression(StrEnum):
-    """How a layer is stored: plain tar (weights do not compress) or gzip (every engine reads it)."""
+    """How a layer is stored: plain tar (weights do not compress), gzip (every engine reads it), or gzip that takes over
+    what is compressed already."""
 
     NONE = "none"
     GZIP = "gzip"
+    GZIP_REUSED = "gzip-reused"
 
     @property
     def writer(self) -> str:
         """Names everything besides the entries that decides a layer's bytes; for keys and locks."""
         name = f"layer-writer-{REVISION}"
-        return f"{name}+libdeflate-{deflate.__version__}-{_LEVEL}" if self is Compression.GZIP else name
+        return name if self is Compression.NONE else f"{name}+libdeflate-{deflate.__version__}-{_LEVEL}"
 
 
 class ChangedFile(IntegrityError):
@@ -94,7 +101,7 @@ def write_layer(
     Raises ChangedFile when a file has not the digest and size of its entry (what was written is then worthless) and
     RepeatedPath for two entries of one path.
     """
-    stream = _GzipStream(out) if compression is Compression.GZIP else _PlainStream(out)
+    stream = _stream(compression, out)
     previous: PurePosixPath | None = None
     for entry in sorted(entries, key=lambda entry: entry.path.parts):
         if entry.path == previous:
@@ -103,7 +110,10 @@ def write_layer(
         stream.write(tar.header(entry))
         if entry.digest is not None:
             with open_file(entry.digest) as source:
-                _copy_file(entry, source, stream, on_bytes)
+                if compression is Compression.GZIP_REUSED and isinstance(source, DeflatedReader):
+                    _check_file(entry, stream.take(source.deflated), on_bytes)
+                else:
+                    _check_file(entry, _copied(source, stream), on_bytes)
             stream.write(tar.padding(entry.size))
     stream.write(tar.END)
     return stream.finish()
@@ -148,25 +158,35 @@ def read_file_layer(entry: FileEntry, open_file: Callable[[Digest], IO[bytes]]) 
 
 def store_tar(chunks: Iterable[bytes], compression: Compression, out: Writable) -> WrittenLayer:
     """Write a tar that somebody else made, byte for byte, as a layer to ``out``."""
-    stream = _GzipStream(out) if compression is Compression.GZIP else _PlainStream(out)
+    stream = _stream(compression, out)
     for chunk in chunks:
         stream.write(chunk)
     return stream.finish()
 
 
-def _copy_file(entry: FileEntry, source: IO[bytes], stream: Writable, on_bytes: Callable[[int], None]) -> None:
-    hasher, left = hashlib.sha256(), entry.size
+def _copied(source: IO[bytes], stream: Writable) -> Iterator[bytes]:
     while chunk := source.read(CHUNK):
+        yield chunk
+        stream.write(chunk)
+
+
+def _check_file(entry: FileEntry, chunks: Iterator[bytes], on_bytes: Callable[[int], None]) -> None:
+    """Draw all of a file's bytes through; raises ChangedFile where they are not those of ``entry``."""
+    hasher, left = hashlib.sha256(), entry.size
+    for chunk in chunks:
         left -= len(chunk)
         if left < 0:
             break
         hasher.update(chunk)
-        stream.write(chunk)
         on_bytes(len(chunk))
     if left:
         raise ChangedFile(path=entry.path, difference="it is longer" if left < 0 else f"{left} bytes are missing")
     if entry.digest is None or hasher.hexdigest() != entry.digest.hex:
         raise ChangedFile(path=entry.path, difference=f"sha256:{hasher.hexdigest()} instead of {entry.digest}")
+
+
+def _stream(compression: Compression, out: Writable) -> _PlainStream | _GzipStream:
+    return _PlainStream(out) if compression is Compression.NONE else _GzipStream(out)
 
 
 def _hashing(out: Writable) -> Hashing:
@@ -201,6 +221,12 @@ class _PlainStream:
     def write(self, chunk: bytes, /) -> None:
         self._stored.write(chunk)
 
+    def take(self, deflated: Deflated) -> Iterator[bytes]:
+        """A plain tar has nothing that is compressed."""
+        for chunk in inflated(deflated.chunks()):
+            yield chunk
+            self.write(chunk)
+
     def finish(self) -> WrittenLayer:
         digest = self._stored.digest
         return WrittenLayer(Descriptor(media_type=LAYER_TAR, digest=digest, size=self._stored.size), digest)
@@ -219,6 +245,21 @@ class _GzipStream:
         self._piece += chunk
         while len(self._piece) >= _PIECE:
             self._compress(_PIECE)
+
+    def take(self, deflated: Deflated) -> Iterator[bytes]:
+        """Make a member out of what is compressed already; what it holds, as it goes by."""
+        if self._piece:
+            self._compress(len(self._piece))
+        self._stored.write(_MEMBER)
+        for chunk in inflated(self._passed(deflated)):
+            self._hash.update(chunk)
+            yield chunk
+        self._stored.write(struct.pack("<II", deflated.crc, deflated.length % (1 << 32)))
+
+    def _passed(self, deflated: Deflated) -> Iterator[bytes]:
+        for chunk in deflated.chunks():
+            self._stored.write(chunk)
+            yield chunk
 
     def _compress(self, size: int) -> None:
         self._stored.write(bytes(deflate.gzip_compress(bytes(self._piece[:size]), _LEVEL)))

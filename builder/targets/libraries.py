@@ -22,10 +22,13 @@ from builder.oci.platform import Platform
 from builder.plan.gpu import GpuLibraries, LibraryPart
 from builder.plan.prune import PruneRules
 from builder.plan.wheel import LockedWheel
-from builder.targets.wheel_stage import add_member, dist_info, members, write_record
+from builder.targets.wheel_stage import add_member, dist_info, in_wheels, members, write_record
 
-REVISION = 1
+REVISION = 2
 """Bumped by hand when the same parts would give other trees."""
+
+_TAKEN_FROM = 1 << 20
+"""Bytes from which on a library stays in its wheel and becomes a part of its layer as it lies there."""
 
 LOADER = "loader"
 """The name of the tree that lies above all parts."""
@@ -110,7 +113,7 @@ def _stage_part(base: str, part: LibraryPart, wheel: LockedWheel, prefix: PurePo
         with zipfile.ZipFile(host.store.blob_path(wheel.digest)) as archive:
             for member in members(wheel, archive, dist_info(wheel, archive)):
                 if part.holds(member.path):
-                    add_member(archive, member, prefix, writer)
+                    add_member(archive, member, prefix, writer, _TAKEN_FROM)
         for path, leads_to in part.links:
             writer.add_symlink(prefix / path, leads_to)
         if not any(entry.kind is EntryKind.FILE for entry in writer.entries.values()):
@@ -125,7 +128,8 @@ def _stage_part(base: str, part: LibraryPart, wheel: LockedWheel, prefix: PurePo
     }
     if part.links:
         decides["links"] = dict(part.links)
-    return _only_files(load_tree(host.store.directory("libraries", content_key(decides), make)))
+    directory = host.store.directory("libraries", content_key(decides), make)
+    return _only_files(load_tree(directory, in_wheels((wheel,), prefix, _TAKEN_FROM, host)))
 
 
 def _only_files(tree: StagedTree) -> StagedTree:
@@ -171,7 +175,7 @@ def _add_notices(
         own = {member.path: member for member in members(wheel, archive, folder)}
         for path, member in own.items():
             if path.parts[0] == folder:
-                add_member(archive, member, prefix, writer)
+                add_member(archive, member, prefix, writer, _TAKEN_FROM)
     packed = {entry.path.relative_to(prefix): entry for entry in files}
     notices = {path: writer.entries[prefix / path] for path in own if path.parts[0] == folder}
     write_record(folder, {**{path: packed[path] for path in own if path in packed}, **notices}, prefix, writer)

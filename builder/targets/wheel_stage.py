@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import base64
 import stat
+import struct
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from email.parser import HeaderParser
+from functools import cache
 from pathlib import Path, PurePosixPath
 
 import yaml
@@ -23,11 +25,14 @@ from builder.canonical import content_key
 from builder.errors import IntegrityError, ResolutionError
 from builder.host import Host
 from builder.host.trees import StagedTree, TreeWriter, load_tree
-from builder.oci.entry import FileEntry
+from builder.oci.content import Deflated
+from builder.oci.digest import Digest
+from builder.oci.entry import EntryKind, FileEntry
+from builder.plan.layering import TAKEN_FROM
 from builder.plan.prune import PruneRules
 from builder.plan.wheel import LockedWheel
 
-REVISION = 1
+REVISION = 2
 """Bumped by hand when the same wheels and rules would give another tree."""
 
 LARGEST = 16 << 30
@@ -86,7 +91,8 @@ def stage_wheels(wheels: tuple[LockedWheel, ...], prefix: PurePosixPath, rules: 
         writer.finish()
 
     try:
-        return load_tree(host.store.directory("wheels", stage_key(wheels, prefix, rules), make))
+        directory = host.store.directory("wheels", stage_key(wheels, prefix, rules), make)
+        return load_tree(directory, in_wheels(wheels, prefix, TAKEN_FROM, host))
     except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, RuntimeError) as error:
         raise UnsafeWheel(filename=", ".join(wheel.filename for wheel in wheels), reason=error) from error
 
@@ -96,7 +102,8 @@ def _unpack(
 ) -> None:
     folder = dist_info(wheel, archive)
     kept = [member for member in members(wheel, archive, folder) if rules.pruned_by(member.path) is None]
-    write_record(folder, {each.path: add_member(archive, each, prefix, writer) for each in kept}, prefix, writer)
+    added = {each.path: add_member(archive, each, prefix, writer, TAKEN_FROM) for each in kept}
+    write_record(folder, added, prefix, writer)
 
 
 def write_record(
@@ -110,15 +117,62 @@ def write_record(
     writer.add_file(prefix / folder / "RECORD", ("\n".join(sorted(record)) + "\n").encode())
 
 
-def add_member(archive: zipfile.ZipFile, member: Member, prefix: PurePosixPath, writer: TreeWriter) -> FileEntry:
-    """Add a file of a wheel below ``prefix``; the entry that was made."""
+def add_member(
+    archive: zipfile.ZipFile, member: Member, prefix: PurePosixPath, writer: TreeWriter, taken_from: int
+) -> FileEntry:
+    """Add a file of a wheel below ``prefix``; the entry that was made. The bytes of one that is compressed and has
+    ``taken_from`` of them stay in the wheel (``in_wheels`` says where)."""
     mode = 0o755 if (member.item.external_attr >> 16) & 0o111 else 0o644
     path = prefix / member.path
-    if member.item.file_size <= _IN_MEMORY:
-        writer.add_file(path, archive.read(member.item), mode)
-        return writer.entries[path]
     with archive.open(member.item) as stream:
-        return writer.add_chunks(path, iter(lambda: stream.read(1 << 20), b""), mode)
+        chunks = iter(lambda: stream.read(1 << 20), b"")
+        if _is_taken(member.item, taken_from):
+            size, digest = member.item.file_size, Digest.of_chunks(chunks)
+            entry = FileEntry(path=path, kind=EntryKind.FILE, mode=mode, digest=digest, size=size)
+            writer.add_entry(entry)
+            return entry
+        if member.item.file_size > _IN_MEMORY:
+            return writer.add_chunks(path, chunks, mode)
+        writer.add_file(path, stream.read(), mode)
+        return writer.entries[path]
+
+
+def _is_taken(item: zipfile.ZipInfo, taken_from: int) -> bool:
+    return item.file_size >= taken_from and item.compress_type == zipfile.ZIP_DEFLATED
+
+
+def in_wheels(
+    wheels: Sequence[LockedWheel], prefix: PurePosixPath, taken_from: int, host: Host
+) -> Callable[[FileEntry], Deflated | None]:
+    """Where the bytes lie that ``add_member`` left in these wheels."""
+
+    def find(entry: FileEntry) -> Deflated | None:
+        return taken().get(entry.path) if entry.size >= taken_from else None
+
+    @cache
+    def taken() -> dict[PurePosixPath, Deflated]:
+        return {
+            prefix / member.path: _deflated(member.item, host.store.blob_path(wheel.digest))
+            for wheel in wheels
+            for member in _taken_members(wheel, taken_from, host)
+        }
+
+    return find
+
+
+def _taken_members(wheel: LockedWheel, taken_from: int, host: Host) -> list[Member]:
+    with zipfile.ZipFile(host.store.blob_path(wheel.digest)) as archive:
+        found = members(wheel, archive, dist_info(wheel, archive))
+        return [member for member in found if _is_taken(member.item, taken_from)]
+
+
+def _deflated(item: zipfile.ZipInfo, path: Path) -> Deflated:
+    """Behind the member's local header, whose lengths of name and extra field are its own (APPNOTE.TXT, 4.3.7)."""
+    with path.open("rb") as stream:
+        stream.seek(item.header_offset + 26)
+        name, extra = struct.unpack("<HH", stream.read(4))
+    offset = item.header_offset + 30 + name + extra
+    return Deflated(path=path, offset=offset, stored=item.compress_size, length=item.file_size, crc=item.CRC)
 
 
 def _record_line(path: PurePosixPath, entry: FileEntry) -> str:

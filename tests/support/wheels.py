@@ -20,7 +20,11 @@ WHEEL = "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-no
 
 
 def make_wheel(
-    name: str, version: str = "1.0", files: Mapping[str, bytes] | None = None, requires: tuple[str, ...] = ()
+    name: str,
+    version: str = "1.0",
+    files: Mapping[str, bytes] | None = None,
+    requires: tuple[str, ...] = (),
+    compression: int = zipfile.ZIP_STORED,
 ) -> bytes:
     """The bytes of ``NAME-VERSION-py3-none-any.whl``; ``files`` may also replace its metadata."""
     folder = f"{name}-{version}.dist-info"
@@ -31,14 +35,14 @@ def make_wheel(
         f"{folder}/RECORD": b"",
         **({f"{name}/__init__.py": b"VALUE = 1\n"} if files is None else files),
     }
-    return zipped([(zipfile.ZipInfo(path), content) for path, content in members.items()])
+    return zipped([(zipfile.ZipInfo(path), content) for path, content in members.items()], compression)
 
 
-def zipped(members: list[tuple[zipfile.ZipInfo, bytes]]) -> bytes:
+def zipped(members: list[tuple[zipfile.ZipInfo, bytes]], compression: int = zipfile.ZIP_STORED) -> bytes:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
         for info, content in members:
-            archive.writestr(info, content)
+            archive.writestr(info, content, compression)
     return out.getvalue()
 
 

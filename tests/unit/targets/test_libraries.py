@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import zipfile
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -11,6 +12,8 @@ import pytest
 from builder.elf.loader_cache import PLACE, CachedLibrary, read_loader_cache
 from builder.host import Host
 from builder.host.trees import StagedTree
+from builder.oci.content import Deflated
+from builder.oci.digest import Digest
 from builder.oci.entry import EntryKind
 from builder.oci.platform import Platform
 from builder.plan.gpu import GpuLibraries, LibraryPart
@@ -181,3 +184,14 @@ def test_a_file_that_nobody_thought_of_is_told(host: Host, wheels: tuple[LockedW
         require_placed("mine", GPU, wheels, host)
     drop = {**GPU.drop, "nvidia/**/libnvblas.so.*": "for others"}
     require_placed("mine", dataclasses.replace(GPU, drop=drop), wheels, host)
+
+
+def test_a_large_library_stays_in_its_wheel(host: Host) -> None:
+    library = bytes(2 << 20)
+    content = make_wheel("blas", files={f"{HOME}/libblas.so.13": library}, compression=zipfile.ZIP_DEFLATED)
+    tree = stage(GPU, (stored_wheel(host.store, content, "blas"),), {"blas": "always"}, host)["blas"]
+    (entry,) = tree.entries
+    assert entry.digest == Digest.of(library)
+    assert isinstance(tree.files[entry.digest], Deflated)
+    with tree.open(entry.digest) as stream:
+        assert stream.read() == library
