@@ -64,6 +64,8 @@ def print_inspection(seen: Inspection) -> None:
         rows += _signature(seen.signature, "inputs", "outputs")
     elif seen.origin:
         rows += [("signature", "known after the conversion")]
+    if seen.remark:
+        rows += [("remark", seen.remark)]
     if seen.error:
         rows += [("a build", f"ends with status {seen.error.exit_code}, see below")]
     for name, text in rows:

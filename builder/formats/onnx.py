@@ -50,7 +50,7 @@ class BrokenOnnx(UnsupportedModel):
 
 class UnsupportedOpset(UnsupportedModel):
     code = "unsupported-opset"
-    message = "{path} uses opset {version} of {domain}; the onnxruntime of this target reads up to {newest}"
+    message = "{path} uses opset {version} of {domain}; the onnxruntime of this target reads up to {newest} ({node})"
     hint = "export with a lower opset, or convert: onnx.version_converter.convert_version(onnx.load(path), {newest})"
 
 
@@ -201,10 +201,27 @@ def _require_opsets(proto: Any, entry: PurePosixPath, limits: OnnxLimits) -> int
     opsets = {imported.domain or "ai.onnx": imported.version for imported in proto.opset_import}
     for domain, version in sorted(opsets.items()):
         if version > newest.get(domain, version):
-            raise UnsupportedOpset(path=entry, version=version, domain=domain, newest=newest[domain])
+            node = _newer_node(proto, "" if domain == "ai.onnx" else domain, newest[domain], version)
+            raise UnsupportedOpset(path=entry, version=version, domain=domain, newest=newest[domain], node=node)
     if proto.ir_version > limits.ir:
         raise UnsupportedIr(path=entry, version=proto.ir_version, newest=limits.ir)
     return int(opsets.get("ai.onnx", 0))
+
+
+def _newer_node(proto: Any, domain: str, newest: int, version: int) -> str:
+    """The first node that is of a later opset, as far as this onnx knows it."""
+    for node in (node for graph in (proto.graph, *proto.functions) for node in nodes(graph)):
+        if node.domain == domain and (since := _since(node.op_type, domain, version)) > newest:
+            return f"the node {node.name or node.output[0]!r} is a {node.op_type} of opset {since}"
+    return "no node needs a later one"
+
+
+def _since(operator: str, domain: str, version: int) -> int:
+    """In which opset the operator became what it is in ``version``; 0 for one that is unknown."""
+    try:
+        return int(onnx.defs.get_schema(operator, version, domain).since_version)
+    except onnx.defs.SchemaError:
+        return 0
 
 
 def _require_known_operators(graphs: Iterable[Any], functions: Iterable[Any], entry: PurePosixPath) -> None:

@@ -31,7 +31,7 @@ from builder.pipeline.checks import check_build, check_plan
 from builder.pipeline.collection import FoundImage, LoadedImage, find_image, for_each, load_image
 from builder.pipeline.engines import describe_engines, with_engines
 from builder.pipeline.explain import check_size
-from builder.pipeline.image import check_layers, check_server, creation_time, plan_image
+from builder.pipeline.image import check_layers, check_server, creation_time, plan_image, tell_where_it_runs
 from builder.pipeline.libraries import find_libraries, stage_libraries
 from builder.pipeline.model import LoadedModel
 from builder.pipeline.prove import Proof, image_to_load, prove_each
@@ -182,6 +182,7 @@ def _plan(spec: BuildSpec, keep: Keep, steps: Steps, host: Host) -> Planned:
     image = loaded.with_models(each.model if each else one for one, each in zip(loaded.models, choices, strict=True))
     image = _compile(spec, image, steps, host) if target.has_engines else image
     for_each(image.models, partial(check_server, server), host)
+    for_each(image.models, partial(tell_where_it_runs, target), host)
     with steps("resolve") as note:
         code = stage_server(server, host)
         bases = [resolve_base(one, target, server.programs, host) for one in spec.each]

@@ -12,12 +12,14 @@ from builder.host.clock import rfc3339
 from builder.pipeline.base import ResolvedBase
 from builder.pipeline.collection import LoadedImage
 from builder.pipeline.model import LoadedModel
+from builder.pipeline.operators import cpu_remark
 from builder.pipeline.stage import StagedLayers, packed_model
 from builder.plan.gpu_parts import runtime_settings
 from builder.plan.image import BASE_LAYERS, ImagePlan
 from builder.plan.layering import plan_layers
 from builder.plan.spec import BuildSpec
 from builder.servers import PackedModel, Server
+from builder.targets import Target
 
 
 class MalformedEpoch(UsageError):
@@ -83,6 +85,13 @@ def check_server(server: Server, model: LoadedModel, host: Host) -> None:
     serve."""
     for remark in server.check(_unanswered(model)):
         host.events.emit(Warned(message=remark.message, hint=remark.hint))
+
+
+def tell_where_it_runs(target: Target, model: LoadedModel, host: Host) -> None:
+    """Warns of nodes that the target's GPU does not run."""
+    if remark := cpu_remark(model.artifact.operators, target):
+        hint = "values go to the CPU and back for each; another opset or export may have operators that the GPU runs"
+        host.events.emit(Warned(message=remark, hint=hint))
 
 
 def _unanswered(model: LoadedModel) -> PackedModel:

@@ -20,15 +20,17 @@ from builder.oci.platform import Platform
 from builder.pipeline.collection import find_image, member_directories
 from builder.pipeline.converters import framework_version
 from builder.pipeline.model import find_model, load_model
+from builder.pipeline.operators import cpu_remark
 from builder.targets import find_target
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Inspection:
     """``seen`` are pairs of a file and what in it says what it is; ``golden`` are files; ``handler`` are the
-    functions of the user's own handler.py, ``plain`` is the signature of what is served beside the tensors. What could
-    not be found out is None or empty; ``error`` is what a build would stop with. Of a directory of several models
-    ``models`` are those, and only ``manifest`` and ``error`` speak of the image that they go into."""
+    functions of the user's own handler.py, ``plain`` is the signature of what is served beside the tensors; ``remark``
+    says what of the model the target's GPU does not run. What could not be found out is None or empty; ``error`` is
+    what a build would stop with. Of a directory of several models ``models`` are those, and only ``manifest`` and
+    ``error`` speak of the image that they go into."""
 
     directory: Path
     files: int = 0
@@ -41,6 +43,7 @@ class Inspection:
     handler: tuple[str, ...] = ()
     signature: Signature | None = None
     plain: Signature | None = None
+    remark: str = ""
     models: tuple[Inspection, ...] = ()
     error: MbuildError | None = None
 
@@ -60,6 +63,7 @@ class Inspection:
             "handler": list(self.handler),
             "signature": self.signature.to_json() if self.signature else None,
             "plain": self.plain.to_json() if self.plain else None,
+            "remark": self.remark or None,
             "models": [one.to_json() for one in self.models],
             "error": {"code": error.code, "exit_code": error.exit_code, "message": str(error), "hint": error.advice}
             if error
@@ -111,9 +115,11 @@ def inspect_model(directory: Path, target: str, host: Host) -> Inspection:
         if found.origin is not None:
             installed = find_environment(found.origin.converter.environment, host) is not None
             return replace(result, installed=installed)
-        model = load_model(found, find_target(target, Platform.of_this_machine()), host)
+        place = find_target(target, Platform.of_this_machine())
+        model = load_model(found, place, host)
         plain = model.plain.interface.signature if model.plain else None
-        return replace(result, signature=model.signature, plain=plain)
+        remark = cpu_remark(model.artifact.operators, place)
+        return replace(result, signature=model.signature, plain=plain, remark=remark)
     except MbuildError as error:
         return replace(result, error=error)
 

@@ -28,6 +28,7 @@ from builder.model.signature import Signature
 from builder.model.source import Detection, ModelArtifact, ModelSource, list_model
 from builder.oci.digest import Digest
 from builder.pipeline.converted import limits_of, onnx_of
+from builder.pipeline.operators import require_operators
 from builder.pipeline.plain import PlainModel, find_around, plain_model
 from builder.plan.chunks import MOST_CHUNKS
 from builder.plan.spec import NO_OPTIONS, ConvertOptions
@@ -116,6 +117,7 @@ def load_model(found: FoundModel, target: Target, host: Host) -> LoadedModel:
         found = replace(found, origin=in_own_environment(found.origin, host))
     onnx = onnx_of(found.source, found.detection, found.origin, target, host)
     graph = read_model(onnx.source, onnx.entry, limits_of(target))
+    require_operators(graph.operators, onnx.entry, target)
     require_as_configured(found.source, found.detection, graph.signature)
     manifest = with_declared_outputs(graph.signature, found.manifest, found.detection.outputs)
     around = find_around(found.source, manifest, onnx, graph.signature, host)

@@ -18,8 +18,8 @@ class UnknownTarget(UsageError):
 
 class UnsupportedPlatform(UsageError):
     code = "unsupported-platform"
-    message = "the target {target} cannot be built for {platform}"
-    hint = "it can be built for: {known}"
+    message = "the target {target} cannot be built for {platform}{reason}"
+    hint = "{instead}it can be built for: {known}"
 
 
 class ServerNotOffered(UsageError):
@@ -36,8 +36,8 @@ class Target:
     for some versions of Python only (see ``pins``), and ``rules`` name the files of rules/ that say what of them is
     kept; ``provider`` is the onnxruntime execution provider that must be
     active; ``opsets`` (lowest, highest) of the default domain, ``ml_opset`` of ai.onnx.ml and ``ir_version`` (highest)
-    are what that onnxruntime loads; ``platforms`` are those with wheels; ``has_engines``: engines of TensorRT-RTX go
-    beside the graph.
+    are what that onnxruntime loads; ``platforms`` are those with wheels, and ``elsewhere`` says why there are no
+    others; ``has_engines``: engines of TensorRT-RTX go beside the graph.
     """
 
     name: str
@@ -51,6 +51,12 @@ class Target:
     platforms: tuple[Platform, ...]
     rules: tuple[str, ...] = ("runtime",)
     has_engines: bool = False
+    elsewhere: str = ""
+
+    @property
+    def runtime(self) -> str:
+        """The exact pin of its onnxruntime."""
+        return next(pin for pin in self.requirements if pin.startswith("onnxruntime"))
 
     @property
     def on_gpu(self) -> bool:
@@ -96,6 +102,7 @@ _TRITON_CPU = replace(
     requirements=("numpy==1.26.4", "nvidia-pytriton==0.7.0", "onnxruntime==1.31.1"),
     platforms=_LINUX[:1],
     rules=("runtime", "triton"),
+    elsewhere="nvidia-pytriton has no wheel there",
 )
 
 _CUDA13 = replace(
@@ -106,12 +113,15 @@ _CUDA13 = replace(
     provider="CUDAExecutionProvider",
     platforms=_LINUX[:1],
     rules=("runtime", "cuda"),
+    elsewhere="onnxruntime-gpu has wheels for linux/arm64 from 1.29 on, and this target has 1.28.0, the last with code "
+    "for compute capability 10.0 and with PTX for later ones",
 )
 _CUDA12 = replace(
     _CUDA13,
     name="cuda12",
     base_image="cuda12",
     requirements=(*_ARRAYS, "onnxruntime-gpu==1.26.0", "orjson==3.13.0"),
+    elsewhere="onnxruntime-gpu has no wheel for CUDA 12 there; its only wheels for linux/arm64 are for CUDA 13",
 )
 _TENSORRT = replace(
     _CPU,
@@ -120,6 +130,7 @@ _TENSORRT = replace(
     provider="nv_tensorrt_rtx",
     platforms=_LINUX[:1],
     has_engines=True,
+    elsewhere="NVIDIA's plugin for onnxruntime has no wheel there",
 )
 _TRITON_CUDA12 = replace(
     _TRITON_CPU,
@@ -146,6 +157,18 @@ def find_target(name: str, platform: Platform, server: str = "http") -> Target:
         known = ", ".join(other for place, other in _SERVED if place == name)
         raise ServerNotOffered(target=name, server=server, known=known)
     if platform not in target.platforms:
-        known = ", ".join(map(str, target.platforms))
-        raise UnsupportedPlatform(target=name, platform=platform, known=known)
+        raise _not_there(target, platform)
     return target
+
+
+def _not_there(target: Target, platform: Platform) -> UnsupportedPlatform:
+    """With the reason, where the platform is one that other targets have."""
+    others = [one.name for one in _ALL if one.server == target.server and platform in one.platforms]
+    known = ", ".join(map(str, target.platforms))
+    return UnsupportedPlatform(
+        target=target.name,
+        platform=platform,
+        reason=f": {target.elsewhere}" if others and target.elsewhere else "",
+        instead=f"for {platform} there is --target {' or '.join(others)}; {target.name}: " if others else "",
+        known=known,
+    )

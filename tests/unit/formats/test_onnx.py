@@ -144,6 +144,8 @@ def test_an_opset_that_is_too_new(tmp_path: Path, golden: Golden) -> None:
         read_directory(tmp_path)
     golden("errors/unsupported-opset.txt", complaint(caught.value, tmp_path))
     assert read_directory(tmp_path, OnnxLimits(opset=27)).opset == 27
+    with pytest.raises(UnsupportedOpset, match=r"up to 12 \(the node 'a' is a Gemm of opset 13\)"):
+        read_directory(tmp_path, OnnxLimits(opset=12))
 
 
 def test_an_ml_opset_and_an_ir_that_are_too_new(tmp_path: Path) -> None:
