@@ -18,7 +18,7 @@ from builder.assemble.settings import build_config, build_manifest
 from builder.canonical import content_key
 from builder.errors import AssemblyError
 from builder.host import Host
-from builder.host.fs import disk_errors
+from builder.host.fs import disk_errors, on_one_device, require_room
 from builder.host.store import Store
 from builder.host.trees import StagedTree
 from builder.oci.descriptor import DOCKER_LAYER_GZIP, LAYER_GZIP, Descriptor
@@ -66,11 +66,23 @@ def put_image(store: Store, plan: ImagePlan, layers: list[AssembledLayer], outpu
     config = build_config(plan, layers)
     manifest = build_manifest(plan, config, layers)
     layout = Layout(output)
+    _require_room(store, layers, layout)
     with disk_errors(output):
         entry = layout.write_image(manifest, config, store.blob_path)
     image = AssembledImage(path=output, manifest=manifest, config=config, layers=tuple(layers))
     validate_once(store, image, entry)
     return image
+
+
+def _require_room(store: Store, layers: list[AssembledLayer], layout: Layout) -> None:
+    """A layout on the store's own file system is hard links; on another one it is copies."""
+    lacking = {
+        layer.descriptor.digest: layer.descriptor.size
+        for layer in layers
+        if not layout.blob_path(layer.descriptor.digest).exists()
+    }
+    if not on_one_device(store.root, layout.path):
+        require_room(layout.path, sum(lacking.values()), "the image")
 
 
 def validate_once(store: Store, image: AssembledImage, entry: Descriptor) -> None:

@@ -16,6 +16,7 @@ from builder.assemble.embedded import THREADS, note_layer, noted_layer, stored_l
 from builder.assemble.meter import Meter
 from builder.canonical import content_key
 from builder.host import Host
+from builder.host.fs import require_room
 from builder.host.remembered import is_settled, stamp
 from builder.host.trees import StagedTree
 from builder.oci.content import Piece, content_size, open_content
@@ -39,14 +40,21 @@ class Keep(Enum):
 
 
 def stage_chunks(chunks: Chunks, keep: Keep, host: Host) -> StagedTree:
-    """The chunk files at their paths in the image, as entries; their layers are known to the store afterwards."""
-    meter = Meter(host.events, STEP, sum(content_size(pieces) for _, pieces in chunks))
+    """The chunk files at their paths in the image, as entries; their layers are known to the store afterwards.
 
-    def stage(chunk: tuple[PurePosixPath, tuple[Piece, ...]]) -> FileEntry:
-        return _known(*chunk, keep, host) or _made(*chunk, keep, host, meter.advance)
+    Raises NotEnoughRoom before anything is written.
+    """
+    known = [_known(*chunk, keep, host) for chunk in chunks]
+    missing = sum(content_size(pieces) for (_, pieces), entry in zip(chunks, known, strict=True) if entry is None)
+    if keep is Keep.BLOB:
+        require_room(host.store.root, missing, "the layers of the weights")
+    meter = Meter(host.events, STEP, missing)
+
+    def stage(chunk: tuple[PurePosixPath, tuple[Piece, ...]], entry: FileEntry | None) -> FileEntry:
+        return entry or _made(*chunk, keep, host, meter.advance)
 
     with ThreadPoolExecutor(THREADS) as pool:
-        entries = tuple(pool.map(stage, chunks))
+        entries = tuple(pool.map(stage, chunks, known))
     files = {entry.digest: pieces for entry, (_, pieces) in zip(entries, chunks, strict=True) if entry.digest}
     return StagedTree(entries=tuple(sorted(entries, key=lambda entry: entry.path)), files=files)
 

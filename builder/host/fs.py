@@ -19,7 +19,15 @@ from builder.errors import AssemblyError
 class DiskFull(AssemblyError):
     code = "disk-full"
     message = "no space left on the device that holds {path}"
-    hint = "free some space, or put the cache elsewhere with MBUILD_CACHE; nothing half-written was kept"
+    hint = (
+        "free some space (`mbuild cache gc --max-size 20GB` removes what was used longest ago), or put the cache "
+        "elsewhere with MBUILD_CACHE; nothing half-written was kept"
+    )
+
+
+class NotEnoughRoom(DiskFull):
+    code = "not-enough-room"
+    message = "{needed:.2f} GB are needed in {path} for {what}, and {free:.2f} GB are free"
 
 
 _IN_MEMORY = 32 << 20
@@ -35,6 +43,28 @@ def disk_errors(path: Path) -> Iterator[None]:
         if error.errno in _FULL:
             raise DiskFull(path=path) from error
         raise
+
+
+def require_room(path: Path, needed: int, what: str) -> None:
+    """Raises NotEnoughRoom where ``needed`` bytes below ``path`` (which may be missing) cannot be, before the first is
+    written. A quota does not show here; whoever writes still meets DiskFull."""
+    place = _nearest(path)
+    status = os.statvfs(place)
+    free = status.f_frsize * (status.f_bavail if os.geteuid() else status.f_bfree)
+    if needed > free:
+        raise NotEnoughRoom(what=what, needed=needed / 1e9, path=path, free=free / 1e9)
+
+
+def on_one_device(one: Path, other: Path) -> bool:
+    """Whether a file of the one can be a hard link in the other; both may be missing."""
+    return _nearest(one).stat().st_dev == _nearest(other).stat().st_dev
+
+
+def _nearest(path: Path) -> Path:
+    """The path, or what is there above it."""
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    return path
 
 
 def atomic_write(path: Path, content: bytes) -> None:
@@ -108,9 +138,7 @@ def try_writing(directory: Path) -> None:
 
 def why_not_writable(directory: Path) -> str:
     """Why no file can be put into the directory, which may be missing; empty where one can. Changes nothing."""
-    place = directory
-    while not place.exists() and place != place.parent:
-        place = place.parent
+    place = _nearest(directory)
     if not place.is_dir():
         return f"{place} is a file"
     return "" if os.access(place, os.W_OK | os.X_OK) else f"{place} cannot be written"

@@ -214,6 +214,13 @@ class Store:
                 part.unlink(missing_ok=True)
                 raise
 
+    def lacks(self, blob: Descriptor) -> int:
+        """How many bytes ``fetch_blob`` would add for a blob that is not there."""
+        try:
+            return max(0, blob.size - (self.root / "partial" / blob.digest.hex).stat().st_size)
+        except FileNotFoundError:
+            return blob.size
+
     def _complete(self, part: Path, blob: Descriptor, read: Callable[[int], Iterable[bytes]]) -> Digest:
         """Add to a part what it lacks, and put it in its place if it is the blob then. Where it is not, and somebody
         else began it, it is made anew."""

@@ -14,7 +14,7 @@ from typing import Any
 import builder
 from builder.errors import ToolMissing
 from builder.host import Host
-from builder.host.fs import remove_tree, temporary_directory
+from builder.host.fs import remove_tree, require_room, temporary_directory
 from builder.host.run import Command, Process
 from builder.oci.descriptor import GZIP_LAYER_TYPES, Descriptor
 from builder.oci.layout import Layout
@@ -86,6 +86,8 @@ class EmbeddedRunner:
                     remove_tree(left)
 
     def _unpack(self, image: ProbedImage, scratch: Path) -> None:
+        plain = sum(layer.size for layer in image.manifest.layers if layer.media_type not in GZIP_LAYER_TYPES)
+        require_room(self._host.store.root, plain, "the weights of the image that is tested")
         layers = []
         for number, layer in enumerate(image.manifest.layers):
             if layer.media_type in GZIP_LAYER_TYPES:

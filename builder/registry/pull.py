@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from builder.errors import ResolutionError
 from builder.host import Host
+from builder.host.fs import require_room
 from builder.oci.config import ImageConfig
 from builder.oci.descriptor import INDEX_TYPES, Descriptor
 from builder.oci.graph import Blob, Graph, gather
@@ -58,10 +59,13 @@ def fetch_blobs(image: RemoteImage, blobs: Iterable[Blob], host: Host) -> tuple[
     try left is gone on with."""
     wanted = sorted(blobs, key=lambda blob: -blob.descriptor.size)
     tally = Tally(_STEP, sum(blob.descriptor.size for blob in wanted), host.events)
+    there = {blob.descriptor.digest for blob in wanted if host.store.has_blob(blob.descriptor.digest)}
+    lacking = {blob.descriptor.digest: blob.descriptor for blob in wanted if blob.descriptor.digest not in there}
+    require_room(host.store.root, sum(map(host.store.lacks, lacking.values())), f"the rest of {image.reference}")
 
     def fetch(blob: Blob) -> None:
         descriptor = blob.descriptor
-        if host.store.has_blob(descriptor.digest):
+        if descriptor.digest in there:
             tally.add(descriptor, blob.role, Outcome.REUSED)
             return
         image.client.store_blob(descriptor, host.store, lambda done: tally.reach(descriptor, blob.role, done))

@@ -14,6 +14,7 @@ from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 from builder.errors import ResolutionError
 from builder.host import Host
+from builder.host.fs import require_room
 from builder.host.store import Stored
 from builder.oci.platform import Platform
 from builder.plan.wheel import LockedWheel
@@ -72,10 +73,11 @@ def best_offer(offers: tuple[Offer, ...], python: str, platform: Platform, glibc
 def fetch_wheels(wheels: tuple[LockedWheel, ...], python: str, host: Host) -> tuple[Stored, ...]:
     """The wheel files as blobs of the store, in the same order; those that are there cost nothing, not even a process.
 
-    Raises WheelGone, WrongDigest, IndexUnreachable or IndexRefused.
+    Raises WheelGone, WrongDigest, IndexUnreachable, IndexRefused or NotEnoughRoom.
     """
     missing = [wheel for wheel in wheels if not host.store.has_blob(wheel.digest)]
     if missing:
+        require_room(host.store.root, sum(wheel.size for wheel in missing), "wheels that are still to be fetched")
         pins = tuple(f"{wheel.name}=={wheel.version}" for wheel in missing)
         offers = list_offers(pins, ("--universal", "--python-version", python), host)
         for wheel in missing:

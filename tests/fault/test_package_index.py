@@ -13,11 +13,13 @@ import pytest
 from builder.errors import IntegrityError
 from builder.events import Progress
 from builder.host import Host
+from builder.host.fs import NotEnoughRoom
 from builder.host.store import WrongDigest
 from builder.host.uv import IndexRefused, IndexUnreachable, Unsatisfiable
 from builder.oci.platform import Platform
 from builder.plan.wheel import LockedWheel
 from builder.targets.wheels import NoWheelForPlatform, WheelGone, fetch_wheels, resolve_wheels
+from tests.support.disks import leave_free
 from tests.support.hosts import ImpatientClock, RecordedEvents
 from tests.support.wheels import Index, make_wheel, running
 
@@ -205,6 +207,16 @@ def test_a_passing_refusal_passes(make_host: MakeHost, index: Index, large: byte
     index.refusals = [status, status]
     fetch_wheels(wheels, "3.13", host)
     assert host.store.has_blob(wheels[0].digest)
+
+
+def test_a_wheel_that_has_no_room_is_not_fetched(
+    make_host: MakeHost, index: Index, large: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wheels = locked(make_host, index)
+    leave_free(len(large) - 1, monkeypatch)
+    with pytest.raises(NotEnoughRoom, match="wheels that are still to be fetched"):
+        fetch_wheels(wheels, "3.13", patient(make_host, index))
+    assert not index.starts
 
 
 def test_nothing_listens(make_host: MakeHost, index: Index) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from builder.errors import IntegrityError, MbuildError, RegistryError
 from builder.host import Host
-from builder.host.fs import DiskFull
+from builder.host.fs import DiskFull, NotEnoughRoom
 from builder.host.http import Http
 from builder.oci.descriptor import IMAGE_INDEX, Descriptor
 from builder.oci.digest import Digest
@@ -23,6 +23,7 @@ from builder.pipeline.pull import DirectoryInUse, NoModelLayer, pull_image, pull
 from builder.registry.push import push
 from builder.registry.referrers import list_referrers, push_referrer
 from tests.support.artifacts import BOM, SIGNATURE, artifact
+from tests.support.disks import leave_free
 from tests.support.hosts import HastyClock, ImpatientClock
 from tests.support.scripted_registry import (
     Abilities,
@@ -322,6 +323,21 @@ def test_a_pull_into_a_layout_replaces_what_it_had_of_that_name(
 def test_a_name_without_a_registry_is_no_source(host: Host) -> None:
     with pytest.raises(SourceNamesNoRegistry, match="digits"):
         copy_image("digits", Reference.parse("localhost:5000/x:1"), host)
+
+
+def test_a_pull_that_has_no_room_is_not_begun(
+    pushed: ScriptedRegistry, host: Host, weights: Descriptor, layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What an earlier try left needs no room again."""
+    leave_free(weights.size - PIECE, monkeypatch)
+    with pytest.raises(NotEnoughRoom):
+        pull_image(pushed.reference(), AMD64, None, host)
+    assert not ranges(pushed, weights)
+    part = host.store.root / "partial" / weights.digest.hex
+    part.parent.mkdir(parents=True, exist_ok=True)
+    part.write_bytes(WEIGHTS[: 2 * PIECE])
+    pulled = pull_image(pushed.reference(), AMD64, None, host)
+    assert stored_bytes(Layout(pulled.path)) == stored_bytes(layout)
 
 
 def test_a_disk_that_fills_up_keeps_no_part(

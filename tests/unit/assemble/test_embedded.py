@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from builder.assemble import embedded
 from builder.assemble.embedded import EmbeddedAssembler, MissingBaseLayer
 from builder.errors import IntegrityError
 from builder.events import Progress
 from builder.host import Host
+from builder.host.fs import NotEnoughRoom
 from builder.host.trees import StagedTree
 from builder.oci.descriptor import DOCKER_LAYER_GZIP, Descriptor
 from builder.oci.digest import Digest
@@ -19,6 +21,7 @@ from builder.oci.layout import Layout
 from builder.oci.reference import PinnedReference
 from builder.oci.validate import validate_image
 from builder.plan.image import ImagePlan, LayerRole, UpstreamBase
+from tests.support.disks import leave_free
 from tests.support.hosts import RecordedEvents, real_host
 from tests.support.images import small_plan
 
@@ -60,6 +63,18 @@ def test_only_what_changed_is_written_again(host: Host, tmp_path: Path) -> None:
     assert bytes_written(host) == changed.layers[-1].size
     assert second.layers[0] == first.layers[0]
     assert second.layers[1] != first.layers[1]
+
+
+def test_a_layout_on_another_disk_needs_room(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan, tree = small_plan(tmp_path / "tree")
+    assembler = EmbeddedAssembler(host)
+    leave_free(0, monkeypatch)
+    assembler.assemble(plan, tree, tmp_path / "links")
+    monkeypatch.setattr(embedded, "on_one_device", lambda *_: False)
+    with pytest.raises(NotEnoughRoom, match="for the image"):
+        assembler.assemble(plan, tree, tmp_path / "copies")
+    assert not (tmp_path / "copies").exists()
+    assembler.assemble(plan, tree, tmp_path / "links")
 
 
 def test_two_hosts_make_the_same_digest(tmp_path: Path) -> None:

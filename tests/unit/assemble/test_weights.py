@@ -11,10 +11,12 @@ from builder.assemble import weights
 from builder.assemble.embedded import stored_layer
 from builder.assemble.weights import Keep, stage_chunks
 from builder.host import Host
+from builder.host.fs import NotEnoughRoom
 from builder.oci.content import Piece
 from builder.oci.digest import Digest
 from builder.oci.layer_writer import ChangedFile
 from builder.plan.layering import weights_layer
+from tests.support.disks import leave_free
 from tests.support.hosts import real_host
 
 PATH = PurePosixPath("/models/m/1/weights/a.bin")
@@ -99,3 +101,22 @@ def test_a_file_that_was_cut_off_is_refused(host: Host, file: Path) -> None:
         out.truncate(600_000)
     with pytest.raises(ChangedFile, match=r"a\.bin"):
         stage_chunks([(PATH, pieces(file))], Keep.BLOB, host)
+
+
+def test_what_has_no_room_is_not_begun(host: Host, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    leave_free(1_000_000, monkeypatch)
+    with pytest.raises(NotEnoughRoom, match=r"0\.00 GB are needed in .* for the layers of the weights, and 0\.00 GB"):
+        stage_chunks([(PATH, pieces(file))], Keep.BLOB, host)
+    assert not list(host.store.root.rglob("blobs/sha256/*"))
+
+
+def test_what_is_there_needs_no_room(host: Host, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settled(monkeypatch)
+    made = stage_chunks([(PATH, pieces(file))], Keep.BLOB, host)
+    leave_free(0, monkeypatch)
+    assert stage_chunks([(PATH, pieces(file))], Keep.BLOB, host).entries == made.entries
+
+
+def test_digests_need_no_room(host: Host, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    leave_free(0, monkeypatch)
+    assert stage_chunks([(PATH, pieces(file))], Keep.DIGEST, host).entries
