@@ -64,6 +64,13 @@ _CONVOLUTIONS = _named(
 _RECURRENT = _named("RNN", "LSTM", "GRU")
 _FOURIER = _named("com.microsoft:Rfft", "com.microsoft:Irfft")
 
+_PLUGGED = _named(
+    *("Attention", "NonZero", "RotaryEmbedding", "com.microsoft:CausalConvWithState", "com.microsoft:LinearAttention"),
+    *("com.microsoft:GroupQueryAttention", "com.microsoft:MatMulNBits", "com.microsoft:QMoE"),
+    "com.microsoft:RotaryEmbedding",
+)
+"""What libtensorrt_plugins.so of TensorRT-RTX has, by the names of its PluginCreators; the provider does without it."""
+
 USERS = _HANDLE | _POOLS | _NORMS | _REDUCTIONS | _SOFTMAX | _CONVOLUTIONS | _RECURRENT | _FOURIER
 """All operators that need a part."""
 
@@ -96,13 +103,21 @@ def part_rules(runtime: Version) -> tuple[PartRule, ...]:
     )
 
 
+TENSORRT_RULES = (
+    PartRule(name="tensorrt-rtx", always="runs engines, and compiles for the GPU what is in none"),
+    PartRule(name="tensorrt-rtx-provider", always="the execution provider of onnxruntime"),
+    PartRule(name="tensorrt-rtx-plugins", operators=_PLUGGED, guarded=True),
+)
+"""The rules where the provider is a plugin."""
+
+
 def needed_parts(nodes: Nodes, gpu: GpuLibraries, known: Set[Operator]) -> Mapping[str, str]:
     """The parts of ``gpu`` that graphs with ``nodes`` need, by name in the base's order, and why.
 
     ``known`` are the operators that the runtime has kernels for: what is not among them may be anything, and keeps all.
     A part that no rule speaks of is kept, too.
     """
-    rules = {rule.name: rule for rule in part_rules(_version(gpu))}
+    rules = {rule.name: rule for rule in (TENSORRT_RULES if gpu.plugin else part_rules(_version(gpu)))}
     unknown = {each: names for each, names in nodes.items() if each not in known or each in _GENERATORS}
     found = {name: reason for name, rule in rules.items() if (reason := _reason(rule, nodes, unknown))}
     for rule in rules.values():

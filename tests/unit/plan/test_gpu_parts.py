@@ -6,7 +6,7 @@ from packaging.version import Version
 from builder.base.spec import load_base
 from builder.model.operators import Operator
 from builder.plan.gpu import GpuLibraries
-from builder.plan.gpu_parts import USERS, all_parts, needed_parts, part_rules, runtime_settings
+from builder.plan.gpu_parts import TENSORRT_RULES, USERS, all_parts, needed_parts, part_rules, runtime_settings
 from builder.targets.kernels import runtime_operators
 
 LINKED_13 = ("cudart", "cublas", "curand")
@@ -50,6 +50,14 @@ def test_a_model_of_matrix_products_needs_what_the_provider_is_linked_against(
 )
 def test_an_operator_brings_its_libraries_and_what_those_need(base: str, operator: str, more: set[str]) -> None:
     assert set(parts(base, "MatMul", operator)) == set(parts(base, "MatMul")) | more
+
+
+def test_tensorrt_is_packed_without_what_only_language_models_use() -> None:
+    assert set(parts("tensorrt", "Conv", "MatMul", "LSTM")) == {"tensorrt-rtx", "tensorrt-rtx-provider"}
+    needed = parts("tensorrt", "MatMul", "com.microsoft:MatMulNBits")
+    assert needed["tensorrt-rtx-plugins"] == "com.microsoft:MatMulNBits in 1 node (/com.microsoft:MatMulNBits)"
+    assert "tensorrt-rtx-plugins" in parts("tensorrt", "my.own:Thing")
+    assert {rule.name for rule in TENSORRT_RULES} == {part.name for part in libraries("tensorrt").parts}
 
 
 def test_the_reason_names_operators_and_nodes() -> None:
