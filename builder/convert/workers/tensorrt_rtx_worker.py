@@ -10,6 +10,7 @@ runs without randomised addresses, where the kernel allows to turn them off; the
 
 import ctypes
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -124,6 +125,8 @@ def in_words(parser: Any) -> str:
     error = next((each for each in errors if each.node() >= 0), errors[0])
     code = str(error.code()).rpartition(".")[2].lower().replace("_", " ")
     said = " ".join(error.desc().split()).removeprefix("Assertion failed: ")[:400]
+    if quoted := re.fullmatch(r'.* && "(.+)"', said):  # a condition in C++, and the words for people
+        said = quoted[1]
     reason = code if said in ("", "false") else f"{code}: {said}"
     if error.node() < 0:
         return f"{error.file()}: {reason}"
