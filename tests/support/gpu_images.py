@@ -27,17 +27,25 @@ def write_gpu_json(folder: Path, **changes: object) -> Path:
 
 def build_stub_driver(folder: Path, version: str = "580.95.05") -> Path:
     """The directory with libcuda.so.1, a link to a file named after the driver's version as NVIDIA's is."""
-    library = _compiled("stub_cuda.c", folder / f"libcuda.so.{version}", "libcuda.so.1")
+    library = _compiled(folder / f"libcuda.so.{version}", "libcuda.so.1", "stub_cuda.c")
     (folder / "libcuda.so.1").symlink_to(library.name)
     return folder
 
 
 def build_stub_plugin(folder: Path) -> Path:
     """A plugin of onnxruntime's without a provider."""
-    return _compiled("stub_plugin.c", folder / "libplugin.so", "libplugin.so")
+    return _compiled(folder / "libplugin.so", "libplugin.so", "stub_plugin.c")
 
 
-def _compiled(source: str, library: Path, soname: str) -> Path:
+def build_rtx_driver(folder: Path) -> Path:
+    """As ``build_stub_driver``, with all that the plugin of TensorRT-RTX is linked against."""
+    _compiled(folder / "libcuda.so.1", "libcuda.so.1", "stub_cuda.c", "stub_rtx.c")
+    _compiled(folder / "libnvidia-ml.so.1", "libnvidia-ml.so.1", "stub_rtx.c")
+    return folder
+
+
+def _compiled(library: Path, soname: str, *sources: str) -> Path:
     flags = ["-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", f"-Wl,-soname,{soname}"]
-    subprocess.run(["gcc", *flags, "-o", str(library), str(Path(__file__).with_name(source))], check=True)
+    places = [str(Path(__file__).with_name(source)) for source in sources]
+    subprocess.run(["gcc", *flags, "-o", str(library), *places], check=True)
     return library
