@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from builder.elf import loader_cache, read_elf
+from builder.elf.tree import MACHINES, TRIPLETS
 from builder.errors import ResolutionError
 from builder.oci.tar_reader import OPAQUE, WHITEOUT
 from builder.oci.verify import UnreadableLayer
@@ -25,8 +26,6 @@ REVISION = 2
 _BINARIES = ("/usr/local/bin", "/usr/bin")
 _INTERPRETER = re.compile(r"python3\.(\d+)")
 _GLIBC = re.compile(rb"GNU C Library [^\n]{0,80}release version (\d+\.\d+)")
-_MACHINES = {"amd64": "EM_X86_64", "arm64": "EM_AARCH64"}
-_MULTIARCH = {"amd64": "x86_64-linux-gnu", "arm64": "aarch64-linux-gnu"}
 _LINKS = 40
 """How many symbolic links may lie on the way to a file, as in Linux."""
 
@@ -201,7 +200,7 @@ def _newest(image: _Image, pythons: Collection[str]) -> tuple[PurePosixPath, str
 def _loader(content: bytes, architecture: str) -> PurePosixPath | None:
     """The dynamic loader that a program for ``architecture`` names; None for any other bytes."""
     program = read_elf(io.BytesIO(content))
-    if program is None or program.machine != _MACHINES.get(architecture) or not program.interpreter:
+    if program is None or program.machine != MACHINES.get(architecture) or not program.interpreter:
         return None
     return PurePosixPath(program.interpreter)
 
@@ -211,7 +210,7 @@ def _glibc(image: _Image, loader: PurePosixPath, architecture: str) -> str | Non
     real = image.resolve(loader)
     if real is None:
         return None
-    for directory in (real.parent, PurePosixPath("/usr/lib", _MULTIARCH.get(architecture, ""))):
+    for directory in (real.parent, PurePosixPath("/usr/lib", TRIPLETS.get(architecture, ""))):
         if match := _GLIBC.search(image.read(directory / "libc.so.6")):
             return match[1].decode()
     return None

@@ -19,8 +19,10 @@ from tritonclient.utils import np_to_triton_dtype
 
 from builder.host.docker import ContainerSpec, connect
 from builder.model.golden import read_case
+from builder.oci.layout import Layout
 from builder.resources import schema_file
 from tests.scenarios.conftest import ROOT, Mbuild
+from tests.support.closures import unnoticed
 from tests.support.registries import SecuredRegistry
 from tests.support.waiting import until_ready
 
@@ -60,7 +62,9 @@ def ask(address: str, case_file: Path, *, binary: bool) -> None:
     client.close()
 
 
-def test_the_result_follows_its_schema_and_the_image_is_small(mbuild: Mbuild, digits: Path, tmp_path: Path) -> None:
+def test_the_result_follows_its_schema_and_the_image_is_small_and_whole(
+    mbuild: Mbuild, digits: Path, tmp_path: Path
+) -> None:
     result = mbuild.json(digits, "-o", tmp_path / "layout")
     jsonschema.validate(result, json.loads(schema_file("result").read_bytes()))
     roles = {layer["role"]: layer for layer in result["layers"]}
@@ -74,6 +78,8 @@ def test_the_result_follows_its_schema_and_the_image_is_small(mbuild: Mbuild, di
         looked_at
     )
     assert not any(looked_at.values())
+    silent, tried = unnoticed(Layout(tmp_path / "layout"), tmp_path / "store")
+    assert not silent and tried >= 8, "each library that is needed would be missed"
 
 
 @pytest.mark.docker
