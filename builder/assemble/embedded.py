@@ -108,7 +108,7 @@ def noted_layer(store: Store, layer: LayerPlan) -> AssembledLayer | None:
     if record is None:
         return None
     descriptor = Descriptor.from_json(record["descriptor"])
-    return AssembledLayer(descriptor=descriptor, diff_id=Digest(record["diff_id"]), role=layer.role)
+    return AssembledLayer(descriptor=descriptor, diff_id=Digest(record["diff_id"]), role=layer.role, part=layer.part)
 
 
 def stored_layer(store: Store, layer: LayerPlan) -> AssembledLayer | None:
@@ -125,7 +125,7 @@ def put_layer(store: Store, layer: LayerPlan, tree: StagedTree, on_bytes: Callab
         written = write_layer(layer.entries, tree.open, layer.compression, out, on_bytes)
         store.commit(out)
     note_layer(store, layer, written)
-    return AssembledLayer(descriptor=written.descriptor, diff_id=written.diff_id, role=layer.role)
+    return AssembledLayer(descriptor=written.descriptor, diff_id=written.diff_id, role=layer.role, part=layer.part)
 
 
 def note_layer(store: Store, layer: LayerPlan, written: WrittenLayer) -> None:

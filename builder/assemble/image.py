@@ -17,11 +17,18 @@ from builder.plan.image import ImagePlan, LayerRole
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AssembledLayer:
-    """One layer of an image: its stored bytes, the digest of its tar, and what it is for."""
+    """One layer of an image: its stored bytes, the digest of its tar, what it is for, and of a layer of libraries
+    which part it is."""
 
     descriptor: Descriptor
     diff_id: Digest
     role: LayerRole
+    part: str = ""
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f"{self.role.value} {self.part}".strip()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

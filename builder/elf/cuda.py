@@ -6,7 +6,7 @@ GPU image (builder/plan/gpu.py) are made of. Held against the names in the texts
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from pathlib import PurePosixPath
 
 from builder.elf.closure import Closure, Problem
@@ -40,6 +40,10 @@ PARTS = {
     "nvrtc": ("libnvrtc", "libnvrtc-builtins"),
 }
 """By part, the libraries without which it is not there."""
+
+CALLED_WITH = {"nvjitlink": "libcufft"}
+"""By part, the library that opens it at its first work: an image without the part says that nobody calls that library
+(builder/plan/gpu_parts.py)."""
 
 PROVIDERS = {"CUDAExecutionProvider": "libonnxruntime_providers_cuda.so"}
 """By execution provider of onnxruntime, its library."""
@@ -81,13 +85,14 @@ def openers(library: PurePosixPath, closure: Closure) -> Iterator[PurePosixPath]
             yield file
 
 
-def opened_problems(closure: Closure) -> Iterator[Problem]:
-    """What the libraries that are there open while they run, and would not find."""
+def opened_problems(closure: Closure, idle: Container[str] = ()) -> Iterator[Problem]:
+    """What the libraries that are there open while they run, and would not find. ``idle`` are some (their names up to
+    ``.so``) that nobody calls: an image has them only since another library is linked against them."""
     for file, elf in sorted(closure.tree.elves.items()):
         for name in elf.opens:
             if not closure.find(name, file):
                 yield Problem(file=file, text=f"opens {name} while it runs, which the loader does not find")
-        for other in OPENED.get(stem(file), ()):
+        for other in OPENED.get(stem(file), ()) if stem(file) not in idle else ():
             if not any(closure.find(path.name, file) for path in libraries_called(other, closure.tree)):
                 yield Problem(file=file, text=f"opens {other}.so while it runs, which the loader does not find")
 

@@ -94,7 +94,7 @@ def check_size(image: AssembledImage | StreamedImage, most: str, host: Host) -> 
         parts = ", ".join(f"{part.name} {part.version}".strip() + f" {_megabytes(part.size)}" for part in largest)
     else:
         layers = sorted(image.layers, key=lambda layer: -layer.descriptor.size)[:_MOST_NAMED]
-        parts = ", ".join(f"{layer.role.value} {_megabytes(layer.descriptor.size)}" for layer in layers)
+        parts = ", ".join(f"{layer.name} {_megabytes(layer.descriptor.size)}" for layer in layers)
     raise ImageTooLarge(platform=image.config.platform, size=_megabytes(size), most=most, parts=parts)
 
 

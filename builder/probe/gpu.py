@@ -8,7 +8,15 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 from builder.elf.closure import Closure
-from builder.elf.cuda import PROVIDERS, claimed, code_problems, libraries_called, opened_problems, part_problems
+from builder.elf.cuda import (
+    CALLED_WITH,
+    PROVIDERS,
+    claimed,
+    code_problems,
+    libraries_called,
+    opened_problems,
+    part_problems,
+)
 from builder.elf.gpu_code import GpuCode
 from builder.probe.contents import ImageContents
 
@@ -25,7 +33,8 @@ def gpu_problems(contents: ImageContents, closure: Closure) -> Iterator[str]:
         yield f"{FACTS} cannot be read ({error!r})"
         return
     yield from (f"{FACTS} {text}" for text in part_problems(parts, closure.tree))
-    yield from (f"{problem.file} {problem.text}" for problem in opened_problems(closure))
+    idle = [library for part, library in CALLED_WITH.items() if part not in parts]
+    yield from (f"{problem.file} {problem.text}" for problem in opened_problems(closure, idle))
     if library is None:
         return
     providers = libraries_called(library.removesuffix(".so"), closure.tree)

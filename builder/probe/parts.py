@@ -3,15 +3,18 @@ of them is there, as far as the image itself tells."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from builder.elf.cuda import PARTS, stem
 from builder.oci.descriptor import Descriptor
 from builder.oci.entry import EntryKind
 from builder.probe.contents import ImageContents, ImageFile
+from builder.probe.gpu import FACTS
 from builder.probe.packages import Package, packages_of
 
 LARGE_LIBRARY = 1_000_000
@@ -88,6 +91,7 @@ class LayerParts:
 def image_parts(contents: ImageContents, layers: Sequence[Descriptor], roles: Sequence[str]) -> tuple[LayerParts, ...]:
     """The parts of each layer; a file that a higher layer hides is counted nowhere."""
     packages = packages_of(contents)
+    reasons = _library_reasons(contents)
     owners = {path: (one.kind, one.name, one.version) for one in packages for path in one.files}
     needed = _needed_packages(packages)
     wanting = _wanting_files(contents)
@@ -101,7 +105,7 @@ def image_parts(contents: ImageContents, layers: Sequence[Descriptor], roles: Se
             role=role,
             parts=tuple(
                 sorted(
-                    (_part(owner, files, needed, wanting) for owner, files in found[number].items()),
+                    (_part(owner, files, needed, wanting, reasons) for owner, files in found[number].items()),
                     key=lambda part: (-part.size, part.name),
                 )
             ),
@@ -130,6 +134,7 @@ def _part(
     files: Sequence[ImageFile],
     needed: Mapping[tuple[str, str], list[str]],
     wanting: Mapping[PurePosixPath, list[str]],
+    reasons: Mapping[str, str],
 ) -> Part:
     kind, name, version = owner
     libraries = [
@@ -143,9 +148,25 @@ def _part(
         version=version,
         files=len(files),
         size=sum(file.entry.size for file in files),
-        why=_why_part(kind, name, needed.get((kind, name), [])),
+        why=_why_files(files, reasons) or _why_part(kind, name, needed.get((kind, name), [])),
         libraries=tuple(sorted(libraries, key=lambda one: (-one.size, one.path))),
     )
+
+
+def _library_reasons(contents: ImageContents) -> dict[str, str]:
+    """Of an image for GPUs, why it has NVIDIA's libraries, by their names up to ``.so``, as it says itself; nothing for
+    others, and for one whose description cannot be read, which is for the probe to tell."""
+    try:
+        parts = json.loads(contents.kept.get(FACTS, b"{}"))["parts"]
+        return {name: f"{part}: {why}" for part, why in parts.items() for name in PARTS.get(part, ())}
+    except (ValueError, TypeError, LookupError, AttributeError):
+        return {}
+
+
+def _why_files(files: Sequence[ImageFile], reasons: Mapping[str, str]) -> str:
+    """What the image says of the parts that these files are of."""
+    said = (reasons.get(stem(file.entry.path)) for file in files)
+    return "; ".join(dict.fromkeys(filter(None, said)))
 
 
 def _why_part(kind: str, name: str, needed_by: list[str]) -> str:

@@ -65,6 +65,10 @@ def test_what_is_opened_while_running_must_be_found(gone: str, opener: str) -> N
     assert (problem.file.name, problem.text.split()[:2]) == (opener, ["opens", _opened(gone)])
 
 
+def test_a_library_that_nobody_calls_opens_nothing() -> None:
+    assert list(opened_problems(closure(without("libnvJitLink.so.13")), ["libcufft"])) == []
+
+
 def _opened(name: str) -> str:
     return name if "builtins" in name else f"{name.partition('.so')[0]}.so"
 

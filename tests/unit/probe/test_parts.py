@@ -136,3 +136,30 @@ def test_what_a_package_needs() -> None:
     needs = {one.name: one.needs for one in packages_of(contents({"/var/lib/dpkg/status": STATUS}))}
     assert needs["python3"] == {"libc6", "media-types", "mime-support", "libssl3t64"}
     assert (needs["numpy"], needs["onnxruntime"]) == (frozenset(), {"numpy"})
+
+
+def library_reason(said: bytes) -> str:
+    """What is told of a library of cuDNN in an image that says ``said`` of its GPU side."""
+    place = PurePosixPath("/opt/site/nvidia/cudnn/lib/libcudnn_cnn.so.9")
+    home = PurePosixPath("/opt/site/nvidia_cudnn_cu13-9.20.dist-info")
+    entry = LayerFile(path=place, kind=EntryKind.FILE, mode=0o644, size=BIG, elf=ElfFacts(machine="EM_X86_64"))
+    kept = {
+        home / "METADATA": b"Name: nvidia-cudnn-cu13\nVersion: 9.20\n\n",
+        home / "RECORD": b"nvidia/cudnn/lib/libcudnn_cnn.so.9,,\n",
+        PurePosixPath("/opt/mbuild/gpu.json"): said,
+    }
+    image = ImageContents(files={place: ImageFile(entry=entry, layer=0)}, kept=kept)
+    (layer,) = image_parts(image, [Descriptor.of(b"libraries", LAYER_GZIP)], ["libraries"])
+    (found,) = layer.parts
+    assert (found.name, found.version) == ("nvidia-cudnn-cu13", "9.20")
+    return found.why
+
+
+def test_a_gpu_image_says_itself_why_it_has_a_library() -> None:
+    said = b'{"parts": {"cudnn-cnn": "Conv in 12 nodes (the first: /a)", "later": "unheard of"}}'
+    assert library_reason(said) == "cudnn-cnn: Conv in 12 nodes (the first: /a)"
+
+
+@pytest.mark.parametrize("said", [b"", b"{}", b"[]", b'{"parts": ["cudnn-cnn"]}', b"\xff"])
+def test_an_image_that_does_not_say_so_in_a_way_that_can_be_read(said: bytes) -> None:
+    assert library_reason(said) == "asked for by the target or the model"
