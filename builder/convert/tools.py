@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -11,6 +12,8 @@ from builder.canonical import content_key
 from builder.convert.envs import EnvironmentSpec
 from builder.oci.digest import Digest
 from builder.resources import worker_source
+
+_WORD = re.compile(r"\w+")
 
 
 @cache
@@ -22,6 +25,7 @@ def worker_digest(worker: str) -> str:
 def source_digest(worker: Path) -> str:
     """Of the file and of those beside it that it imports, in whatever line and through whatever other."""
     files: dict[str, str] = {}
+    beside = {path.stem for path in worker.parent.glob("*.py")}
     waiting = [worker]
     while waiting:
         path = waiting.pop()
@@ -29,7 +33,8 @@ def source_digest(worker: Path) -> str:
             continue
         content = path.read_bytes()
         files[path.name] = str(Digest.of(content))
-        waiting += [path.with_name(f"{module}.py") for module in _imported(content)]
+        if beside & set(_WORD.findall(content.decode())) - {path.stem}:  # what imports names it: few need to be parsed
+            waiting += [path.with_name(f"{module}.py") for module in _imported(content)]
     return content_key(files)[:16]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -43,6 +44,25 @@ def test_what_docker_login_left_is_used(registry: SecuredRegistry, make_host: Ma
     host = make_host(environ={"DOCKER_CONFIG": str(tmp_path), "SSL_CERT_FILE": str(registry.ca)})
     reference = registry.fresh("login")
     assert push(tiny_layout(tmp_path), reference, host).reference == resolve(reference, AMD64, host)
+
+
+def test_a_credential_helper_is_a_program(
+    registry: SecuredRegistry, make_host: MakeHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is asked by its name on PATH, as Docker asks it, and its answer goes to the registry alone."""
+    answer = json.dumps({"ServerURL": registry.name, "Username": registry.user, "Secret": registry.password})
+    (tmp_path / "answer.json").write_text(answer)
+    program = tmp_path / "docker-credential-vault"
+    program.write_text(f'#!/bin/sh\n[ "$1" = get ] && tee {tmp_path}/asked >/dev/null && cat {tmp_path}/answer.json\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    (tmp_path / "config.json").write_text(json.dumps({"credHelpers": {registry.name: "vault"}}))
+    host = make_host(environ={"DOCKER_CONFIG": str(tmp_path), "SSL_CERT_FILE": str(registry.ca)})
+    reference = registry.fresh("helper")
+    assert push(tiny_layout(tmp_path), reference, host).reference == resolve(reference, AMD64, host)
+    assert (tmp_path / "asked").read_text() == registry.name
+    kept = [path for path in host.store.root.rglob("*") if path.is_file()]
+    assert not [path for path in kept if registry.password.encode() in path.read_bytes()]
 
 
 def test_a_ca_in_certs_d_is_believed(registry: SecuredRegistry, make_host: MakeHost, tmp_path: Path) -> None:
