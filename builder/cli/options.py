@@ -182,7 +182,7 @@ def member_specs(
 def read_platforms(given: Sequence[str]) -> tuple[Platform, ...]:
     """Those of an option that may be repeated, and may have several with commas between them (as docker buildx has it);
     each once, in an order of their own; without any, this machine's. Raises MalformedPlatform."""
-    named = {Platform.parse(text.strip()) for one in given if one for text in one.split(",")}
+    named = {Platform.parse(text.strip()).normal for one in given if one for text in one.split(",")}
     return tuple(sorted(named)) or (Platform.of_this_machine(),)
 
 

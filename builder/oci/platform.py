@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import platform as _machine
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from builder.errors import UsageError
 
 _PART = re.compile(r"[a-z0-9_]+")
+_EVERY_ONES = {("amd64", "v1"), ("arm64", "v8")}
 _ARCHITECTURES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 
 
@@ -40,6 +41,12 @@ class Platform:
         """The Linux platform with this machine's processor (containers on macOS and Windows are Linux too)."""
         machine = _machine.machine().lower()
         return cls(os="linux", architecture=_ARCHITECTURES.get(machine, machine))
+
+    @property
+    def normal(self) -> Platform:
+        """Without the variant that every processor of the architecture has, as engines write it (containerd/platforms,
+        ``Normalize``)."""
+        return replace(self, variant="") if (self.architecture, self.variant) in _EVERY_ONES else self
 
     @property
     def slug(self) -> str:

@@ -284,7 +284,8 @@ def _test(
         return (None,) * len(images)
     with steps.effect("test") as note:
         proofs = prove_each(images, None if delivery.load is False else daemon, host)
-        note.detail = "; ".join(proof.summary for proof in proofs)
+        told = [f"{one.config.platform}: {proof.summary}" for one, proof in zip(images, proofs, strict=True)]
+        note.detail = "; ".join(told) if len(proofs) > 1 else proofs[0].summary
     return proofs
 
 

@@ -34,13 +34,12 @@ class ForeignPlatform(UsageError):
 class NotRun:
     """Of an image that this machine cannot run: why, and what its files alone show, in which nothing was wrong."""
 
-    platform: Platform
     reason: str
     checks: tuple[Check, ...]
 
     @property
     def summary(self) -> str:
-        return f"{self.platform} not run"
+        return "not run"
 
     def to_json(self) -> dict[str, object]:
         return {"not_run": self.reason, "checks": [check.to_json() for check in self.checks]}
@@ -66,7 +65,7 @@ def _proofs(images: Sequence[AssembledImage], daemon: DockerEngine | None, host:
         reason = f"this machine ({machine}) cannot run it, and has no {emulator_names(platform)}"
         message = f"the image for {platform} was not run: {reason}; only its files were checked"
         host.events.emit(Warned(message=message, hint="install one, or test it on such a machine with `mbuild test`"))
-        yield NotRun(platform=platform, reason=reason, checks=look_at(_probed(image), host))
+        yield NotRun(reason=reason, checks=look_at(_probed(image), host))
 
 
 def is_native(platform: Platform) -> bool:

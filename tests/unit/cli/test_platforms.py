@@ -19,6 +19,7 @@ AMD64, ARM64 = Platform.parse("linux/amd64"), Platform.parse("linux/arm64")
         ["linux/arm64,linux/amd64"],
         ["linux/amd64", "linux/arm64"],
         ["linux/amd64, linux/x86_64", "linux/aarch64,linux/arm64"],
+        ["linux/arm64/v8", "linux/amd64/v1"],
     ],
 )
 def test_repeated_or_with_commas_in_any_order(given: list[str]) -> None:
