@@ -216,6 +216,7 @@ def _report_rows(report: ProbeReport) -> Iterator[Row]:
         f"largest difference {worst:.2g}; ready in {report.ready_seconds:.2f} s; "
         f"stopped in {report.stop_seconds:.2f} s",
     )
+    yield "", f"served by {report.device.provider}{_gpu_memory(report)}"
     if report.start:
         yield "", f"start in seconds: {report.start}"
     yield (
@@ -223,6 +224,13 @@ def _report_rows(report: ProbeReport) -> Iterator[Row]:
         f"p50 {report.latency.p50_ms:.2f} ms, p99 {report.latency.p99_ms:.2f} ms (binary); "
         f"peak memory {_memory(report)}",
     )
+
+
+def _gpu_memory(report: ProbeReport) -> str:
+    refusal, used = report.device.refusal, report.device.gpu_memory_bytes
+    if refusal:
+        return f"; without MBUILD_ALLOW_CPU it refused to start after {refusal.seconds:.2f} s"
+    return f", {amount(used, 'bytes')} of its memory in use" if used is not None else ""
 
 
 def _memory(report: ProbeReport) -> str:

@@ -11,7 +11,6 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 from typing import Any, NoReturn
@@ -20,6 +19,7 @@ from urllib.parse import urlsplit
 from builder.errors import AssemblyError, ToolMissing
 from builder.host.build_context import context_chunks
 from builder.host.buildkit import trace_lines
+from builder.host.container import ContainerSpec, ContainerState
 from builder.oci.digest import Digest
 
 _ANSWER_SECONDS = 3
@@ -28,6 +28,8 @@ _LINES_KEPT = 30
 _CONFLICT = 409
 _LABEL = "io.mbuild.owner"
 _MODEL_LABEL = "dev.mbuild.model.digest"
+_ALL_GPUS = {"count": -1, "capabilities": [["gpu"]]}
+"""What ``docker run --gpus all`` asks for."""
 _ISOLATED, _UNROUTED = "mbuild-isolated", "mbuild-unrouted"
 
 
@@ -47,36 +49,6 @@ class BuildFailed(AssemblyError):
     code = "docker-build-failed"
     message = "docker build failed: {reason}\n{lines}"
     hint = "the lines above are the engine's own; `mbuild render` writes the same context for `docker build` by hand"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ContainerSpec:
-    """How to start a container as production would: no capability, no new privileges, no way out to a network.
-
-    ``image`` is an image id or reference; ``port`` the TCP port to reach; ``tmpfs`` the paths that stay writable below
-    a read-only root, of ``tmpfs_bytes`` each; ``memory_bytes`` also bounds swap. An empty ``command`` or ``user``
-    leaves the image's own.
-    """
-
-    image: str
-    port: int
-    command: tuple[str, ...] = ()
-    user: str = ""
-    read_only: bool = True
-    memory_bytes: int | None = None
-    tmpfs: tuple[str, ...] = ("/tmp",)  # noqa: S108 - a path inside the container
-    tmpfs_bytes: int | None = None
-    pids: int | None = None
-    env: tuple[tuple[str, str], ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ContainerState:
-    """Whether it runs; else how it ended (``exit_code`` 137 with ``out_of_memory`` when the kernel killed it)."""
-
-    running: bool
-    exit_code: int | None
-    out_of_memory: bool
 
 
 @contextmanager
@@ -187,6 +159,14 @@ class DockerEngine:
         components = {str(item.get("Name", "")) for item in self._about.get("Components") or ()}
         return api >= (1, 39) and self._about.get("Os") == "linux" and "Podman Engine" not in components
 
+    @property
+    def has_gpu(self) -> bool:
+        """Whether NVIDIA's container toolkit is configured for it, as a runtime or by CDI."""
+        devices = self._info.get("DiscoveredDevices") or ()
+        return "nvidia" in (self._info.get("Runtimes") or {}) or any(
+            str(device.get("ID", "")).startswith("nvidia.com/gpu") for device in devices
+        )
+
     # images
 
     def has_image(self, config_digest: Digest) -> bool:
@@ -292,6 +272,7 @@ class DockerEngine:
                 network=network,
                 ports={} if direct else {f"{spec.port}/tcp": (publish_on, 0)},
                 labels={_LABEL: "mbuild"},
+                device_requests=[_ALL_GPUS] if spec.gpu else None,
             )
             try:
                 inner.start()

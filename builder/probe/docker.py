@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from builder.errors import ProbeError
 from builder.host import Host
-from builder.host.docker import Container, ContainerSpec, DockerEngine, EngineFailed
+from builder.host.container import ContainerSpec
+from builder.host.docker import Container, DockerEngine, EngineFailed
 from builder.probe.memory import peak_resident
 from builder.probe.runner import Limits, ProbedImage, RunState, Unstartable
 from builder.probe.traffic import outbound_attempts
@@ -27,6 +28,10 @@ class DockerRunner:
         self._host = host
         self._engine = engine
 
+    @property
+    def has_gpu(self) -> bool:
+        return self._engine.has_gpu
+
     def start(self, image: ProbedImage, limits: Limits) -> RunningContainer:
         """Raises NotLoaded, Unstartable where the image is at fault, and EngineFailed where the engine is."""
         name = image.engine_name or str(image.config.digest)
@@ -38,6 +43,8 @@ class DockerRunner:
             memory_bytes=limits.memory_bytes,
             tmpfs_bytes=limits.tmp_bytes,
             pids=limits.pids,
+            env=limits.env,
+            gpu=limits.gpu,
         )
         started = self._host.clock.monotonic()
         try:

@@ -15,6 +15,7 @@ import builder
 from builder.errors import ToolMissing
 from builder.host import Host
 from builder.host.fs import remove_tree, require_room, temporary_directory
+from builder.host.gpu import HostGpu, find_gpu
 from builder.host.run import Command, Process
 from builder.oci.descriptor import GZIP_LAYER_TYPES, Descriptor
 from builder.oci.layout import Layout
@@ -32,6 +33,8 @@ _LOG_BYTES = 64 << 10
 _ABANDONED_SECONDS = 24 * 3600
 _KILL_SECONDS = 5
 _KILLED = 137
+_LIBRARIES = f"/usr/lib/{os.uname().machine}-linux-gnu"
+"""Where Debian's loader looks without being told."""
 _TICK = 0.002
 
 
@@ -56,13 +59,18 @@ class EmbeddedRunner:
 
     name = "embedded"
 
-    def __init__(self, host: Host, emulator: Emulator | None = None) -> None:
+    def __init__(self, host: Host, emulator: Emulator | None = None, gpu: HostGpu | None = None) -> None:
         self._host = host
         self._emulator = emulator
+        self._gpu = gpu or find_gpu(search=host.environ.get("LD_LIBRARY_PATH", ""))
 
     @property
     def emulator(self) -> str:
         return self._emulator.name if self._emulator else ""
+
+    @property
+    def has_gpu(self) -> bool:
+        return self._gpu is not None and self._emulator is None
 
     def start(self, image: ProbedImage, limits: Limits) -> RunningSandbox:
         """Raises SandboxRefused, SandboxNeedsLinux or Unstartable."""
@@ -74,7 +82,7 @@ class EmbeddedRunner:
             scratch = stack.enter_context(temporary_directory(place))
             sandbox = _Sandbox(self._host, scratch, stack)
             self._unpack(image, scratch)
-            running = sandbox.run(image, limits, self._emulator)
+            running = sandbox.run(image, limits, self._emulator, self._gpu if limits.gpu else None)
             running.owns(stack.pop_all())
             return running
 
@@ -134,11 +142,11 @@ class _Sandbox:
         os.close(self.control)
         self.process.wait()
 
-    def run(self, image: ProbedImage, limits: Limits, emulator: Emulator | None) -> RunningSandbox:
+    def run(self, image: ProbedImage, limits: Limits, emulator: Emulator | None, gpu: HostGpu | None) -> RunningSandbox:
         account = find_account(image.user, self._scratch / "rootfs")
         request = {
             "argv": image.argv,
-            "env": {"HOSTNAME": HOST_NAME, "HOME": account.home, **dict(image.env)},
+            "env": {"HOSTNAME": HOST_NAME, "HOME": account.home, **dict(image.env), **dict(limits.env)},
             "workdir": image.config.settings.get("WorkingDir") or "/",
             "uid": account.uid,
             "gid": account.gid,
@@ -146,6 +154,8 @@ class _Sandbox:
             "pids": limits.pids,
             "tmp_bytes": limits.tmp_bytes,
             "port": limits.port,
+            "devices": [str(device) for device in gpu.devices] if gpu else [],
+            "libraries": [(str(library), f"{_LIBRARIES}/{name}") for name, library in gpu.libraries] if gpu else [],
             **self._emulation(emulator or Emulator(name="")),
         }
         started = self._host.clock.monotonic()

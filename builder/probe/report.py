@@ -12,6 +12,7 @@ from builder.host import Host
 from builder.probe.cases import ModelCases, carried_cases
 from builder.probe.checks import Check, Finding, static_checks
 from builder.probe.contents import ImageContents, read_contents
+from builder.probe.device import Device, device_of, terms_for
 from builder.probe.replay import Form, Latency, Replay, measure, replay, wait_until_ready
 from builder.probe.runner import ImageRunner, Limits, ProbedImage, RunningImage
 from builder.probe.start import StartSplit, start_split
@@ -46,10 +47,11 @@ class ProbeReport:
     enforced the limit: a cgroup, the engine, or rlimit (best effort). ``peak_memory_bytes`` is the most that was
     resident of the server's process (builder/probe/memory.py); ``start`` is where ``ready_seconds`` went. Both are None
     where nothing tells. ``emulator`` names what stood in for the image's processor, and then times and memory are its
-    own; it is empty where nothing did."""
+    own; it is empty where nothing did. ``device`` is what served."""
 
     runner: str
     emulator: str
+    device: Device
     ready_seconds: float
     start: StartSplit | None
     cases: tuple[Replay, ...]
@@ -69,12 +71,14 @@ class ProbeReport:
     @property
     def summary(self) -> str:
         by = f" under {self.emulator}" if self.emulator else ""
-        return f"golden cases: {len(self.cases)} right{by}, ready in {self.ready_seconds:.2f} s"
+        on = f" on the {self.device.provider}" if self.device.refusal else ""
+        return f"golden cases: {len(self.cases)} right{by}{on}, ready in {self.ready_seconds:.2f} s"
 
     def to_json(self) -> dict[str, object]:
         return {
             "runner": self.runner,
             "emulator": self.emulator or None,
+            **self.device.to_json(),
             "ready_seconds": round(self.ready_seconds, 3),
             "start": self.start.to_json() if self.start else None,
             "cases": [case.to_json() for case in self.cases],
@@ -97,18 +101,22 @@ def probe(
     contents = read_contents(image.layout, image.manifest, host.store)
     checks = _static(image, contents, host)
     cases = cases or carried_cases(contents)
+    terms = terms_for(image, contents, runner, limits, host)
+    limits = terms.limits
+    _require(terms.checks, host)
     with closing(runner.start(image, limits)) as running:
         ready = wait_until_ready(running, limits, host.clock)
         replays = replay(running, cases, limits)
         latency = measure(running, cases, limits, host.clock)
         peak, start = running.peak_memory(), start_split(running.log(_STARTING_LINES), ready)
-        behaviour = _behaviour(running)
+        device, behaviour = device_of(running, terms, host), _behaviour(running)
         seconds, code = _stop(running, limits, host)
-        checks += (behaviour, _writes(running))
-        _require(checks[-2:], host)
+        seen = (*device.checks, behaviour, _writes(running))
+        _require(seen, host)
         return ProbeReport(
             runner=runner.name,
             emulator=runner.emulator,
+            device=device,
             ready_seconds=ready,
             start=start,
             cases=replays,
@@ -118,7 +126,7 @@ def probe(
             memory_limit=running.memory_limit,
             stop_seconds=seconds,
             exit_code=code,
-            checks=checks,
+            checks=(*checks, *terms.checks, *seen),
         )
 
 

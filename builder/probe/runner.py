@@ -27,7 +27,8 @@ class Unstartable(ProbeError):
 class Limits:
     """What a container gets: ``memory_bytes`` (swap included), at most ``pids`` processes, a tmpfs of ``tmp_bytes``,
     ``ready_seconds`` from its start until it must be ready, ``request_seconds`` for an answer, ``grace_seconds`` from
-    SIGTERM to its end. ``port`` is the server's own."""
+    SIGTERM to its end. ``port`` is the server's own, ``env`` are variables beside the image's, ``gpu`` gives it the
+    GPUs of the machine."""
 
     memory_bytes: int = 2 << 30
     pids: int = 2048
@@ -36,6 +37,8 @@ class Limits:
     ready_seconds: float = 60.0
     request_seconds: float = 120.0
     port: int = 8000
+    env: tuple[tuple[str, str], ...] = ()
+    gpu: bool = False
 
 
 EMULATED = Limits(memory_bytes=6 << 30, grace_seconds=120.0, ready_seconds=900.0, request_seconds=1200.0)
@@ -122,5 +125,10 @@ class ImageRunner(Protocol):
 
     @property
     def emulator(self) -> str: ...
+
+    @property
+    def has_gpu(self) -> bool:
+        """Whether it can give a container a GPU."""
+        ...
 
     def start(self, image: ProbedImage, limits: Limits) -> RunningImage: ...

@@ -15,7 +15,8 @@ import tritonclient.http
 from tritonclient.utils import InferenceServerException
 
 from builder.host import Host
-from builder.host.docker import ContainerSpec, connect
+from builder.host.container import ContainerSpec
+from builder.host.docker import connect
 from builder.model.golden import GoldenCase, read_case
 from builder.oci.layout import Layout
 from builder.oci.platform import Platform

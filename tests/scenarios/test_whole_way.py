@@ -17,7 +17,8 @@ import pytest
 import tritonclient.http as triton
 from tritonclient.utils import np_to_triton_dtype
 
-from builder.host.docker import ContainerSpec, connect
+from builder.host.container import ContainerSpec
+from builder.host.docker import connect
 from builder.model.golden import read_case
 from builder.oci.layout import Layout
 from builder.resources import schema_file

@@ -84,6 +84,11 @@ def _mount_file_systems(root: str, request: dict[str, Any]) -> None:
         mount("sysfs", f"{root}/sys", "sysfs", _PLAIN | READ_ONLY)
     _mount_scratch(f"{root}/tmp", request, request["tmp_bytes"])  # noqa: S108 - of the image
     _mount_devices(f"{root}/dev", request)
+    for source, place in request["libraries"]:
+        with step(f"make {place} in the image", Unrunnable):
+            Path(root + place).parent.mkdir(parents=True, exist_ok=True)
+            Path(root + place).touch()
+        mount(source, root + place, "", BIND)
 
 
 def _mount_devices(place: str, request: dict[str, Any]) -> None:
@@ -92,6 +97,12 @@ def _mount_devices(place: str, request: dict[str, Any]) -> None:
         with step(f"make /dev/{device}"):
             Path(place, device).touch()
         mount(f"/dev/{device}", f"{place}/{device}", "", BIND)
+    for device in request["devices"]:
+        own = Path(place, Path(device).relative_to("/dev"))
+        with step(f"make {device}"):
+            own.parent.mkdir(exist_ok=True)
+            own.touch()
+        mount(device, str(own), "", BIND)
     for name, target in _LINKS:
         Path(place, name).symlink_to(target)
     Path(place, "shm").mkdir()
