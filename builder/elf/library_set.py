@@ -101,8 +101,10 @@ class LibrarySet:
             if not library.owner or library.path.name in OPTIONAL_PLUGINS:
                 continue
             lacking = defaultdict(list)
+            names = {name for name, _, _ in library.symbols.wanted} - DRIVER_LIBRARIES
+            finds = {name: self.closure.find(name, library.path) for name in names}
             for name, version, symbol in sorted(library.symbols.wanted):
-                found = None if name in DRIVER_LIBRARIES else self.closure.find(name, library.path)
+                found = finds.get(name)
                 if found and self._by_path[found].elf.defines and (version, symbol) not in offered:
                     lacking[name, version, found].append(symbol)
             for (name, version, found), symbols in lacking.items():
@@ -110,11 +112,16 @@ class LibrarySet:
                 yield Problem(file=library.path, text=text)
 
     def _reason(self, library: OwnedLibrary) -> str:
-        users = sorted({use.file.name for use in self._uses.get(library.path, ()) if self._owner(use.file)})
-        if users:
-            return f"needed by {_listed(users)}"
+        uses = [use for use in self._uses.get(library.path, ()) if self._owner(use.file)]
+        if uses:
+            idle = library.elf.defines and not any(self._calls(use) for use in uses)
+            needing = _listed(sorted({use.file.name for use in uses}))
+            return f"needed by {needing}{', which calls nothing of it' if idle else ''}"
         opening = sorted({path.name for path in openers(library.path, self.closure)})
         return f"opened by {_listed(opening)}" if opening else ""
+
+    def _calls(self, use: Use) -> bool:
+        return any(name == use.name for name, _, _ in self._by_path[use.file].symbols.wanted)
 
     @cached_property
     def _uses(self) -> Mapping[PurePosixPath, list[Use]]:

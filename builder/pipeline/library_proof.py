@@ -47,7 +47,10 @@ def prove_libraries(locked: LockedLibraries, host: Host) -> dict[str, str]:
     parts = (library for wheel in locked.wheels for library in _in_parts(locked.gpu, wheel, host))
     runtime = (library for wheel in locked.runtime for library in _all(wheel, host))
     proven = _library_set(locked, (*_of_base(locked.root), *parts, *runtime))
-    if problems := proven.problems():
+    problems = proven.problems()
+    if proven.provider is None and (library := PROVIDERS.get(locked.gpu.provider)):
+        problems += (f"{locked.gpu.runtime}: has no {library}, which {locked.gpu.provider} is in",)
+    if problems:
         listing = "\n".join(f"  {problem}" for problem in problems)
         raise LibrariesDoNotClose(base=locked.base, platform=locked.platform, problems=listing)
     names = [f"{wheel.name} {wheel.version}" for wheel in locked.wheels]

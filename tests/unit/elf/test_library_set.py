@@ -70,6 +70,14 @@ def test_a_set_that_closes_and_what_it_is_for() -> None:
     }
 
 
+def test_a_library_of_which_nothing_is_called_is_told() -> None:
+    provider = library(CUDA_PROVIDER.owner, str(PROVIDER), "libcurand.so.10")
+    unused = library("nvidia-curand 10", "/site/nvidia/lib/libcurand.so.10", offered=(("libcurand.so.10", "draw"),))
+    made = LibrarySet(libraries=(provider, unused), architecture="amd64", cuda=13)
+    why = "needed by libonnxruntime_providers_cuda.so, which calls nothing of it"
+    assert made.reasons()["nvidia-curand 10"] == f"libcurand.so.10, {why}"
+
+
 def test_a_library_that_is_missing_is_told_with_the_wheel_that_has_it() -> None:
     assert problems(*without(BLAS)) == (
         "onnxruntime-gpu 1.28.0: libonnxruntime_providers_cuda.so needs libcublasLt.so.13, which no part has; "

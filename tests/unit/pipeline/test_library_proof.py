@@ -93,6 +93,11 @@ def test_a_claim_without_code_is_told(host: Host, tmp_path: Path) -> None:
         prove_libraries(locked(host, tmp_path, gpu=replace(GPU, capabilities=("7.5", "8.0"))), host)
 
 
+def test_an_onnxruntime_without_the_provider_is_refused(host: Host, tmp_path: Path) -> None:
+    with pytest.raises(LibrariesDoNotClose, match=r"onnxruntime-gpu==1\.0: has no libonnxruntime_providers_cuda\.so"):
+        prove_libraries(replace(locked(host, tmp_path), runtime=()), host)
+
+
 def test_libraries_of_a_wheel_are_read_once(host: Host, tmp_path: Path) -> None:
     (wheel,) = locked(host, tmp_path).wheels
     first = read_libraries(wheel, host)
