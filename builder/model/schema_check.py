@@ -64,7 +64,8 @@ def _own_words(error: Any) -> str:
 
 
 def _wrong_type(error: Any) -> str:
-    wanted = _TYPES.get(error.validator_value, str(error.validator_value))
+    allowed = error.validator_value if isinstance(error.validator_value, list) else [error.validator_value]
+    wanted = " or ".join(_TYPES.get(kind, kind) for kind in allowed)
     quotes = isinstance(error.instance, int | float | bool) and error.validator_value == "string"
     return f"{_shown(error.instance)} is not {wanted}" + ("; put it in quotes" if quotes else "")
 

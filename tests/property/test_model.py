@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,13 +17,15 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from builder.errors import SpecError, UnsupportedModel
+from builder.model.face import Face, FaceGpu, FaceModel, FaceParity, MalformedFace
 from builder.model.golden import GoldenCase, Tolerance, read_case, write_case
 from builder.model.manifest import parse_manifest, slug
 from builder.model.parity import compare
 from builder.model.protocol import TensorProblem, decode_body, decode_tensor, encode_tensor
-from builder.model.signature import Datatype
+from builder.model.signature import Datatype, Signature, TensorSpec
 from builder.oci.reference import Reference
 from tests.support import onnx_models
+from tests.support.faces import FACE
 from tests.support.models import read_directory
 
 MODEL = onnx_models.mlp().SerializeToString(deterministic=True)
@@ -143,3 +147,66 @@ def test_the_verdict_is_the_formula(data: st.DataObject, absolute: float, relati
     assert result.passed is not any(out)
     assert result.failing == sum(out)
     assert math.isclose(result.max_absolute, max(abs(a - e) for e, a in zip(expected, actual, strict=True)))
+
+
+names = st.text(min_size=1, max_size=12)
+versions = st.dictionaries(names, st.text(max_size=8), max_size=3)
+tensors = st.builds(
+    TensorSpec,
+    name=names,
+    datatype=st.sampled_from(Datatype),
+    shape=st.lists(st.integers(0, 2**40) | st.text(max_size=4), max_size=4).map(tuple),
+)
+sides = st.lists(tensors, max_size=3).map(tuple)
+face_models = st.builds(
+    FaceModel,
+    name=names,
+    version=st.text(max_size=8),
+    format=st.text(max_size=8),
+    signature=st.builds(Signature, inputs=sides, outputs=sides),
+    parity=st.builds(
+        FaceParity,
+        cases=st.integers(0, 99),
+        edges=st.integers(0, 99),
+        absolute=st.floats(0, 1e9),
+        relative=st.floats(0, 1e9),
+    ),
+    quantized=st.text(max_size=8),
+    frameworks=versions,
+)
+words = st.from_regex(r"[a-z0-9.]{1,6}", fullmatch=True)
+gpus = st.builds(
+    FaceGpu,
+    cuda=words,
+    driver=words,
+    capabilities=st.lists(words, max_size=3).map(tuple),
+    ptx=words | st.just(""),
+    parts=st.lists(words, max_size=3).map(tuple),
+)
+faces = st.builds(
+    replace,
+    st.just(FACE),
+    name=names,
+    version=st.text(max_size=8),
+    description=st.text(max_size=30),
+    models=st.lists(face_models, min_size=1, max_size=3, unique_by=lambda one: one.name).map(tuple),
+    ports=st.lists(st.integers(1, 65535), max_size=2).map(tuple),
+    wheels=versions,
+    gpu=st.none() | gpus,
+)
+
+
+@given(faces)
+@settings(max_examples=100, deadline=None)
+def test_a_face_comes_back_from_its_labels(face: Face) -> None:
+    labels = face.to_labels()
+    assert Face.from_labels(labels, platform=face.platform, ports=face.ports) == face
+    assert Face.from_json(face.to_json()) == face
+
+
+@given(values, st.sampled_from([key for key in FACE.to_labels() if key != "dev.mbuild.face"]))
+@settings(max_examples=100, deadline=None)
+def test_whatever_a_label_says_gives_a_face_or_an_error(value: object, label: str) -> None:
+    labels = {**FACE.to_labels(), label: json.dumps(value)}
+    with suppress(MalformedFace):
+        Face.from_labels(labels, platform=FACE.platform, ports=FACE.ports)
