@@ -127,8 +127,9 @@ def _list(value: object, key: str) -> list[Any]:
 
 def _number(value: object) -> float | None:
     """Finite and not negative: all that is measured is."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return value if is_number and 0 <= value < math.inf else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return value if 0 <= value < math.inf else None
 
 
 def _text(value: object) -> str:

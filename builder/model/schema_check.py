@@ -65,7 +65,7 @@ def _own_words(error: Any) -> str:
 
 def _wrong_type(error: Any) -> str:
     allowed = error.validator_value if isinstance(error.validator_value, list) else [error.validator_value]
-    wanted = " or ".join(_TYPES.get(kind, kind) for kind in allowed)
+    wanted = " or ".join(_TYPES.get(kind, str(kind)) for kind in allowed)
     quotes = isinstance(error.instance, int | float | bool) and error.validator_value == "string"
     return f"{_shown(error.instance)} is not {wanted}" + ("; put it in quotes" if quotes else "")
 
