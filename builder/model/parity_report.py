@@ -84,6 +84,11 @@ class Verification:
         """How many edges the source answers; the ONNX answers them equally, or there were no report."""
         return sum(not edge.reason for edge in self.edges)
 
+    @property
+    def frameworks(self) -> dict[str, str]:
+        """Versions of what answered. Not Python's: it is the machine's, and does not decide what they compute."""
+        return {name: version for name, version in sorted(self.versions.items()) if name != "python"}
+
     def to_json(self) -> dict[str, object]:
         return {
             **self.verdict(),
@@ -100,8 +105,7 @@ class Verification:
             "schema": SCHEMA,
             "passed": True,  # nothing else reaches an image
             "source": self.framework or "ONNX",
-            # Not Python's: it is the machine's, and does not decide what the pinned packages compute.
-            "versions": {name: version for name, version in sorted(self.versions.items()) if name != "python"},
+            "versions": self.frameworks,
             "runtime": self.runtime,
             "tolerance": self.tolerance.to_json(),
             "cases": [

@@ -60,7 +60,8 @@ def _build(name: str, platform: Platform, place: Path, host: Host) -> AssembledI
     libraries = stage_libraries(parts, base, platform, host)
     created = creation_time(host.environ, base)
     python = str(base.interpreter)
-    labels = {"org.opencontainers.image.title": f"mbuild-base-{name}", **(gpu.labels(tuple(parts)) if gpu else {})}
+    facts = gpu.face(tuple(parts)).to_labels() if gpu else {}
+    labels = {"org.opencontainers.image.title": f"mbuild-base-{name}", **facts}
     plan = ImagePlan(
         platform=platform,
         base=None,

@@ -31,6 +31,7 @@ from builder.pipeline.checks import check_build, check_plan
 from builder.pipeline.collection import FoundImage, LoadedImage, find_image, for_each, load_image
 from builder.pipeline.engines import describe_engines, with_engines
 from builder.pipeline.explain import check_size
+from builder.pipeline.face import check_face, image_face
 from builder.pipeline.image import check_layers, check_server, creation_time, plan_image, tell_where_it_runs
 from builder.pipeline.libraries import find_libraries, stage_libraries
 from builder.pipeline.model import LoadedModel
@@ -206,7 +207,9 @@ def _plan(spec: BuildSpec, keep: Keep, steps: Steps, host: Host) -> Planned:
     with steps("plan") as note:
         planned = []
         for (one, base, locked), layers in zip(chosen, staged, strict=True):
-            plan = plan_image(one, server, image, base, layers, creation_time(host.environ, base))
+            face = image_face(one, image.manifest, models, base, locked)
+            plan = plan_image(face, server, image, base, layers, creation_time(host.environ, base))
+            check_face(plan, host)
             check_layers(plan, host)
             planned.append(PlannedImage(plan=plan, tree=layers.tree, locked=locked))
         note.detail = ", ".join(dict.fromkeys(layer.role.value for one in planned for layer in one.plan.layers))

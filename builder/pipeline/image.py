@@ -9,6 +9,8 @@ from builder.errors import AssemblyError, UsageError
 from builder.events import Warned
 from builder.host import Host
 from builder.host.clock import rfc3339
+from builder.model.face import Face
+from builder.oci.platform import Platform
 from builder.pipeline.base import ResolvedBase
 from builder.pipeline.collection import LoadedImage
 from builder.pipeline.model import LoadedModel
@@ -17,7 +19,6 @@ from builder.pipeline.stage import StagedLayers, packed_model
 from builder.plan.gpu_parts import runtime_settings
 from builder.plan.image import BASE_LAYERS, ImagePlan
 from builder.plan.layering import plan_layers
-from builder.plan.spec import BuildSpec
 from builder.servers import PackedModel, Server
 from builder.targets import Target
 
@@ -50,7 +51,7 @@ SLOW_LINE = 5_000_000
 
 
 def plan_image(
-    spec: BuildSpec,
+    face: Face,
     server: Server,
     image: LoadedImage,
     base: ResolvedBase,
@@ -59,15 +60,15 @@ def plan_image(
 ) -> ImagePlan:
     """The plan; the same arguments give the same plan, and the same plan the same image."""
     config = server.config(base.interpreter, tuple(map(_unanswered, image.models)), image.manifest.server)
-    labels = _labels(image, spec, server.name)
     if base.gpu:
         settings = runtime_settings(staged.libraries.reasons.keys())
         config = replace(config, env=(*config.env, *base.gpu.env, *settings.items()))
-        labels |= base.gpu.gpu.labels(tuple(staged.libraries.reasons))
+        face = replace(face, gpu=base.gpu.gpu.face(tuple(staged.libraries.reasons)))
+    labels = _labels(face, image)
     if base.upstream:
         labels[BASE_LAYERS] = str(len(base.upstream.layers))
     return ImagePlan(
-        platform=spec.platform,
+        platform=Platform.parse(face.platform),
         base=base.upstream,
         layers=plan_layers(
             {role: tree.entries for role, tree in staged.roles.items()},
@@ -139,29 +140,18 @@ def epoch(environ: Mapping[str, str]) -> str:
         raise MalformedEpoch(text=text) from error
 
 
-def _labels(image: LoadedImage, spec: BuildSpec, server: str) -> dict[str, str]:
-    """One line each: a label with a line break cannot be written in a Dockerfile."""
-    manifest = image.manifest
-    quantized = {
-        one.manifest.name: one.quantize.chosen for one in image.models if one.quantize and one.quantize.is_smaller
-    }
-    several = len(image.models) > 1
+def _labels(face: Face, image: LoadedImage) -> dict[str, str]:
+    """The user's own, the face, and in words what engines filter by (``docker images --filter label=...``)."""
+    quantized = {one.name: one.quantized for one in face.models if one.quantized}
+    several = len(face.models) > 1
     labels = {
-        **dict(manifest.labels),
-        "org.opencontainers.image.title": manifest.name,
-        "org.opencontainers.image.version": manifest.version,
-        "org.opencontainers.image.description": manifest.description,
-        "org.opencontainers.image.licenses": manifest.licence,
+        **{key: " ".join(value.split()) for key, value in image.manifest.labels},
+        **face.to_labels(),
         "dev.mbuild.model.digest": str(image.digest),
-        "dev.mbuild.model.format": " ".join(dict.fromkeys(one.format for one in image.models)),
+        "dev.mbuild.model.format": " ".join(dict.fromkeys(one.format for one in face.models)),
         "dev.mbuild.model.quantized": " ".join(f"{k}={v}" if several else v for k, v in quantized.items()),
-        "dev.mbuild.models": " ".join(f"{m.manifest.name}:{m.manifest.version}" for m in image.models)
-        if several
-        else "",
-        "dev.mbuild.server": server,
-        "dev.mbuild.target": spec.target,
     }
-    return {key: " ".join(value.split()) for key, value in labels.items() if value}
+    return {key: value for key, value in labels.items() if value}
 
 
 def _annotations(labels: Mapping[str, str], base: ResolvedBase, created: str) -> dict[str, str]:

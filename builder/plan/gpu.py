@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from builder.model.face import FaceGpu
 from builder.plan.prune import glob_pattern
 
 SCHEMA = 1
@@ -68,11 +69,8 @@ class GpuLibraries:
             "parts": dict(parts),
         }
 
-    def labels(self, parts: Sequence[str]) -> dict[str, str]:
+    def face(self, parts: Sequence[str]) -> FaceGpu:
         """The same for whoever only reads an image's config."""
-        return {
-            "dev.mbuild.gpu.cuda": self.cuda,
-            "dev.mbuild.gpu.driver": self.driver,
-            "dev.mbuild.gpu.capabilities": " ".join((*self.capabilities, *([f"{self.ptx}+ptx"] if self.ptx else []))),
-            "dev.mbuild.gpu.parts": " ".join(parts),
-        }
+        return FaceGpu(
+            cuda=self.cuda, driver=self.driver, capabilities=self.capabilities, ptx=self.ptx, parts=tuple(parts)
+        )

@@ -41,6 +41,7 @@ PLAN = ImagePlan(
         workdir="/",
         ports=(8000,),
         labels=(
+            ("dev.mbuild.parity", '{"a $b \\\\d":{"cases":3}}'),
             ("org.opencontainers.image.title", "digits"),
             ("org.opencontainers.image.version", "1.0.0"),
         ),
