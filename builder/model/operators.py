@@ -36,18 +36,14 @@ class Operators:
     fused: Nodes = field(default_factory=dict)
     opsets: Mapping[str, int] = field(default_factory=dict)
 
-    @property
-    def as_run(self) -> Nodes:
-        """All that onnxruntime may run."""
-        return _joined((self.nodes, self.fused))
-
 
 NO_OPERATORS = Operators()
 
 
-def as_run(several: Iterable[Operators]) -> Nodes:
-    """What onnxruntime may run of several graphs in one image."""
-    return _joined(one.as_run for one in several)
+def together(several: Iterable[Operators]) -> Operators:
+    """The operators of several graphs, each of its own opsets: nothing is said of those."""
+    graphs = tuple(several)
+    return Operators(nodes=_joined(one.nodes for one in graphs), fused=_joined(one.fused for one in graphs))
 
 
 def _joined(several: Iterable[Nodes]) -> Nodes:

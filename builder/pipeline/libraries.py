@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from builder.host import Host
 from builder.host.trees import StagedTree
-from builder.model.operators import as_run
+from builder.model.operators import together
 from builder.oci.platform import Platform
 from builder.pipeline.base import ResolvedBase
 from builder.pipeline.collection import LoadedImage
@@ -37,8 +37,8 @@ def find_libraries(spec: BuildSpec, image: LoadedImage, base: ResolvedBase) -> M
         return {}
     if spec.libraries is CudaLibraries.FULL:
         return all_parts(base.gpu.gpu)
-    nodes = as_run(one.artifact.operators for one in image.models)
-    return needed_parts(nodes, base.gpu.gpu, runtime_operators(base.gpu.gpu.runtime).known)
+    operators = together(one.artifact.operators for one in image.models)
+    return needed_parts(operators, base.gpu.gpu, runtime_operators(base.gpu.gpu.runtime).known)
 
 
 def stage_libraries(reasons: Mapping[str, str], base: ResolvedBase, platform: Platform, host: Host) -> StagedLibraries:

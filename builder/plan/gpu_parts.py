@@ -8,13 +8,13 @@ which of its libraries such a function lies. An operator is only spared a librar
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-from builder.model.operators import Nodes, Operator
+from builder.model.operators import Nodes, Operator, Operators
 from builder.plan.gpu import GpuLibraries
 
 LAZY_FROM = Version("1.28")
@@ -111,15 +111,15 @@ TENSORRT_RULES = (
 """The rules where the provider is a plugin."""
 
 
-def needed_parts(nodes: Nodes, gpu: GpuLibraries, known: Set[Operator]) -> Mapping[str, str]:
-    """The parts of ``gpu`` that graphs with ``nodes`` need, by name in the base's order, and why.
+def needed_parts(operators: Operators, gpu: GpuLibraries, known: Set[Operator]) -> Mapping[str, str]:
+    """The parts of ``gpu`` that graphs with these operators need, by name in the base's order, and why.
 
     ``known`` are the operators that the runtime has kernels for: what is not among them may be anything, and keeps all.
     A part that no rule speaks of is kept, too.
     """
     rules = {rule.name: rule for rule in (TENSORRT_RULES if gpu.plugin else part_rules(_version(gpu)))}
-    unknown = {each: names for each, names in nodes.items() if each not in known or each in _GENERATORS}
-    found = {name: reason for name, rule in rules.items() if (reason := _reason(rule, nodes, unknown))}
+    unknown = {each: names for each, names in operators.nodes.items() if each not in known or each in _GENERATORS}
+    found = {name: reason for name, rule in rules.items() if (reason := _reason(rule, operators, unknown))}
     for rule in rules.values():
         if rule.name not in found and (wanting := [name for name in rule.parts if name in found]):
             found[rule.name] = f"needed by {' and '.join(wanting)}"
@@ -146,29 +146,31 @@ def _version(gpu: GpuLibraries) -> Version:
     return Version(pin.version)
 
 
-def _reason(rule: PartRule, nodes: Nodes, unknown: Nodes) -> str:
+def _reason(rule: PartRule, operators: Operators, unknown: Nodes) -> str:
     if rule.always:
         return rule.always
-    users = {operator: names for operator, names in nodes.items() if operator in rule.operators}
-    if users:
-        return _told(users)
-    return f"kept for {_told(unknown)}, of which it is not known what it needs" if rule.guarded and unknown else ""
+    words = [*_words(rule, operators.nodes, " in"), *_words(rule, operators.fused, ", which onnxruntime may make of")]
+    if words:
+        return _listed(words)
+    kept = _listed([_counted(each, names, " in") for each, names in sorted(unknown.items())])
+    return f"kept for {kept}, of which it is not known what it needs" if rule.guarded and unknown else ""
 
 
-def _told(users: Nodes) -> str:
-    """For example ``Conv in 12 nodes (the first: /features/0/Conv) and MaxPool in 1 node (/pool)``."""
-    most = sorted(users.items(), key=lambda user: (-len(user[1]), str(user[0])))
-    words = [_counted(str(operator), names) for operator, names in most[:_MOST_NAMED]]
-    more = len(most) - _MOST_NAMED
-    return " and ".join(_commas(words, more)) if more > 0 else " and ".join(words)
+def _words(rule: PartRule, nodes: Nodes, how: str) -> list[str]:
+    """Of each operator that needs the part, the most frequent first."""
+    users = sorted((each for each in nodes.items() if each[0] in rule.operators), key=lambda user: -len(user[1]))
+    return [_counted(operator, names, how) for operator, names in users]
 
 
-def _commas(words: Sequence[str], more: int) -> Iterator[str]:
-    yield ", ".join(words)
-    yield f"{more} more operators" if more > 1 else "1 more operator"
-
-
-def _counted(operator: str, names: Sequence[str]) -> str:
+def _counted(operator: Operator, names: Sequence[str], how: str) -> str:
+    """For example ``Conv in 12 nodes (the first: /features/0/Conv)``."""
     if len(names) == 1:
-        return f"{operator} in 1 node ({names[0]})"
-    return f"{operator} in {len(names)} nodes (the first: {names[0]})"
+        return f"{operator}{how} 1 node ({names[0]})"
+    return f"{operator}{how} {len(names)} nodes (the first: {names[0]})"
+
+
+def _listed(words: Sequence[str]) -> str:
+    more = len(words) - _MOST_NAMED
+    if more <= 0:
+        return " and ".join(words)
+    return f"{', '.join(words[:_MOST_NAMED])} and {more} more operator{'s' if more > 1 else ''}"

@@ -6,7 +6,7 @@ import numpy as np
 from onnx import TensorProto, helper
 
 from builder.formats.onnx_operators import graph_operators
-from builder.model.operators import Operator, as_run
+from builder.model.operators import Operator, together
 from tests.support import onnx_models
 from tests.support.models import operator_model
 
@@ -80,16 +80,13 @@ def test_softmax_between_layer_norms_may_become_attention() -> None:
         helper.make_node("MatMul", ["l", "w"], ["m"]),
         helper.make_node("Softmax", ["m"], ["y"], name="weights"),
     )
-    found = graph_operators(model)
-    assert found.fused == {ATTENTION: ("weights",)}
-    assert found.as_run[ATTENTION] == ("weights",)
-    assert found.as_run[Operator("", "Softmax")] == ("weights",)
+    assert graph_operators(model).fused == {ATTENTION: ("weights",)}
 
 
 def test_several_graphs_together() -> None:
     one = graph_operators(onnx_models.mlp())
-    assert as_run((one, one))[Operator("", "Gemm")] == ("a", "a")
-    assert as_run(()) == {}
+    assert together((one, one)).nodes[Operator("", "Gemm")] == ("a", "a")
+    assert together(()).nodes == {}
 
 
 def test_operators_are_written_as_they_are_read() -> None:

@@ -4,7 +4,7 @@ import pytest
 from packaging.version import Version
 
 from builder.base.spec import load_base
-from builder.model.operators import Operator
+from builder.model.operators import Operator, Operators
 from builder.plan.gpu import GpuLibraries
 from builder.plan.gpu_parts import TENSORRT_RULES, USERS, all_parts, needed_parts, part_rules, runtime_settings
 from builder.targets.kernels import runtime_operators
@@ -22,7 +22,7 @@ def libraries(base: str) -> GpuLibraries:
 def parts(base: str, *operators: str) -> dict[str, str]:
     gpu = libraries(base)
     nodes = {Operator.parse(text): (f"/{text}",) for text in operators}
-    return dict(needed_parts(nodes, gpu, runtime_operators(gpu.runtime).known))
+    return dict(needed_parts(Operators(nodes=nodes), gpu, runtime_operators(gpu.runtime).known))
 
 
 @pytest.mark.parametrize(("base", "linked"), [("cuda12", LINKED_12), ("cuda13", LINKED_13)])
@@ -68,12 +68,23 @@ def test_the_reason_names_operators_and_nodes() -> None:
         Operator("", "ReduceMean"): ("/mean", "/mean_1"),
         Operator("", "LRN"): ("/lrn",),
     }
-    needed = needed_parts(nodes, gpu, runtime_operators(gpu.runtime).known)
+    needed = needed_parts(Operators(nodes=nodes), gpu, runtime_operators(gpu.runtime).known)
     assert needed["cudnn-cnn"] == "Conv in 12 nodes (the first: /features/0/Conv)"
     assert needed["nvrtc"] == "needed by cudnn-cnn"
     assert needed["cudnn"] == "needed by cudnn-ops and cudnn-cnn"
-    assert needed["cudnn-ops"] == ("ReduceMean in 2 nodes (the first: /mean), LRN in 1 node (/lrn) and 1 more operator")
+    assert needed["cudnn-ops"] == (
+        "ReduceMean in 2 nodes (the first: /mean), MaxPool in 1 node (/pool) and 1 more operator"
+    )
     assert [part.name for part in gpu.parts if part.name in needed] == list(needed)
+
+
+def test_what_onnxruntime_may_make_of_a_graph_counts() -> None:
+    gpu, softmax = libraries("cuda13"), Operator("", "Softmax")
+    fused = {Operator("com.microsoft", "BiasSoftmax"): ("/a", "/b")}
+    operators = Operators(nodes={softmax: ("/a", "/b")}, fused=fused)
+    needed = needed_parts(operators, gpu, runtime_operators(gpu.runtime).known)
+    assert set(needed) == {*LINKED_13, "cudnn", "cudnn-ops"}
+    assert needed["cudnn-ops"] == ("com.microsoft:BiasSoftmax, which onnxruntime may make of 2 nodes (the first: /a)")
 
 
 @pytest.mark.parametrize("base", ["cuda12", "cuda13"])
