@@ -45,6 +45,16 @@ def require_emulator(host: Host) -> Emulator:
     return found
 
 
+@pytest.fixture
+def without_emulator(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """An environment in which no program is found, for a command that is to have none."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    if find_emulator(Platform.parse(OTHER), host):
+        pytest.skip("this machine's kernel starts an emulator by itself (binfmt_misc)")
+    monkeypatch.undo()
+    return {"PATH": str(tmp_path)}
+
+
 def test_one_command_one_index_of_images_as_if_built_alone(mbuild: Mbuild, digits: Path, tmp_path: Path) -> None:
     """And a second time, with the platforms in another order, the same without a step that does anything."""
     result = mbuild.json(digits, "--platform", BOTH, *QUIET, "-o", tmp_path / "out")
@@ -118,12 +128,12 @@ def test_each_of_them_is_held_to_the_size(mbuild: Mbuild, digits: Path) -> None:
 
 
 def test_what_this_processor_cannot_run_is_told_or_run_under_an_emulator(
-    mbuild: Mbuild, host: Host, digits: Path, tmp_path: Path
+    mbuild: Mbuild, host: Host, digits: Path, tmp_path: Path, without_emulator: dict[str, str]
 ) -> None:
-    """Without one (no program is on that PATH) the result and a warning say that it was not run; with one the report
-    says what ran it, since times and memory mean nothing then."""
+    """Without one the result and a warning say that it was not run; with one the report says what ran it, since times
+    and memory mean nothing then."""
     words = ("--platform", BOTH, "--no-load", "-o", tmp_path / "out", "--format", "json")
-    done = mbuild(digits, *words, PATH=str(tmp_path))
+    done = mbuild(digits, *words, **without_emulator)
     assert done.returncode == 0, done.stderr
     assert f"warning: the image for {OTHER} was not run" in done.stderr
     result = json.loads(done.stdout)
@@ -139,6 +149,15 @@ def test_what_this_processor_cannot_run_is_told_or_run_under_an_emulator(
     assert (report["exit_code"], report["emulator"].partition("-")[0]) == (0, "qemu")
     assert [case["case"] for case in report["cases"]] == [case["case"] for case in tests[OWN]["cases"]]
     assert all(not check["findings"] for check in report["checks"])
+
+
+def test_for_that_processor_alone_it_is_refused_before_anything_is_built(
+    mbuild: Mbuild, digits: Path, without_emulator: dict[str, str]
+) -> None:
+    refused = mbuild(digits, "--platform", OTHER, "--no-load", **without_emulator)
+    assert refused.returncode == 2
+    assert "qemu-user-static" in refused.stderr
+    assert "--no-test" in refused.stderr
 
 
 def test_a_program_that_is_not_in_the_image_is_told_as_on_its_own_processor(host: Host, tmp_path: Path) -> None:

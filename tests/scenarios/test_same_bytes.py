@@ -80,13 +80,8 @@ def test_a_lock_that_no_longer_fits_is_refused_and_says_why(mbuild: Mbuild, digi
     mbuild.json(digits, "--no-test", "--no-load", "--locked")
 
 
-def test_another_platform_needs_no_machine_of_its_kind(mbuild: Mbuild, digits: Path, tmp_path: Path) -> None:
-    """But for its test: where no emulator is on the PATH, it is refused before anything is built."""
-    words = (digits, "--platform", "linux/arm64", "--no-load")
-    refused = mbuild(*words, PATH=str(tmp_path))
-    assert refused.returncode == 2
-    assert "--no-test" in refused.stderr
-    result = mbuild.json(*words, "--no-test")
+def test_another_platform_needs_no_machine_of_its_kind(mbuild: Mbuild, digits: Path) -> None:
+    result = mbuild.json(digits, "--platform", "linux/arm64", "--no-load", "--no-test")
     assert result["image"]["platform"] == "linux/arm64"
     assert result["identifier"] == "onnx-http-cpu-linux_arm64"
 
