@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from builder.convert.converters import CONVERTERS, Converter
+from builder.convert.engines import TENSORRT_RTX
 from builder.convert.envs import (
     EnvironmentSpec,
     directory_bytes,
@@ -19,6 +20,12 @@ from builder.errors import UsageError
 from builder.host import Host
 from builder.host.fs import remove_tree
 from builder.model.problems import suggestion
+
+_OF_NO_FORMAT = {
+    REFERENCE.name: (REFERENCE, "onnxruntime, the reference"),
+    TENSORRT_RTX.name: (TENSORRT_RTX, "engines for --target tensorrt"),
+}
+"""Environments with what they are for."""
 
 
 class UnknownConverter(UsageError):
@@ -106,12 +113,12 @@ def _letters(text: str) -> str:
 
 def _specs() -> dict[str, EnvironmentSpec]:
     specs = {converter.environment.name: converter.environment for converter in CONVERTERS.values()}
-    return {**specs, REFERENCE.name: REFERENCE}
+    return specs | {name: spec for name, (spec, _) in _OF_NO_FORMAT.items()}
 
 
 def _line(spec: EnvironmentSpec, host: Host) -> EnvironmentLine:
     users = {name: converter for name, converter in CONVERTERS.items() if converter.environment.name == spec.name}
-    frameworks = [framework_version(converter) for converter in users.values()] or ["onnxruntime, the reference"]
+    frameworks = [framework_version(converter) for converter in users.values()] or [_OF_NO_FORMAT[spec.name][1]]
     place = find_environment(spec, host)
     return EnvironmentLine(
         name=spec.name,
