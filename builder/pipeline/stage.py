@@ -29,7 +29,7 @@ from builder.targets.lock import LockedTarget
 from builder.targets.wheel_stage import runtime_rules, stage_wheels
 from builder.targets.wheels import fetch_wheels
 
-REVISION = 7
+REVISION = 8
 """Bumped by hand when a server would write the same model in another way."""
 
 
@@ -100,7 +100,7 @@ def stage_model(server: Server, answered: AnsweredModel, keep: Keep, host: Host)
     answers = [[str(Digest.of(write_case(case))) for case in side] for side in (answered.cases, answered.plain)]
     decides: dict[str, object] = {
         "model": str(model.digest),
-        "server": type(server).__name__,
+        "server": server.form,
         "cases": answers,
         "parity": verdict,
     }

@@ -18,6 +18,7 @@ class HttpServer:
     """See the module."""
 
     name = "http"
+    form = "HttpServer"
     programs: tuple[PurePosixPath, ...] = ()
 
     def files(self) -> tuple[CodeFile, ...]:

@@ -89,6 +89,11 @@ class Server(Protocol):
     """What an image of others must have where the server is that image's own: then neither Python nor wheels are
     packed. Empty where the server is packed."""
 
+    @property
+    def form(self) -> str:
+        """Servers of one form write equal trees of a model, which are kept under it."""
+        ...
+
     def files(self) -> tuple[CodeFile, ...]:
         """The server's own files, equal for every model."""
         ...

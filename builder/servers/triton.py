@@ -43,6 +43,10 @@ class TritonServer:
     def __init__(self, *, on_gpu: bool = False) -> None:
         self._on_gpu = on_gpu
 
+    @property
+    def form(self) -> str:
+        return "TritonServer on a GPU" if self._on_gpu else "TritonServer"
+
     def files(self) -> tuple[CodeFile, ...]:
         launch = (_SOURCE / "launch.py").read_bytes()
         return (

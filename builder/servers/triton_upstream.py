@@ -30,6 +30,10 @@ class UpstreamTriton:
     def __init__(self, *, on_gpu: bool = False) -> None:
         self._on_gpu = on_gpu
 
+    @property
+    def form(self) -> str:
+        return "UpstreamTriton on a GPU" if self._on_gpu else "UpstreamTriton"
+
     def files(self) -> tuple[CodeFile, ...]:
         return ()
 

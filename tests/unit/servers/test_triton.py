@@ -110,3 +110,13 @@ def test_settings_without_an_effect_are_told(tmp_path: Path) -> None:
     body, queue = TritonServer().check(packed(tmp_path, max_body_bytes=1000, queue=9))
     assert "server.max_body_bytes (1000) has no effect" in body.message
     assert "server.queue (9) has no effect" in queue.message
+
+
+def test_servers_that_write_a_model_otherwise_have_forms_of_their_own() -> None:
+    """By which the trees are kept: a processor must not get what was written for a GPU."""
+    every = [
+        find_server("triton", on_upstream=upstream, on_gpu=gpu) for upstream in (False, True) for gpu in (False, True)
+    ]
+    forms = [server.form for server in (find_server("http"), *every)]
+    assert len(set(forms)) == len(forms)
+    assert find_server("http", on_gpu=True).form == find_server("http").form
