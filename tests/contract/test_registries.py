@@ -23,7 +23,8 @@ from builder.registry.referrers import list_referrers, push_referrer
 from tests.support.artifacts import BOM, SIGNATURE, artifact
 from tests.support.certificates import make_certificate, server_context
 from tests.support.registries import SecuredRegistry
-from tests.support.scripted_registry import Abilities, BearerAuth, ScriptedRegistry
+from tests.support.registry_answers import BearerAuth
+from tests.support.scripted_registry import Abilities, ScriptedRegistry
 from tests.support.tiny_image import AMD64, tiny_layout
 
 MakeHost = Callable[..., Host]

@@ -9,7 +9,8 @@ import pytest
 from builder.host.http import Http, NetworkError, Request
 from builder.host.tls import UnreadableCaFile
 from tests.support.hosts import HastyClock
-from tests.support.scripted_registry import Cut, Drip, ScriptedRegistry, Status
+from tests.support.registry_faults import Cut, Drip, Status
+from tests.support.scripted_registry import ScriptedRegistry
 from tests.support.services import free_port
 
 

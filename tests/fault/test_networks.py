@@ -28,7 +28,9 @@ from builder.registry.push import push
 from tests.support.certificates import ServerCertificate, make_certificate, server_context
 from tests.support.hosts import ImpatientClock
 from tests.support.proxies import forward_proxy
-from tests.support.scripted_registry import BearerAuth, Cut, Hangup, ScriptedRegistry, Status, Swallow
+from tests.support.registry_answers import BearerAuth
+from tests.support.registry_faults import Cut, Hangup, Status, Swallow
+from tests.support.scripted_registry import ScriptedRegistry
 from tests.support.tiny_image import AMD64, tiny_layout
 
 MakeHost = Callable[..., Host]

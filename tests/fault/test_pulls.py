@@ -25,19 +25,8 @@ from builder.registry.referrers import list_referrers, push_referrer
 from tests.support.artifacts import BOM, SIGNATURE, artifact
 from tests.support.disks import leave_free
 from tests.support.hosts import HastyClock, ImpatientClock
-from tests.support.scripted_registry import (
-    Abilities,
-    Corrupt,
-    Cut,
-    Drip,
-    Fault,
-    Hangup,
-    Misreport,
-    ScriptedRegistry,
-    Status,
-    Surplus,
-    Swallow,
-)
+from tests.support.registry_faults import Corrupt, Cut, Drip, Fault, Hangup, Misreport, Status, Surplus, Swallow
+from tests.support.scripted_registry import Abilities, ScriptedRegistry
 from tests.support.tiny_image import AMD64, tiny_layout
 
 PIECE = 64 << 10

@@ -17,7 +17,8 @@ from builder.registry.push import push
 from builder.registry.referrers import TooManyReferrers, list_referrers, push_referrer
 from tests.support.artifacts import BOM, SIGNATURE, artifact
 from tests.support.hosts import ImpatientClock
-from tests.support.scripted_registry import Abilities, ScriptedRegistry, Status
+from tests.support.registry_faults import Status
+from tests.support.scripted_registry import Abilities, ScriptedRegistry
 from tests.support.tiny_image import tiny_layout
 
 Image = tuple[ScriptedRegistry, PinnedReference, Descriptor]

@@ -20,19 +20,9 @@ from builder.registry.pull import pull_base
 from builder.registry.push import PushResult, push
 from tests.support.golden import Golden
 from tests.support.hosts import ImpatientClock
-from tests.support.scripted_registry import (
-    BasicAuth,
-    BearerAuth,
-    Corrupt,
-    Cut,
-    Expired,
-    Fault,
-    Forget,
-    Hangup,
-    ScriptedRegistry,
-    Status,
-    Surplus,
-)
+from tests.support.registry_answers import BasicAuth, BearerAuth
+from tests.support.registry_faults import Corrupt, Cut, Expired, Fault, Forget, Hangup, Status, Surplus
+from tests.support.scripted_registry import ScriptedRegistry
 from tests.support.tiny_image import AMD64, tiny_layout
 
 PASSWORD = "hunter2 and more"

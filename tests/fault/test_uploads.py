@@ -19,19 +19,9 @@ from builder.oci.manifest import Document, Manifest
 from builder.registry.push import push, push_graph
 from builder.registry.upload import BodyTooLarge, UploadLost
 from tests.support.hosts import ImpatientClock, RecordedEvents
-from tests.support.scripted_registry import (
-    Abilities,
-    BearerAuth,
-    Drop,
-    Expired,
-    Fault,
-    Forget,
-    Hangup,
-    Misreport,
-    ScriptedRegistry,
-    Status,
-    Swallow,
-)
+from tests.support.registry_answers import BearerAuth
+from tests.support.registry_faults import Drop, Expired, Fault, Forget, Hangup, Misreport, Status, Swallow
+from tests.support.scripted_registry import Abilities, ScriptedRegistry
 from tests.support.tiny_image import tiny_layout
 
 SIZE = 300_000
