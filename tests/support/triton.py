@@ -62,7 +62,7 @@ def triton_image(models: Path, place: Path, host: Host) -> ProbedImage:
         lock=place / "mbuild.lock",
         locked=False,
     )
-    planned = plan_model(spec, host)
+    (planned,) = plan_model(spec, host).images
     writer = TreeWriter(place / "models")
     for folder in sorted(path for path in models.iterdir() if path.is_dir()):
         TritonServer().write_model(writer, packed_model(folder))
