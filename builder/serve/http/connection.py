@@ -294,21 +294,16 @@ class Connection(asyncio.Protocol):
         body = response.body
         size = len(body[0]) if len(body) == 1 else sum(map(len, body))
         start = head(response, size, self._shared.date, closing)
-        if only_head or not size:
-            self._send(start)
-        elif size < _JOINED:
-            self._send(b"".join((start, *body)))
-        else:
+        if size >= _JOINED and not only_head:
             self.write_held()
             # asyncio never gets rid of an empty buffer: it would try for ever, and the connection would not close
             self._transport.writelines([start, *(piece for piece in body if len(piece))])
-
-    def _send(self, content: bytes) -> None:
-        """Now, or together with what others are sent in this turn of the loop; never more than one answer waits."""
+            return
+        content = start if only_head else b"".join((start, *body))
         if self._turn and not self._held:
             self._held = content
             self._shared.hold(self)
-        else:
+        else:  # never more than one answer is held
             content, self._held = self._held + content, b""
             self._transport.write(content)
 

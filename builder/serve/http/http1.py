@@ -68,7 +68,9 @@ class Parser:
         times the time."""
         end = data.find(END)
         request = self._known(data[:end])
-        if request is None or len(data) - end != request.rest or end < 0 or self.begun:
+        if request is None or len(data) - end != request.rest or end < 0:
+            return None
+        if self._request is not None or self._buffer:
             return None
         return request, data[end + 4 :]
 

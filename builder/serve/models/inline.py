@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 from ..http.connection import Exchange
 from ..observe.account import Account
 from ..observe.metrics import Durations
-from ..protocol.codec import decode, encode
+from ..protocol.codec import decode
+from ..protocol.compression import compressed
 from .call import encodes_slowly, refusal_for
 
 INLINE_FREE_NS = 200_000
 """A run that takes longer by the clock on the wall has the next ones watched."""
 INLINE_WATCHED = 64
+_FEW = 64
 
 if TYPE_CHECKING:
     from .inference import Inference, Served
@@ -35,8 +37,10 @@ def answer_at_once(inference: Inference, served: Served, exchange: Exchange) -> 
             ran = monotonic_ns()
             if ran - decoded > INLINE_FREE_NS and not served.watched:
                 served.watched = INLINE_WATCHED
-            if not encodes_slowly(request.form, outputs, headers):
-                response = encode(served.named, request, outputs, headers.get("accept-encoding", ""))
+            if (len(outputs) == 1 and outputs[0].size <= _FEW) or not encodes_slowly(request.form, outputs, headers):
+                response = request.form.response(served.named, request.id, outputs)
+                if accepted := headers.get("accept-encoding"):
+                    response = compressed(response, accepted)
     except Exception as error:
         _refuse(inference, served, exchange, error)
         return
@@ -48,7 +52,7 @@ def answer_at_once(inference: Inference, served: Served, exchange: Exchange) -> 
     if inference.tells:
         spent = Durations(ended - received, 0, decoded - received, ran - decoded, ended - ran)
         exchange.account = Account(metrics, spent, request.id or "", run_rows=rows)
-    exchange.reply(response)
+    exchange.connection.reply(exchange, response)  # nobody can have gone meanwhile
 
 
 def _refuse(inference: Inference, served: Served, exchange: Exchange, error: Exception) -> None:

@@ -79,7 +79,7 @@ class InferRequest:
     """How long the client wants it to wait at most; 0 where it does not say."""
 
 
-def decode(signature: Signature, headers: dict[str, str], body: Buffer, limit: int) -> InferRequest:
+def decode(signature: Signature, headers: dict[str, str], body: bytes | bytearray, limit: int) -> InferRequest:
     """The request that ``body`` carries; ``limit`` holds for the decompressed body. Raises Refusal."""
     coding = headers.get("content-encoding")
     if coding is not None and (coding := coding.strip().lower()) != "identity":
@@ -87,10 +87,15 @@ def decode(signature: Signature, headers: dict[str, str], body: Buffer, limit: i
     header = headers.get(HEADER_LENGTH)
     if header is not None:
         return _decode_framed(signature, header, memoryview(body))
+    last = signature.repeats.last
+    if last is not None and body.startswith(last.before) and body.endswith(last.after):
+        array = filled(last, body, len(last.before), len(body) - len(last.after))
+        if array is not None:
+            return InferRequest({last.graph_name: array}, last.form, None, last.count, last.timeout_us)
     if signature.takes_files and _is_file(headers.get("content-type", "")):
         return _decode_raw(signature, memoryview(body))
     if len(signature.inputs) == 1:
-        return _decode_repeated(signature, bytes(body) if isinstance(body, memoryview) else body)
+        return _decode_repeated(signature, body)
     return _decode_json(signature, body, _NOTHING)
 
 
@@ -116,11 +121,6 @@ def _decode_framed(signature: Signature, header: str, content: memoryview) -> In
 
 def _decode_repeated(signature: Signature, body: bytes | bytearray) -> InferRequest:
     """JSON for a model with one input, whose numbers are often all that is new."""
-    blank = signature.repeats.last
-    if blank is not None and body.startswith(blank.before) and body.endswith(blank.after):
-        array = filled(blank, body, len(blank.before), len(body) - len(blank.after))
-        if array is not None:
-            return InferRequest({blank.graph_name: array}, blank.form, None, blank.count, blank.timeout_us)
     known = signature.repeats.blank(body)
     if known is None:
         return _decode_json(signature, body, _NOTHING)

@@ -11,8 +11,10 @@ _SMALLEST = 512
 
 def compressed(response: Response, accept_encoding: str) -> Response:
     """The response in the first of gzip and deflate that the client takes, if it is worth it."""
+    if sum(map(len, response.body)) < _SMALLEST:
+        return response
     coding = _preferred(accept_encoding)
-    if coding is None or sum(map(len, response.body)) < _SMALLEST:
+    if coding is None:
         return response
     packer = zlib.compressobj(1, zlib.DEFLATED, 31 if coding == "gzip" else 15)
     body = b"".join([*(packer.compress(part) for part in response.body), packer.flush()])

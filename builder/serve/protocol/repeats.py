@@ -60,7 +60,8 @@ class Repeats:
         self._blanks: dict[bytes, Blank | None] = {}
         self._framings: dict[bytes, Framing] = {}
         self.last: Blank | None = None
-        """That of the last request that had one: the next is most likely to repeat it."""
+        """That of the last request that had one, which the next is most likely to repeat; never of a model that takes
+        files, whose body may be anything."""
 
     def framing(self, text: bytes) -> Framing | None:
         return self._framings.get(text)
