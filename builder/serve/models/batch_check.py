@@ -18,7 +18,6 @@ from ..device import CPU_PROVIDER
 from ..http.answers import Refusal
 from ..protocol.tensors import Array, Tensor
 from .batching import Batching, split, stacked
-from .golden import feeds_of, usual_case
 from .model_folder import ModelUnusable
 
 if TYPE_CHECKING:
@@ -76,9 +75,9 @@ def wish_for(model: AnyModel, warm: WarmUp, settings: Settings) -> Wish:
     return Wish(max_rows=rows, delay_ns=int(delay * 1e9), preferred=sizes, shared=shared)
 
 
-def find_batching(model: AnyModel, wish: Wish) -> Batching:
-    """Runs the model some ten times. Raises NotBatchable."""
-    one, several = _check_rows(model)
+def find_batching(model: AnyModel, feeds: Feeds, wish: Wish) -> Batching:
+    """Runs the model some ten times, on ``feeds`` and what is made of them. Raises NotBatchable."""
+    one, several = _check_rows(model, feeds)
     if not wish.max_rows and model.provider == CPU_PROVIDER and _gain(model, one, several) < _WORTH:
         raise NotBatchable("several rows take as long as one after the other; max_batch turns it on")
     rows = wish.max_rows or _USUAL_ROWS.get(model.provider, _USUAL_ROWS_ELSEWHERE)
@@ -99,9 +98,8 @@ def _check_signature(model: AnyModel) -> None:
         raise NotBatchable(f"the first dims of its inputs differ: {', '.join(map(str, sorted(map(str, names))))}")
 
 
-def _check_rows(model: AnyModel) -> tuple[Feeds, Feeds]:
+def _check_rows(model: AnyModel, feeds: Feeds) -> tuple[Feeds, Feeds]:
     """One row, and several of them in one feed."""
-    feeds = feeds_of(model, usual_case(model))
     rows = {array.shape[0] for array in feeds.values()}
     if len(rows) > 1 or 0 in rows:
         raise NotBatchable("the rows of its golden case do not go together")

@@ -29,8 +29,13 @@ class WarmUp:
 
     case: str
     seconds: float
-    size: int
-    """Elements of its inputs together."""
+    feeds: dict[str, Array]
+    """What it ran on, by the graph's names."""
+
+    @property
+    def size(self) -> int:
+        """Elements of its inputs together."""
+        return sum(array.size for array in self.feeds.values())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,9 +66,9 @@ class Answered:
 
 def warm_up(model: AnyModel) -> WarmUp:
     """Runs a golden case, or zeros where there is none. Raises ModelUnusable when that is not answered as expected."""
-    case = usual_case(model)
+    case = _usual_case(model)
     try:
-        feeds = feeds_of(model, case)
+        feeds = _feeds_of(model, case)
         seconds = []
         for _ in range(3):  # the first run allocates; the last one is what a request will cost
             started = time.perf_counter()
@@ -76,7 +81,7 @@ def warm_up(model: AnyModel) -> WarmUp:
         raise ModelUnusable(f"The warm-up of model '{model.name}' failed: {refusal.message}{where}") from refusal
     if wrong := _wrong(_differences(model, case, results)):
         raise ModelUnusable(f"The warm-up of model '{model.name}' on golden case '{case.name}': {wrong}.")
-    return WarmUp(case=case.name, seconds=min(seconds), size=sum(array.size for array in feeds.values()))
+    return WarmUp(case=case.name, seconds=min(seconds), feeds=feeds)
 
 
 def self_test(models: Iterable[AnyModel]) -> Iterator[Answered]:
@@ -109,7 +114,7 @@ def _answered(model: AnyModel, file: Path) -> Answered:
     seconds, problem = 0.0, ""
     try:
         case = model.folder.case(file)
-        feeds = feeds_of(model, case)
+        feeds = _feeds_of(model, case)
         started = time.perf_counter()
         results = _run(model, feeds)
         seconds = time.perf_counter() - started
@@ -127,12 +132,12 @@ def _run(model: AnyModel, feeds: dict[str, Array]) -> list[Array]:
     return model.run(feeds, [tensor.graph_name for tensor in model.signature.outputs])
 
 
-def usual_case(model: AnyModel) -> Golden:
+def _usual_case(model: AnyModel) -> Golden:
     """The smallest golden case, or zeros where there is none."""
     return model.folder.golden() or _zeros(model)
 
 
-def feeds_of(model: AnyModel, case: Golden) -> dict[str, Array]:
+def _feeds_of(model: AnyModel, case: Golden) -> dict[str, Array]:
     """By the graph's names. Raises ModelUnusable."""
     return {tensor.graph_name: _fed(tensor, case) for tensor in model.signature.inputs}
 

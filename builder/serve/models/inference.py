@@ -129,7 +129,7 @@ def opened(model: AnyModel, warm: WarmUp, settings: Settings) -> Served:
 
     def find() -> Found:
         try:
-            return find_batching(model, wish), ""
+            return find_batching(model, warm.feeds, wish), ""
         except NotBatchable as reason:
             return None, str(reason)
         except Exception as error:
