@@ -115,6 +115,7 @@ class Server:
         self._connections = Connections(settings, self._routes.answer)
         self._around = around
         self._connection = around.join(self._connections, log)
+        self._routes.is_open = around.gate.is_open if around.gate else None
         self._routes.figures += [self._connections.families, *around.figures]
         self._worker = worker
         self._hurry: Callable[[], None] = lambda: None

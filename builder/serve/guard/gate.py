@@ -62,6 +62,11 @@ class Gate:
         certificates = self._certificates
         return lambda: TlsConnection(self, certificates.context, connections)
 
+    @property
+    def is_open(self) -> Callable[[str], bool] | None:
+        """Which paths need no key; None where no keys are set."""
+        return self._open.__contains__ if self._keys else None
+
     def facts(self) -> dict[str, object]:
         """For the line in the log that says how this server listens."""
         tls = self._certificates

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from .. import VERSION
@@ -39,6 +40,12 @@ _ELEMENTS: dict[str, dict[str, Any]] = {
     },
 }
 
+
+_SCHEMES: dict[str, Any] = {
+    "bearer": {"type": "http", "scheme": "bearer"},
+    "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+}
+"""How a key travels (guard/keys.py)."""
 
 _FILES = """ A text (text/plain) or an image file (image/png ...) may also be the whole body.
 In JSON, an image is base64 with the parameter content_type "base64"."""
@@ -77,6 +84,25 @@ def document(models: list[AnyModel]) -> dict[str, Any]:
             "responses": {"Error": _response("What is wrong", {"$ref": "#/components/schemas/Error"})},
         },
     }
+
+
+def with_keys(document: dict[str, Any], is_open: Callable[[str], bool]) -> dict[str, Any]:
+    """The same of a server that wants an API key on every path but the open ones: which schemes it takes, and that 401
+    is an answer."""
+    paths = {
+        path: methods
+        if is_open(path)
+        else {
+            method: {
+                **operation,
+                "security": [{name: []} for name in _SCHEMES],
+                "responses": {**operation["responses"], "401": {"$ref": "#/components/responses/Error"}},
+            }
+            for method, operation in methods.items()
+        }
+        for path, methods in document["paths"].items()
+    }
+    return {**document, "paths": paths, "components": {**document["components"], "securitySchemes": _SCHEMES}}
 
 
 def _model_paths(model: AnyModel, prefix: str) -> dict[str, Any]:

@@ -52,6 +52,8 @@ class Routes:
         self.figures: list[Callable[[], Iterable[Family]]] = [self._own_figures, Machine().families]
         self.all_ready: Callable[[], bool] = lambda: True
         """Whether the other processes behind this port are ready too."""
+        self.is_open: Callable[[str], bool] | None = None
+        """Which paths are answered without an API key; None where nobody needs one."""
         self.gather: Callable[[Callable[[Told], None]], None] = lambda then: then(self.told())
         """Calls back with what all processes behind this port tell."""
         self._paths: dict[str, dict[str, Answer]] = {
@@ -104,7 +106,8 @@ class Routes:
         def document() -> bytes:
             from . import openapi
 
-            return as_json(openapi.document(models))
+            document = openapi.document(models)
+            return as_json(openapi.with_keys(document, self.is_open) if self.is_open else document)
 
         self._paths["/openapi.json"] = {"GET": lambda _: Response(200, JSON, (document(),))}
 

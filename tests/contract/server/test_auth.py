@@ -153,3 +153,15 @@ def test_a_mounted_file_of_settings(server_source: Path, models: Path, tmp_path:
         assert ask(server.address, "POST", QUICK, b"x" * 101, bearer(ALICE)).status == 413
         file.write_text(f"MBUILD_PORT={server.port}\n")
         assert run(server_source, models, "health", MBUILD_SETTINGS=str(file), MBUILD_PORT="").returncode == 0
+
+
+def test_the_document_says_how_keys_travel(locked: RunningServer) -> None:
+    document = ask(locked.address, "GET", "/openapi.json", headers=bearer(ALICE)).json()
+    assert document["components"]["securitySchemes"] == {
+        "bearer": {"type": "http", "scheme": "bearer"},
+        "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+    }
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            wants_key = ask(locked.address, method.upper(), path, {} if method == "post" else None).status == 401
+            assert ("security" in operation, "401" in operation["responses"]) == (wants_key, wants_key), path
