@@ -100,6 +100,7 @@ def _description(model: PackedModel) -> dict[str, object]:
 
 
 def _described(manifest: ModelManifest, name: str) -> dict[str, object]:
+    bounds = {each.name: each.max for each in manifest.dims if each.max is not None}
     return {
         "schema": 1,
         "name": name,
@@ -107,5 +108,5 @@ def _described(manifest: ModelManifest, name: str) -> dict[str, object]:
         "description": manifest.description,
         "licence": manifest.licence,
         "tolerance": manifest.tolerance.to_json(),
-        "settings": manifest.server.to_json(),
+        "settings": {**manifest.server.to_json(), **({"dims": bounds} if bounds else {})},
     }

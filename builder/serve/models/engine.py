@@ -20,6 +20,7 @@ from ..device import CPU, CPU_PROVIDER, Device, GpuUnusable
 from ..http.answers import Refusal
 from ..protocol.codec import Signature
 from ..protocol.tensors import DTYPES, Array, Tensor
+from .complaints import plain
 from .model_folder import ModelFolder, ModelUnusable, find_models
 
 if TYPE_CHECKING:
@@ -48,11 +49,7 @@ _BFLOAT16 = 16  # onnx.TensorProto.BFLOAT16
 _INPUT_ERRORS = ("InvalidArgument", "Fail", "RuntimeException", "NotImplemented", "InvalidGraph", "UnicodeEncodeError")
 _GRAPH_ERRORS = ("InvalidGraph", "InvalidProtobuf", "NoSuchFile", "NoModel")
 """What is wrong with the graph wherever it is loaded."""
-_CUDA_FAILURE = re.compile(r"CUDA failure \d+: [^;]+")
 _NO_MEMORY = re.compile(r"bad_alloc|allocate memory|out of memory", re.IGNORECASE)
-_NOISE = re.compile(
-    r"\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : |^.*Status Message: |\S*/\S+\.(?:cc|h|cpp):\d+ ", re.DOTALL
-)
 
 
 class Model:
@@ -77,7 +74,8 @@ class Model:
         self.signature = signature
         self.device = device
         self.provider = str(session.get_providers()[0])
-        self.most_rows = engine.most_rows if engine else 0
+        bounds = [folder.most(each.shape[0]) for each in signature.inputs if each.shape]
+        self.most_rows = min((rows for rows in (*bounds, engine.most_rows if engine else 0) if rows), default=0)
         """Of a batch; 0: any number."""
         self._engine = engine
         self._session = session
@@ -109,7 +107,7 @@ class Model:
         return [_array(value) for value in self._session.run_with_ort_values(outputs, values)]
 
     def _refusal(self, error: Exception) -> Refusal:
-        text = _plain(error)
+        text = plain(error)
         if isinstance(error, MemoryError) or _NO_MEMORY.search(text):
             return Refusal(503, f"model '{self.name}' ran out of memory on these inputs", "BACKEND")
         status = 400 if type(error).__name__ in _INPUT_ERRORS else 500
@@ -156,7 +154,7 @@ def _open(folder: ModelFolder, device: Device) -> tuple[Any, Device, Engine | No
         except GpuUnusable:
             raise
         except Exception as error:
-            choice = choice.without(_plain(error))
+            choice = choice.without(plain(error))
     try:
         return _plugged(folder, folder.graph, device), replace(device, engine=choice.said), None
     except GpuUnusable:
@@ -221,8 +219,8 @@ def _session(folder: ModelFolder, options: Any, device: Device) -> Any:
 
 def _unusable(folder: ModelFolder, device: Device, error: Exception) -> ModelUnusable | GpuUnusable:
     if device.is_gpu and type(error).__name__ not in _GRAPH_ERRORS:
-        return _off_the_gpu(folder, device, _plain(error))
-    return ModelUnusable(f"Model '{folder.name}' ({folder.graph}) cannot be loaded: {_plain(error)}")
+        return _off_the_gpu(folder, device, plain(error))
+    return ModelUnusable(f"Model '{folder.name}' ({folder.graph}) cannot be loaded: {plain(error)}")
 
 
 def _off_the_gpu(folder: ModelFolder, device: Device, why: str) -> GpuUnusable:
@@ -267,10 +265,3 @@ def _array(value: Any) -> Array:
     shape = tuple(value.shape())
     content = ctypes.string_at(value.data_ptr(), 2 * int(np.prod(shape, dtype=np.int64)))
     return np.frombuffer(content, DTYPES["BF16"]).reshape(shape)
-
-
-def _plain(error: BaseException) -> str:
-    """onnxruntime's message without its codes and its source lines."""
-    if found := _CUDA_FAILURE.search(str(error)):
-        return found[0].strip()
-    return " ".join(_NOISE.sub("", str(error)).split())[:500]

@@ -57,6 +57,12 @@ class ModelFolder:
         settings = self.manifest.get("settings")
         return settings if isinstance(settings, dict) else {}
 
+    def most(self, dim: int | str) -> int:
+        """The largest size of a dynamic dim; 0 where nothing bounds it."""
+        bounds = self.settings.get("dims")
+        most = bounds.get(dim) if isinstance(bounds, dict) else None
+        return most if type(most) is int and most > 0 else 0
+
     def tolerance(self, output: str) -> tuple[float, float] | None:
         """Absolute and relative, as agreed on for this output; None where the manifest does not say."""
         agreed = self.manifest.get("tolerance")

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from .tensors import Tensor
 
 MOST_ROWS = 1024
-"""``max_batch_size`` of a model with a batch dim, as in the config.pbtxt that mbuild writes for Triton: what a load
-generator may ask for. Here nothing is refused above it."""
+"""``max_batch_size`` of a model with a batch dim that nothing bounds, as in the config.pbtxt that mbuild writes for
+Triton: what a load generator may ask for. Here nothing is refused above it."""
 
 
 def metadata(model: AnyModel) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def config(served: Served) -> dict[str, Any]:
         "backend": model.backend,
         "runtime": "",
         "version_policy": {"specific": {"versions": [int(model.version)]}},
-        "max_batch_size": MOST_ROWS * batched,
+        "max_batch_size": (model.most_rows or MOST_ROWS) * batched,
         "input": [_input(each, batched) for each in model.signature.inputs],
         "output": [_output(each, batched) for each in model.signature.outputs],
         "batch_input": [],

@@ -29,6 +29,7 @@ from tests.support.onnx_models import (
 )
 from tests.support.servers import Answer, ask, running
 
+LENGTH = "Inference-Header-Content-Length"
 FOUR = {"MBUILD_MAX_BATCH": "4", "MBUILD_BATCH_DELAY": "3600", "MBUILD_THREADS": "1"}
 
 
@@ -42,6 +43,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place(folder, "texts", identity("BYTES", ("n",)))
     place(folder, "left", identity("FP32", ("n",)))
     place(folder, "two", two_inputs())
+    place(folder, "half", identity("FP16", ("n", 2)))
+    place(folder, "brain", identity("BF16", ("n", 2)))
     place(folder, "fixed", identity("FP32", (1,)))
     place(folder, "scalar", identity("FP32", ()))
     place(folder, "centred", centred(), cases=(some,))
@@ -184,6 +187,28 @@ def test_what_depends_on_its_neighbours_runs_alone(held_back: str) -> None:
     answers = at_once(*((held_back, "centred", "FP32", [1, 4], [i, i, i, i]) for i in range(3)))
     assert [data(answer) for answer in answers] == [[0, 0, 0, 0]] * 3
     assert sizes(held_back, "centred") == {1: 3}
+
+
+@pytest.mark.parametrize(("model", "datatype"), [("half", "FP16"), ("brain", "BF16")])
+def test_half_precision_is_put_together(held_back: str, model: str, datatype: str) -> None:
+    contents = [bytes([number, 0x3C, 0, 0x40 + number]) for number in range(4)]
+    tensor = {"name": "x", "datatype": datatype, "shape": [1, 2], "parameters": {"binary_data_size": 4}}
+    asked = {"inputs": [tensor], "outputs": [{"name": "y", "parameters": {"binary_data": True}}]}
+    text = json.dumps(asked).encode()
+    headers = {LENGTH: str(len(text))}
+    with ThreadPoolExecutor(4) as clients:
+        path = f"/v2/models/{model}/infer"
+        calls = [clients.submit(ask, held_back, "POST", path, text + content, headers) for content in contents]
+        answers = [call.result() for call in calls]
+    assert [answer.body[int(answer.headers[LENGTH.lower()]) :] for answer in answers] == contents
+    assert sizes(held_back, model) == {4: 1}
+
+
+def test_the_bound_of_a_dim_bounds_batches(server_source: Path, tmp_path: Path) -> None:
+    place(tmp_path, "few", identity("FP32", ("n", "k")), manifest={"settings": {"dims": {"n": 2, "k": 9}}})
+    with running(server_source, tmp_path) as server:
+        config = ask(server.ready().address, "GET", "/v2/models/few/config").json()
+        assert (config["max_batch_size"], config["parameters"]["max_batch"]["string_value"]) == (2, "2")
 
 
 def test_a_delay_ends_and_the_model_may_say_how_it_batches(server_source: Path, tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ def served(given: Shape, found: Shape, batching: Batching | None = None) -> Any:
         file="model.onnx",
         provider="CUDAExecutionProvider",
         device=Device(provider="CUDAExecutionProvider"),
+        most_rows=0,
         signature=Signature((tensors[0],), (tensors[1],)),
     )
     return SimpleNamespace(model=model, batching=batching, batching_said={"batching": "on" if batching else "off"})
@@ -40,6 +41,12 @@ def test_a_batch_dim_is_left_out() -> None:
     assert document["input"][0]["dims"] == [4]
     assert document["output"][0]["dims"] == [-1, 2]
     assert "dynamic_batching" not in document
+
+
+def test_the_bound_of_the_batch_dim_is_told() -> None:
+    bounded = served(("n", 4), ("n", 2))
+    bounded.model.most_rows = 12
+    assert config(bounded)["max_batch_size"] == 12
 
 
 @pytest.mark.parametrize(
