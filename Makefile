@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check test bench bench-serving converters-matrix golden clean
+.PHONY: help setup demo check test test-cuda gpu-check bench bench-serving converters-matrix golden clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,13 @@ check: .venv/.ready ## format, lint, types, architecture and unit tests (under a
 
 test: .venv/.ready ## every suite; starts a Docker engine and a registry where they can be started
 	@scripts/test
+
+test-cuda: .venv/.ready ## build and prove all GPU images: cuda12 and cuda13, with convolutions and without (some GB of downloads)
+	@MBUILD_TEST_CUDA=1 $(BIN)/python -m pytest tests/cuda
+
+gpu-check: .venv/.ready ## on a machine with an NVIDIA GPU: the golden cases of an image on it, without Docker (LAYOUT=dir)
+	@test -n "$(LAYOUT)" || $(BIN)/mbuild examples/digits --target cuda13 --no-test --output build/gpu-check
+	@$(BIN)/python -m tests.gpu $(or $(LAYOUT),build/gpu-check)
 
 bench: .venv/.ready ## ratios against a peer or a physical limit, measured in one run (WRITE=README.md, PLOT=docs/cost.png)
 	@scripts/services run $(BIN)/python -m tests.bench $(if $(PLOT),--plot $(PLOT)) $(if $(WRITE),--write $(WRITE))
