@@ -1,9 +1,11 @@
-"""``mbuild inspect``: what a directory holds, why mbuild thinks so, and what a build would do with it."""
+"""``mbuild inspect``: what a directory holds, why mbuild thinks so, and what a build would do with it; or what an image
+in a registry or a layout says of itself."""
 
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -12,6 +14,9 @@ from rich.table import Table
 from builder.canonical import readable_json
 from builder.cli import options
 from builder.cli.session import host_session
+from builder.oci.layout import is_layout
+from builder.oci.platform import Platform
+from builder.oci.reference import Reference, names_image
 
 if TYPE_CHECKING:
     from builder.model.signature import Signature, TensorSpec
@@ -24,11 +29,45 @@ def register(app: typer.Typer) -> None:
 
 
 def inspect_command(
-    model: options.ModelArgument,
+    subject: Annotated[
+        str,
+        typer.Argument(metavar="MODEL_DIR|LAYOUT|REF", help="A model directory, an OCI layout, or an image's name."),
+    ],
     target: options.TargetOption = "cpu",
+    platform: options.PlatformOption = "",
+    username: options.UsernameOption = "",
+    password_stdin: options.PasswordOption = False,
+    plain_http: options.PlainHttpOption = False,
     output_format: options.FormatOption = options.OutputFormat.HUMAN,
 ) -> None:
-    """Show what was seen in a model directory and why, without converting or building; ends as a build would."""
+    """Show what was seen in a model directory and why, ending as a build would; or what an image says of itself, of
+    which only manifest and config are read."""
+    place = Path(subject)
+    if is_layout(place) or (not place.exists() and names_image(subject)):
+        registry = "" if is_layout(place) else Reference.parse(subject).registry
+        settings = options.registry_settings(registry, username, password_stdin, plain_http) if registry else {}
+        _show_package(subject, platform, settings, output_format)
+    else:
+        _show_directory(place, target, output_format)
+
+
+def _show_package(subject: str, platform: str, settings: dict[str, str], output_format: options.OutputFormat) -> None:
+    from builder.cli.package import print_package
+    from builder.pipeline.package import inspect_image, inspect_layout
+
+    chosen = Platform.parse(platform) if platform else Platform.of_this_machine()
+    with host_session(quiet=True, settings=settings) as host:
+        place = Path(subject)
+        package = (
+            inspect_layout(place, chosen) if is_layout(place) else inspect_image(Reference.parse(subject), chosen, host)
+        )
+    if output_format is options.OutputFormat.JSON:
+        sys.stdout.write(readable_json(package.to_json()).decode())
+    else:
+        print_package(package)
+
+
+def _show_directory(model: Path, target: str, output_format: options.OutputFormat) -> None:
     from builder.pipeline.inspect import inspect_directory
 
     with host_session(quiet=True) as host:
@@ -108,8 +147,8 @@ def _converter(seen: Inspection) -> list[tuple[str, str]]:
 
 def _signature(signature: Signature, inputs: str, outputs: str) -> list[tuple[str, str]]:
     sides = ((inputs, signature.inputs), (outputs, signature.outputs))
-    return [row for name, side in sides for row in _rows(name, [_tensor(tensor) for tensor in side])]
+    return [row for name, side in sides for row in _rows(name, [tensor_text(tensor) for tensor in side])]
 
 
-def _tensor(tensor: TensorSpec) -> str:
+def tensor_text(tensor: TensorSpec) -> str:
     return f"{tensor.name} {tensor.datatype} [{', '.join(str(dim) for dim in tensor.shape)}]"

@@ -77,7 +77,8 @@ class Measured:
         test = _object(_object(images[0]).get("test")) if images else {}
         peak = _number(test.get("peak_memory_bytes"))
         latency = _object(test.get("latency"))
-        start = {key: value for key, one in _object(test.get("start")).items() if (value := _number(one)) is not None}
+        split = _object(test.get("start"))
+        start = {key: value for key in _PARTS if (value := _number(split.get(key))) is not None}
         return cls(
             ready_seconds=_number(test.get("ready_seconds")),
             start=start or None,
@@ -102,6 +103,7 @@ def _parities(report: object) -> Iterator[MeasuredParity]:
             yield MeasuredParity(name=_text(model.get("name")), max_absolute=absolute, max_relative=relative)
 
 
+_PARTS = ("process", "imports", "sessions", "warm_up")
 _DISTANCES = ("max_absolute", "max_relative")
 
 

@@ -25,6 +25,13 @@ def _is_registry(first: str) -> bool:
     return "." in first or ":" in first or first == "localhost" or first != first.lower()
 
 
+def names_image(text: str) -> bool:
+    """Whether somebody means an image by it where there is no such directory: it says a registry, a tag or a digest."""
+    first, slash, rest = text.partition("/")
+    has_registry = bool(slash) and _is_registry(first) and first.strip(".") == first
+    return has_registry or ":" in (rest or first).rpartition("/")[2] or "@" in text
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reference:
     """Where an image is: ``registry`` (host[:port]), ``repository``, and a ``tag``, a ``digest``, both or neither."""

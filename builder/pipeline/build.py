@@ -37,6 +37,7 @@ from builder.pipeline.libraries import find_libraries, stage_libraries
 from builder.pipeline.model import LoadedModel
 from builder.pipeline.prove import Proof, image_to_load, prove_each
 from builder.pipeline.quantize import Quantization, asked_mode, quantize_model
+from builder.pipeline.report import attach_report, report_of, write_report
 from builder.pipeline.resolve import resolve
 from builder.pipeline.result import BuildResult, BuiltImage
 from builder.pipeline.stage import stage_layers, stage_model, stage_server
@@ -101,7 +102,9 @@ def _keep(spec: BuildSpec, delivery: Delivery, daemon: DockerEngine | None, step
         for one, proof in zip(_built(planned, images), proofs, strict=True)
     )
     result = _result(spec, delivery, planned, built, steps)
-    return replace(result, index=index, layout=images[0].path, pushed=pushed)
+    result = replace(result, index=index, layout=images[0].path, pushed=pushed)
+    write_report(images[0].path, result.digest, report_of(result))
+    return _with_report(result, graph, host)
 
 
 def _leaves_nothing_here(delivery: Delivery, daemon: DockerEngine | None) -> bool:
@@ -120,7 +123,14 @@ def _stream(spec: BuildSpec, delivery: Delivery, steps: Steps, host: Host) -> Bu
         check_size(image, delivery.max_size, host)
     pushed = _push(graph, delivery, steps, host)
     result = _result(spec, delivery, planned, _built(planned, images), steps)
-    return replace(result, index=index, pushed=pushed)
+    return _with_report(replace(result, index=index, pushed=pushed), graph, host)
+
+
+def _with_report(result: BuildResult, graph: Graph, host: Host) -> BuildResult:
+    """The result, which an image that was pushed has attached to it then."""
+    if result.pushed:
+        attach_report(report_of(result), graph.top.descriptor, result.pushed.reference, host)
+    return result
 
 
 def _built(planned: Planned, images: Sequence[AssembledImage | StreamedImage]) -> tuple[BuiltImage, ...]:

@@ -15,6 +15,7 @@ from builder.oci.graph import Graph, layout_graph
 from builder.oci.layout import Layout
 from builder.oci.reference import PinnedReference, Reference
 from builder.pipeline.existing import is_path
+from builder.pipeline.report import attach_report, report_in
 from builder.pipeline.steps import Steps
 from builder.registry.credentials import acting_for
 from builder.registry.pull import find_image
@@ -41,10 +42,13 @@ def copy_image(source: str, destination: Reference, host: Host) -> PushResult:
     origin = None if is_path(source) else _reference(source)
     with Steps(host).effect("copy") as note:
         graph = find_image(origin, None, host).graph if origin else layout_graph(Layout(Path(source)))
+        report = None if origin else report_in(Path(source), graph.top.descriptor.digest)
         if origin and not destination.tag and not destination.digest:
             destination = replace(destination, tag=origin.tag)
         result = push_graph(graph, destination, host)
         note.detail = str(result.reference)
+        if report:
+            attach_report(report, graph.top.descriptor, result.reference, host)
         if origin:
             attached = tuple(_copy_attached(graph, origin, destination, host))
             result = replace(result, moved=(*result.moved, *_summed(attached)))

@@ -11,16 +11,18 @@ from builder.errors import UsageError
 from builder.host import Host
 from builder.host.docker import DockerEngine, connect
 from builder.host.fs import temporary_directory
+from builder.oci.graph import layout_graph
 from builder.oci.layout import Layout
 from builder.oci.platform import Platform
 from builder.oci.reference import Reference
 from builder.pipeline.checks import check_cache
 from builder.pipeline.prove import prove
 from builder.pipeline.pull import pull_image
+from builder.pipeline.report import attach_report, report_in
 from builder.pipeline.steps import Steps
 from builder.plan.image import LayerRole
 from builder.probe.report import ProbeReport
-from builder.registry.push import PushResult, push, require_registry
+from builder.registry.push import PushResult, push_graph, require_registry
 
 _PATHS = ("/", "./", "../", "~")
 """What starts so is no reference."""
@@ -62,11 +64,14 @@ def engine_image(image: str, host: Host) -> tuple[DockerEngine | None, str]:
 
 
 def push_layout(directory: Path, reference: Reference, host: Host) -> PushResult:
-    """Push the image (or the index) in a layout directory."""
+    """Push the image (or the index) in a layout directory, with the report of its build where that lies beside it."""
     require_registry(reference)
     with Steps(host).effect("push") as note:
-        result = push(Layout(directory), reference, host)
+        graph = layout_graph(Layout(directory))
+        result = push_graph(graph, reference, host)
         note.detail = str(result.reference)
+        if report := report_in(directory, graph.top.descriptor.digest):
+            attach_report(report, graph.top.descriptor, result.reference, host)
     return result
 
 

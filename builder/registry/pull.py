@@ -103,14 +103,14 @@ def _of_platform(client: RegistryClient, reference: Reference | PinnedReference,
     fetched = client.fetch_manifest(_name(reference))
     if fetched.descriptor.media_type not in INDEX_TYPES:
         return fetched
-    chosen = _chosen(Index(fetched.raw).manifests, platform)
+    chosen = manifest_for(Index(fetched.raw).manifests, platform)
     if chosen is None:
         found = ", ".join(sorted({str(m.platform) for m in Index(fetched.raw).manifests if m.platform})) or "none"
         raise PlatformMissing(reference=reference, platform=platform, found=found)
     return client.document(chosen)
 
 
-def _chosen(manifests: tuple[Descriptor, ...], platform: Platform) -> Descriptor | None:
+def manifest_for(manifests: tuple[Descriptor, ...], platform: Platform) -> Descriptor | None:
     """The first manifest for the platform, in the index's order (image-spec image-index.md)."""
     return next((one for one in manifests if one.platform and _fits(one.platform, platform)), None)
 

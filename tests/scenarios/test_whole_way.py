@@ -109,6 +109,11 @@ def test_push_pull_run_and_ask(
             ask(address, next(iter(sorted((digits / "golden").glob("*.npz")))), binary=binary)
     again = mbuild.json("push", result["files"]["layout"], str(reference), **registry_environ)
     assert (again["uploaded"], again["mounted"]) == (0, 0), "a second push moves nothing"
+    package = mbuild.json("inspect", pinned, **registry_environ)
+    jsonschema.validate(package["face"], json.loads(schema_file("face").read_bytes()))
+    assert package["face"]["models"][0]["signature"]["inputs"][0]["name"] == "image"
+    assert package["measured"]["ready_seconds"] == result["test"]["ready_seconds"]
+    assert "outputs probabilities FP32 [batch, 10]" in mbuild("inspect", result["files"]["layout"]).stdout
 
 
 @pytest.mark.docker

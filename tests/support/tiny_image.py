@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 from builder.oci.config import ImageConfig
@@ -26,9 +27,10 @@ def tiny_layout(
     base_name: str = "",
     roles: tuple[str, str] | None = None,
     more: tuple[str, ...] = (),
+    labels: Mapping[str, str] | None = None,
 ) -> Layout:
     """An OCI layout in ``directory`` with (after several calls: one more) image; with ``roles``, as one of mbuild's.
-    ``more``: paths of files that it also has."""
+    ``more``: paths of files that it also has; ``labels`` are those of its config."""
     files = {"etc/os-release": OS_RELEASE, "var/lib/dpkg/status.d/tiny": STATUS, **dict.fromkeys(more, b"")}
     blobs = directory / "layers"
     blobs.mkdir(parents=True, exist_ok=True)
@@ -39,7 +41,11 @@ def tiny_layout(
     config = ImageConfig.build(
         platform=platform,
         created="2026-01-01T00:00:00Z",
-        settings={"Entrypoint": ["/nothing"], "User": "65532:65532"},
+        settings={
+            "Entrypoint": ["/nothing"],
+            "User": "65532:65532",
+            **({"Labels": dict(labels), "ExposedPorts": {"8080/tcp": {}}} if labels else {}),
+        },
         diff_ids=[layer.diff_id for layer in written],
         history=[{"created_by": f"mbuild: {role}"} for role in roles] if roles else [{"created_by": "tests"}] * 2,
     )

@@ -1,0 +1,73 @@
+"""What an image in a real registry says of itself, and the report that is attached to it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from builder.host import Host
+from builder.oci.layout import Layout
+from builder.oci.platform import Platform
+from builder.oci.reference import Reference
+from builder.pipeline.copy import copy_image
+from builder.pipeline.existing import push_layout
+from builder.pipeline.package import NotAnImage, inspect_image
+from builder.pipeline.report import write_report
+from builder.registry.referrers import list_referrers, push_referrer
+from tests.support.artifacts import BOM, artifact
+from tests.support.faces import FACE
+from tests.support.registries import SecuredRegistry
+from tests.support.tiny_image import AMD64, tiny_layout
+
+pytestmark = pytest.mark.registry
+ARM64 = Platform(os="linux", architecture="arm64")
+REPORT = {"platforms": [{"platform": "linux/amd64", "test": {"ready_seconds": 0.5}}]}
+
+
+@pytest.fixture
+def host(registry: SecuredRegistry, make_host: Callable[..., Host]) -> Host:
+    return make_host(environ=registry.environ)
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    return tiny_layout(tmp_path, labels=FACE.to_labels())
+
+
+def test_a_face_and_its_report_travel_and_are_there_once(registry: SecuredRegistry, host: Host, layout: Layout) -> None:
+    write_report(layout.path, layout.find().digest, json.dumps(REPORT).encode())
+    reference = registry.fresh("package")
+    pushed = [push_layout(layout.path, reference, host).reference for _ in range(2)]
+    assert len(list_referrers(pushed[0], host)) == 1
+    there = registry.fresh("copied")
+    copy_image(str(reference), there, host)
+    for place in (reference, there):
+        package = inspect_image(place, AMD64, host)
+        assert (package.face, package.digest) == (FACE, layout.find().digest)
+        assert package.measured is not None
+        assert package.measured.ready_seconds == 0.5
+
+
+def test_of_an_index_the_platform_that_is_asked_for(
+    registry: SecuredRegistry, host: Host, layout: Layout, tmp_path: Path
+) -> None:
+    tiny_layout(tmp_path, platform=ARM64)
+    reference = registry.fresh("index")
+    pushed = push_layout(layout.path, reference, host).reference
+    package = inspect_image(reference, ARM64, host)
+    assert (package.digest, package.platform, package.face) == (pushed.digest, ARM64, None)
+    assert [str(platform) for platform, _ in package.platforms] == ["linux/amd64", "linux/arm64"]
+    assert inspect_image(reference, AMD64, host).face == FACE
+
+
+def test_an_artifact_is_no_image(registry: SecuredRegistry, host: Host, layout: Layout) -> None:
+    pushed = push_layout(layout.path, registry.fresh("subject"), host).reference
+    bom = artifact(layout.find(), BOM, b"{}")
+    push_referrer(pushed, bom, host)
+    there = Reference(registry=pushed.registry, repository=pushed.repository, digest=bom.top.descriptor.digest)
+    with pytest.raises(NotAnImage, match=re.escape(BOM)):
+        inspect_image(there, AMD64, host)

@@ -1,0 +1,71 @@
+"""What an image in a layout says of itself."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from builder.model.face import MalformedFace
+from builder.oci.manifest import MalformedManifest
+from builder.oci.platform import Platform
+from builder.pipeline.package import inspect_layout
+from builder.pipeline.report import read_report, report_in, write_report
+from tests.support.faces import FACE
+from tests.support.tiny_image import AMD64, tiny_layout
+
+ARM64 = Platform(os="linux", architecture="arm64")
+REPORT = json.dumps({"platforms": [{"platform": "linux/amd64", "test": {"ready_seconds": 0.5}}]}).encode()
+
+
+def test_an_image_of_mbuild_has_its_face(tmp_path: Path) -> None:
+    layout = tiny_layout(tmp_path, labels=FACE.to_labels())
+    package = inspect_layout(layout.path, AMD64)
+    assert (package.face, package.measured) == (FACE, None)
+    assert package.platforms == ((AMD64, package.digest),)
+    assert package.to_json()["face"] == FACE.to_json()
+
+
+def test_a_report_beside_it_tells_what_was_measured(tmp_path: Path) -> None:
+    layout = tiny_layout(tmp_path, labels=FACE.to_labels())
+    write_report(layout.path, layout.find().digest, REPORT)
+    measured = inspect_layout(layout.path, AMD64).measured
+    assert measured is not None
+    assert measured.ready_seconds == 0.5
+
+
+def test_an_image_of_others_says_what_any_image_says(tmp_path: Path) -> None:
+    package = inspect_layout(tiny_layout(tmp_path).path, AMD64)
+    assert package.face is None
+    assert package.settings == {"entrypoint": ["/nothing"], "user": "65532:65532"}
+    assert package.created == "2026-01-01T00:00:00Z"
+
+
+def test_of_several_the_one_for_the_platform(tmp_path: Path) -> None:
+    tiny_layout(tmp_path)
+    layout = tiny_layout(tmp_path, platform=ARM64)
+    assert inspect_layout(layout.path, ARM64).platform == ARM64
+
+
+def test_labels_that_somebody_changed_name_the_image(tmp_path: Path) -> None:
+    layout = tiny_layout(tmp_path, labels={**FACE.to_labels(), "dev.mbuild.wheels": "numpy"})
+    with pytest.raises(MalformedFace, match=str(layout.path)):
+        inspect_layout(layout.path, AMD64)
+
+
+def test_reports_of_images_that_went_go(tmp_path: Path) -> None:
+    old = tiny_layout(tmp_path).find().digest
+    layout = tiny_layout(tmp_path, weights=b"others")
+    write_report(layout.path, old, REPORT)
+    assert report_in(layout.path, old) == REPORT
+    write_report(layout.path, layout.find().digest, REPORT)
+    assert report_in(layout.path, old) is None
+    assert report_in(layout.path, layout.find().digest) == REPORT
+
+
+def test_a_report_that_is_not_json_is_named(tmp_path: Path) -> None:
+    layout = tiny_layout(tmp_path)
+    write_report(layout.path, layout.find().digest, b"{")
+    with pytest.raises(MalformedManifest, match=r"reports/sha256-.*\.json is malformed"):
+        read_report(layout.path, layout.find().digest)
