@@ -21,7 +21,7 @@ from builder.oci.reference import PinnedReference
 from builder.oci.verify import MOST_JSON, TooLarge
 from builder.pipeline.result import BuildResult
 from builder.registry.client import connect
-from builder.registry.credentials import Purpose
+from builder.registry.credentials import Purpose, acting_for
 from builder.registry.referrers import list_referrers, push_referrer
 
 _CREATED = "org.opencontainers.image.created"
@@ -63,6 +63,7 @@ def read_report(layout: Path, digest: Digest) -> object:
 def attach_report(content: bytes, subject: Descriptor, image: PinnedReference, host: Host) -> None:
     """Attach it to an image that was pushed, unless a report is there. The image stays pushed where that fails: it is
     warned of."""
+    host = acting_for(image.registry, host)
     try:
         if list_referrers(image, host, REPORT_TYPE):
             return

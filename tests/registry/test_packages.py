@@ -17,6 +17,7 @@ from builder.pipeline.copy import copy_image
 from builder.pipeline.existing import push_layout
 from builder.pipeline.package import NotAnImage, inspect_image
 from builder.pipeline.report import write_report
+from builder.registry.credentials import acting_for
 from builder.registry.referrers import list_referrers, push_referrer
 from tests.support.artifacts import BOM, artifact
 from tests.support.faces import FACE
@@ -30,7 +31,8 @@ REPORT = {"platforms": [{"platform": "linux/amd64", "test": {"ready_seconds": 0.
 
 @pytest.fixture
 def host(registry: SecuredRegistry, make_host: Callable[..., Host]) -> Host:
-    return make_host(environ=registry.environ)
+    """As of one who sets a user and a password, and pushes: which registry they are for goes without saying."""
+    return make_host(environ={name: value for name, value in registry.environ.items() if name != "MBUILD_REGISTRY"})
 
 
 @pytest.fixture
@@ -42,7 +44,7 @@ def test_a_face_and_its_report_travel_and_are_there_once(registry: SecuredRegist
     write_report(layout.path, layout.find().digest, json.dumps(REPORT).encode())
     reference = registry.fresh("package")
     pushed = [push_layout(layout.path, reference, host).reference for _ in range(2)]
-    assert len(list_referrers(pushed[0], host)) == 1
+    assert len(list_referrers(pushed[0], acting_for(registry.name, host))) == 1
     there = registry.fresh("copied")
     copy_image(str(reference), there, host)
     for place in (reference, there):
