@@ -27,6 +27,9 @@ _GENERATORS = frozenset(
 )
 """Operators that call others through tables of functions, where a call graph does not see them."""
 
+_ARITHMETIC = frozenset(Operator("", name) for name in ("CastLike", "HardSwish", "Mish", "Swish"))
+"""Operators that onnxruntime replaces by a few others, as ONNX defines them, none of which needs a part."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PartRule:
@@ -118,7 +121,8 @@ def needed_parts(operators: Operators, gpu: GpuLibraries, known: Set[Operator]) 
     A part that no rule speaks of is kept, too.
     """
     rules = {rule.name: rule for rule in (TENSORRT_RULES if gpu.plugin else part_rules(_version(gpu)))}
-    unknown = {each: names for each, names in operators.nodes.items() if each not in known or each in _GENERATORS}
+    told = (known | _ARITHMETIC) - _GENERATORS
+    unknown = {each: names for each, names in operators.nodes.items() if each not in told}
     found = {name: reason for name, rule in rules.items() if (reason := _reason(rule, operators, unknown))}
     for rule in rules.values():
         if rule.name not in found and (wanting := [name for name in rule.parts if name in found]):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import onnx
 import pytest
 from packaging.version import Version
 
@@ -29,7 +30,7 @@ def parts(base: str, *operators: str) -> dict[str, str]:
 def test_a_model_of_matrix_products_needs_what_the_provider_is_linked_against(
     base: str, linked: tuple[str, ...]
 ) -> None:
-    needed = parts(base, "Gemm", "MatMul", "Relu", "Softmax", "Constant", "ai.onnx.ml:TreeEnsemble")
+    needed = parts(base, "Gemm", "MatMul", "Relu", "Softmax", "Constant", "Mish", "ai.onnx.ml:TreeEnsemble")
     assert set(needed) == set(linked)
     assert needed["cublas"] == "matrix products"
 
@@ -93,6 +94,12 @@ def test_an_operator_that_nobody_looked_at_keeps_everything(base: str, operator:
     needed = parts(base, operator)
     assert set(needed) == {part.name for part in libraries(base).parts}
     assert needed["cudnn-adv"] == f"kept for {operator} in 1 node (/{operator}), of which it is not known what it needs"
+
+
+@pytest.mark.parametrize(("name", "opset"), [("HardSwish", 22), ("Mish", 22), ("Swish", 24)])
+def test_what_an_operator_that_is_spared_is_made_of(name: str, opset: int) -> None:
+    body = onnx.defs.get_schema(name, opset, "").function_body
+    assert {Operator(node.domain, node.op_type) for node in body.node} & USERS == set()
 
 
 def test_all_of_them_on_request() -> None:
