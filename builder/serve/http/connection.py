@@ -181,7 +181,8 @@ class Connection(asyncio.Protocol):
         self._parser.feed(data)
         if self._exchange is None:
             self._advance()
-        elif self._parser.buffered > _PIPELINED and not self._paused:
+        is_busy = self._exchange is not None or self._stage == "write"
+        if is_busy and self._parser.buffered > _PIPELINED and not self._paused:
             self._paused = True
             self._transport.pause_reading()
 
@@ -201,6 +202,7 @@ class Connection(asyncio.Protocol):
         if self._stage == "write":
             self._enter("idle", self._idle_timeout)
             if self._exchange is None:
+                self._read_on()
                 self._advance()
 
     def reply(self, exchange: Exchange, response: Response) -> None:
@@ -216,9 +218,7 @@ class Connection(asyncio.Protocol):
         if not stay:
             self._linger()
             return
-        if self._paused:
-            self._paused = False
-            self._transport.resume_reading()
+        self._read_on()
         if self._stage != "idle" or self._parser.begun:
             self._advance()
 
@@ -312,6 +312,11 @@ class Connection(asyncio.Protocol):
             held, self._held = self._held, b""
             self._transport.write(held)
 
+    def _read_on(self) -> None:
+        if self._paused:
+            self._paused = False
+            self._transport.resume_reading()
+
     def _linger(self) -> None:
         """Closes our side and reads on for a moment: closing with unread bytes would reset the connection
         and could destroy the response before the client has read it (RFC 9112 9.6)."""
@@ -320,6 +325,4 @@ class Connection(asyncio.Protocol):
         if self._transport.can_write_eof() and not self._transport.is_closing():
             with contextlib.suppress(OSError):  # the client may have read it and reset the connection by now
                 self._transport.write_eof()
-        if self._paused:
-            self._paused = False
-            self._transport.resume_reading()
+        self._read_on()

@@ -23,6 +23,7 @@ class Wire(asyncio.Transport):
         super().__init__()
         self.parts: list[bytes] = []
         self.closed = ""
+        self.reading = True
 
     @property
     def bodies(self) -> bytes:
@@ -32,6 +33,14 @@ class Wire(asyncio.Transport):
     def write(self, data: Any) -> None:
         assert not self.closed
         self.parts.append(bytes(data))
+
+    def pause_reading(self) -> None:
+        assert self.reading
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        assert not self.reading
+        self.reading = True
 
     def close(self) -> None:
         self.closed = "closed"
@@ -137,3 +146,21 @@ def test_what_is_held_goes_out_before_the_end(then: Does, how: str) -> None:
 def test_who_has_gone_is_sent_nothing() -> None:
     (wire,) = turns(1, asks(0, REQUEST + b"aa"), lambda connections, _: connections[0].connection_lost(None))
     assert not wire.parts
+
+
+def test_who_sends_and_does_not_read_is_not_read_on() -> None:
+    pipelined = (REQUEST + b"aa") * 1000
+
+    def flood(connections: list[Connection], wires: list[Wire]) -> None:
+        connection, wire = connections[0], wires[0]
+        connection.pause_writing()
+        for _ in range(100):
+            if wire.reading:
+                connection.data_received(pipelined)
+        assert not wire.reading and len(pipelined) < connection._parser.buffered < 200_000
+        connection.resume_writing()
+        assert wire.reading and not connection._parser.begun
+
+    (wire,) = turns(1, asks(0, REQUEST + b"bb"), flood, lambda *_: None)
+    assert wire.bodies[:2] == b"bb" and set(wire.bodies[2:]) == set(b"a")
+    assert len(wire.bodies) % 2000 == 2
