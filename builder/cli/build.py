@@ -34,6 +34,7 @@ def build_command(
         str, typer.Option("-t", "--tag", metavar="REF", help="The image's name, and where --push goes.")
     ] = "",
     push: Annotated[bool, typer.Option("--push", help="Push to the registry of --tag, after the test.")] = False,
+    force: options.ForceOption = False,
     load: Annotated[
         bool | None,
         typer.Option("--load/--no-load", help="Put it into the local Docker engine; default: if there is one."),
@@ -75,6 +76,7 @@ def build_command(
         test=test,
         template_dir=template_dir,
         max_size=max_size,
+        force=force,
     )
     with host_session() as host:
         result = build(spec, delivery, host)

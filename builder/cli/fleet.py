@@ -29,6 +29,7 @@ def build_all_command(
     platform: options.PlatformsOption = None,
     registry: options.RegistryOption = "",
     push: Annotated[bool, typer.Option("--push", help="Push each image to its tag, after its test.")] = False,
+    force: options.ForceOption = False,
     jobs: Annotated[int, typer.Option("--jobs", min=0, help="Builds at once; 0: as many as the machine carries.")] = 0,
     locked: options.LockedOption = False,
     cuda_libs: options.CudaLibsOption = CudaLibraries.AUTO,
@@ -40,7 +41,7 @@ def build_all_command(
     from builder.plan.fleet import read_fleet
 
     spec_of = options.member_specs(server, platform or (), locked, cuda_libs)
-    delivery = replace(IN_THE_CACHE, push=push, test=test)
+    delivery = replace(IN_THE_CACHE, push=push, test=test, force=force)
     fleet = read_fleet(models, target, registry)
     with host_session() as host:
         outcomes = build_fleet(plan_fleet(fleet, spec_of, delivery), host, jobs)

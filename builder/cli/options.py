@@ -126,6 +126,7 @@ UsernameOption = Annotated[
     str, typer.Option("--username", metavar="USER", help="Who you are for the registry; with --password-stdin.")
 ]
 PasswordOption = Annotated[bool, typer.Option("--password-stdin", help="Read the password from standard input.")]
+ForceOption = Annotated[bool, typer.Option("--force", help="Move a version's tag (X.Y.Z) that is there to this image.")]
 PlainHttpOption = Annotated[
     bool, typer.Option("--plain-http", help="Speak HTTP without TLS to the registry, where the network is yours alone.")
 ]

@@ -1,4 +1,5 @@
-"""``mbuild push``, ``mbuild pull`` and ``mbuild copy``: images into registries, out of them, and between them."""
+"""``mbuild push``, ``mbuild pull``, ``mbuild copy`` and ``mbuild tag``: images into registries, out of them, between
+them, and their names there."""
 
 from __future__ import annotations
 
@@ -33,11 +34,13 @@ def register(app: typer.Typer) -> None:
     app.command("push")(push_command)
     app.command("pull")(pull_command)
     app.command("copy")(copy_command)
+    app.command("tag")(tag_command)
 
 
 def push_command(
     layout: Annotated[Path, typer.Argument(metavar="LAYOUT", help="The directory of an OCI image layout.")],
     reference: Annotated[str, typer.Argument(metavar="REF", help="Where to, for example localhost:5000/digits:1.")],
+    force: options.ForceOption = False,
     username: options.UsernameOption = "",
     password_stdin: options.PasswordOption = False,
     plain_http: options.PlainHttpOption = False,
@@ -49,7 +52,7 @@ def push_command(
     target = Reference.parse(reference)
     settings = options.registry_settings(target.registry, username, password_stdin, plain_http)
     with host_session(settings=settings) as host:
-        result = push_layout(layout, target, host)
+        result = push_layout(layout, target, host, force=force)
     if output_format is options.OutputFormat.JSON:
         sys.stdout.write(readable_json(result.to_json()).decode())
     else:
@@ -102,6 +105,7 @@ def copy_command(
         str, typer.Argument(metavar="SRC", help="An image in a registry, or the directory of an OCI image layout.")
     ],
     destination: Annotated[str, typer.Argument(metavar="DST", help="Where to, for example localhost:5000/digits:1.")],
+    force: options.ForceOption = False,
     username: options.UsernameOption = "",
     password_stdin: options.PasswordOption = False,
     plain_http: options.PlainHttpOption = False,
@@ -113,8 +117,30 @@ def copy_command(
     target = Reference.parse(destination)
     settings = options.registry_settings(target.registry, username, password_stdin, plain_http)
     with host_session(settings=settings) as host:
-        result = copy_image(source, target, host)
+        result = copy_image(source, target, host, force=force)
     if output_format is options.OutputFormat.JSON:
         sys.stdout.write(readable_json(result.to_json()).decode())
     else:
         tables.print_push(result)
+
+
+def tag_command(
+    source: Annotated[str, typer.Argument(metavar="SRC", help="The image, for example localhost:5000/digits:1.0.0.")],
+    new: Annotated[str, typer.Argument(metavar="NEW", help="The other tag, for example stable.")],
+    force: options.ForceOption = False,
+    username: options.UsernameOption = "",
+    password_stdin: options.PasswordOption = False,
+    plain_http: options.PlainHttpOption = False,
+    output_format: options.FormatOption = options.OutputFormat.HUMAN,
+) -> None:
+    """Give an image in a registry another tag; nothing of it moves."""
+    from builder.pipeline.tag import tag_image
+
+    reference = Reference.parse(source)
+    settings = options.registry_settings(reference.registry, username, password_stdin, plain_http)
+    with host_session(settings=settings) as host:
+        tagged = tag_image(reference, new, host, force=force)
+    if output_format is options.OutputFormat.JSON:
+        sys.stdout.write(readable_json(tagged.to_json()).decode())
+    else:
+        tables.print_rows([(tagged.tag, str(tagged.reference))])

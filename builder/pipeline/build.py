@@ -45,6 +45,7 @@ from builder.pipeline.steps import Steps
 from builder.plan.image import ImagePlan, LayerPlan
 from builder.plan.spec import BuildSpec, Delivery, Engine
 from builder.registry.push import PushResult, push_graph
+from builder.registry.versions import require_free
 from builder.render.context import require_empty, write_context
 from builder.render.dockerfile import require_template
 from builder.servers import find_server
@@ -324,6 +325,8 @@ def _push(graph: Graph, delivery: Delivery, steps: Steps, host: Host) -> PushRes
     if delivery.tag is None:
         return None
     with steps.effect("push") as note:
+        if not delivery.force:
+            require_free(delivery.tag, graph.top.descriptor.digest, host)
         pushed = push_graph(graph, delivery.tag, host)
         note.detail = str(pushed.reference)
     return pushed

@@ -22,6 +22,7 @@ from builder.registry.pull import find_image
 from builder.registry.push import PushResult, push_graph, require_registry
 from builder.registry.referrers import list_referrers, push_referrer
 from builder.registry.transfer import Moved, Outcome, bytes_of
+from builder.registry.versions import require_free
 
 _ROLE = "attached"
 
@@ -32,10 +33,10 @@ class SourceNamesNoRegistry(UsageError):
     hint = "name the directory of an OCI image layout, or the image with its registry, as in localhost:5000/{name}"
 
 
-def copy_image(source: str, destination: Reference, host: Host) -> PushResult:
+def copy_image(source: str, destination: Reference, host: Host, *, force: bool = False) -> PushResult:
     """``source`` is the directory of a layout or a reference, whose tag a destination without one gets.
 
-    Raises what pulling and pushing raise, and SourceNamesNoRegistry.
+    Raises what pulling and pushing raise, SourceNamesNoRegistry, and without ``force`` VersionTaken.
     """
     require_registry(destination)
     host = acting_for(destination.registry, host)
@@ -45,6 +46,8 @@ def copy_image(source: str, destination: Reference, host: Host) -> PushResult:
         report = None if origin else report_in(Path(source), graph.top.descriptor.digest)
         if origin and not destination.tag and not destination.digest:
             destination = replace(destination, tag=origin.tag)
+        if not force:
+            require_free(destination, graph.top.descriptor.digest, host)
         result = push_graph(graph, destination, host)
         note.detail = str(result.reference)
         if report:

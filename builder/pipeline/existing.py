@@ -23,6 +23,7 @@ from builder.pipeline.steps import Steps
 from builder.plan.image import LayerRole
 from builder.probe.report import ProbeReport
 from builder.registry.push import PushResult, push_graph, require_registry
+from builder.registry.versions import require_free
 
 _PATHS = ("/", "./", "../", "~")
 """What starts so is no reference."""
@@ -63,11 +64,14 @@ def engine_image(image: str, host: Host) -> tuple[DockerEngine | None, str]:
     return engine, known or ""
 
 
-def push_layout(directory: Path, reference: Reference, host: Host) -> PushResult:
-    """Push the image (or the index) in a layout directory, with the report of its build where that lies beside it."""
+def push_layout(directory: Path, reference: Reference, host: Host, *, force: bool = False) -> PushResult:
+    """Push the image (or the index) in a layout directory, with the report of its build where that lies beside it;
+    over a version that is there only with ``force`` (VersionTaken)."""
     require_registry(reference)
     with Steps(host).effect("push") as note:
         graph = layout_graph(Layout(directory))
+        if not force:
+            require_free(reference, graph.top.descriptor.digest, host)
         result = push_graph(graph, reference, host)
         note.detail = str(result.reference)
         if report := report_in(directory, graph.top.descriptor.digest):

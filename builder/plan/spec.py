@@ -77,7 +77,7 @@ class Engine(StrEnum):
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Delivery:
     """What is to be done with the image. ``load`` None: into the local engine if there is one; ``max_size``: how many
-    bytes its layers may have, as in 900MB; empty: any."""
+    bytes its layers may have, as in 900MB; empty: any; ``force``: push over a version that is there."""
 
     tag: Reference | None
     push: bool
@@ -87,6 +87,7 @@ class Delivery:
     test: bool
     template_dir: Path | None
     max_size: str = ""
+    force: bool = False
 
 
 IN_THE_CACHE = Delivery(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,11 @@ from builder.pipeline.copy import copy_image
 from builder.pipeline.existing import push_layout
 from builder.pipeline.package import NotAnImage, inspect_image
 from builder.pipeline.report import write_report
-from builder.registry.credentials import acting_for
+from builder.pipeline.tag import AnotherRepository, tag_image
+from builder.registry.client import connect
+from builder.registry.credentials import Purpose, acting_for
 from builder.registry.referrers import list_referrers, push_referrer
+from builder.registry.versions import VersionTaken
 from tests.support.artifacts import BOM, artifact
 from tests.support.faces import FACE
 from tests.support.registries import SecuredRegistry
@@ -73,3 +77,41 @@ def test_an_artifact_is_no_image(registry: SecuredRegistry, host: Host, layout: 
     there = Reference(registry=pushed.registry, repository=pushed.repository, digest=bom.top.descriptor.digest)
     with pytest.raises(NotAnImage, match=re.escape(BOM)):
         inspect_image(there, AMD64, host)
+
+
+def test_other_bytes_do_not_take_the_place_of_a_version(
+    registry: SecuredRegistry, host: Host, layout: Layout, tmp_path: Path
+) -> None:
+    other, version = tiny_layout(tmp_path / "other", weights=b"others"), registry.fresh("package", "1.0.0")
+    first = push_layout(layout.path, version, host).reference
+    assert push_layout(layout.path, version, host).reference == first, "the same bytes may come again"
+    with pytest.raises(VersionTaken, match=str(first.digest)):
+        push_layout(other.path, version, host)
+    with pytest.raises(VersionTaken):
+        copy_image(str(other.path), version, host)
+    source = acting_for(registry.name, host)
+    client = connect(version, Purpose.PUSH, host)
+    assert not client.has_blob(other.manifest(other.find()).layers[1]), "nothing was uploaded"
+    assert inspect_image(version, AMD64, source).digest == first.digest
+    moved = push_layout(other.path, version, host, force=True).reference
+    assert inspect_image(version, AMD64, source).digest == moved.digest != first.digest
+
+
+def test_a_tag_is_given_and_moved_and_a_version_only_given(
+    registry: SecuredRegistry, host: Host, layout: Layout, tmp_path: Path
+) -> None:
+    one = registry.fresh("package", "1.0.0")
+    two, stable = replace(one, tag="1.1.0"), replace(one, tag="stable")
+    digests = [
+        push_layout(place.path, version, host).reference.digest
+        for place, version in ((layout, one), (tiny_layout(tmp_path / "other", weights=b"others"), two))
+    ]
+    for version, digest in zip((one, two), digests, strict=True):
+        tagged = tag_image(version, "stable", host)
+        assert (tagged.tag, tagged.reference.digest) == ("stable", digest)
+        assert inspect_image(stable, AMD64, host).digest == digest
+    with pytest.raises(VersionTaken, match=str(digests[0])):
+        tag_image(stable, str(one), host)
+    assert tag_image(stable, str(one), host, force=True).reference.digest == digests[1]
+    with pytest.raises(AnotherRepository):
+        tag_image(one, str(registry.fresh("elsewhere")), host)
