@@ -19,6 +19,7 @@ from rich.text import Text
 
 from builder.cli.sinks import amount
 from builder.host.clock import rfc3339
+from builder.model.face import GPU_CUDA
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -87,7 +88,8 @@ def print_result(result: BuildResult, *, verbose: bool) -> None:
         if model.quantization:
             rows.append(("variant", _of(model, result.models) + model.quantization.summary))
     if result.loaded_as:
-        rows.append(("run", f"docker run --rm -p 8000:8000 --read-only --tmpfs /tmp {result.loaded_as}"))
+        gpus = "--gpus all " if any(GPU_CUDA in one.image.config.labels for one in result.images) else ""
+        rows.append(("run", f"docker run --rm {gpus}-p 8000:8000 --read-only --tmpfs /tmp {result.loaded_as}"))
     print_rows(rows)
     print_variants(result.models)
 

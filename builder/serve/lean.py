@@ -1,12 +1,12 @@
 """asyncio without TLS. It imports ``ssl``, with all of OpenSSL: 3.6 MB and 7 ms (measured), for what this server never
 uses. Its own TLS is guard/tls.py, which imports ``ssl`` itself where it is asked for.
 
-asyncio is made to do without, as in a Python that has no OpenSSL. User code may want it whole, and gets it.
+asyncio is made to do without, as in a Python that has no OpenSSL. User code may want it whole, and gets it
+(steps/whole_asyncio.py).
 """
 
 from __future__ import annotations
 
-import importlib
 import sys
 
 
@@ -19,14 +19,3 @@ def import_asyncio_without_tls() -> None:
         import asyncio  # noqa: F401
     finally:
         del sys.modules["ssl"]
-
-
-def give_asyncio_tls() -> None:
-    """asyncio as everybody else has it."""
-    import ssl
-
-    for name, module in list(sys.modules.items()):
-        if name.startswith("asyncio.") and getattr(module, "ssl", ssl) is None:
-            module.__dict__["ssl"] = ssl
-            if name == "asyncio.sslproto":  # its classes depend on it; everybody asks the module for them
-                importlib.reload(module)

@@ -18,9 +18,9 @@ from types import ModuleType
 from typing import Any
 from weakref import WeakValueDictionary
 
-from ..lean import give_asyncio_tls
 from .arrays import Array, contents, objects
 from .faults import InputRefused, StepBroken, StepFailed
+from .whole_asyncio import give_asyncio_tls
 
 _loaded: WeakValueDictionary[tuple[Path, int, int], ModuleType] = WeakValueDictionary()
 """By file, and what tells that it is another one: a model may be loaded again."""

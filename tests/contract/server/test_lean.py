@@ -12,7 +12,8 @@ from tests.support.servers import running
 
 _WHOLE_AGAIN = """
 import sys
-from mbuild_serve.lean import give_asyncio_tls, import_asyncio_without_tls
+from mbuild_serve.lean import import_asyncio_without_tls
+from mbuild_serve.steps.whole_asyncio import give_asyncio_tls
 
 import_asyncio_without_tls()
 assert "ssl" not in sys.modules
