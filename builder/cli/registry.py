@@ -5,16 +5,20 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from builder.canonical import readable_json
 from builder.cli import options, tables
 from builder.cli.session import host_session
+from builder.cli.sinks import amount
 from builder.errors import UsageError
 from builder.oci.platform import Platform
 from builder.oci.reference import Reference
+
+if TYPE_CHECKING:
+    from builder.pipeline.listing import Entry
 
 
 class NoPlaceForModel(UsageError):
@@ -35,6 +39,7 @@ def register(app: typer.Typer) -> None:
     app.command("pull")(pull_command)
     app.command("copy")(copy_command)
     app.command("tag")(tag_command)
+    app.command("ls")(ls_command)
 
 
 def push_command(
@@ -144,3 +149,38 @@ def tag_command(
         sys.stdout.write(readable_json(tagged.to_json()).decode())
     else:
         tables.print_rows([(tagged.tag, str(tagged.reference))])
+
+
+def ls_command(
+    place: Annotated[
+        str,
+        typer.Argument(metavar="REGISTRY[/REPOSITORY]", help="For example localhost:5000/digits."),
+    ],
+    username: options.UsernameOption = "",
+    password_stdin: options.PasswordOption = False,
+    plain_http: options.PlainHttpOption = False,
+    output_format: options.FormatOption = options.OutputFormat.HUMAN,
+) -> None:
+    """List the images of a repository, or of a whole registry, with what they say of themselves."""
+    from builder.pipeline.listing import as_json, list_packages
+
+    settings = options.registry_settings(place.partition("/")[0], username, password_stdin, plain_http)
+    with host_session(quiet=True, settings=settings) as host:
+        entries = list_packages(place, host)
+    if output_format is options.OutputFormat.JSON:
+        sys.stdout.write(readable_json(as_json(entries)).decode())
+    else:
+        tables.print_table(_LISTED, [_listed(entry) for entry in entries], right=["size"])
+
+
+_LISTED = ("image", "size", "created", "target", "platforms", "models")
+
+
+def _listed(entry: Entry) -> tuple[str, ...]:
+    name, package = entry.reference.familiar, entry.package
+    if package is None:
+        return name, "", "", "", "", entry.remark
+    platforms = ", ".join(str(platform) for platform, _ in package.platforms)
+    face = package.face
+    models = ", ".join(f"{one.name} {one.version}" for one in face.models) if face else "not made by mbuild"
+    return name, amount(package.size, "bytes"), package.created[:10], face.target if face else "", platforms, models

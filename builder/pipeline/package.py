@@ -4,7 +4,7 @@ what the report that is attached to it tells."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,10 @@ class Package:
     config: ImageConfig
     platforms: tuple[tuple[Platform, Digest], ...]
     face: Face | None
-    measured: Measured | None
+    measured: Measured | None = None
+
+    def with_report(self, report: object) -> Package:
+        return replace(self, measured=Measured.from_report(report, str(self.platform)))
 
     @property
     def platform(self) -> Platform:
@@ -96,12 +99,18 @@ def inspect_image(reference: Reference, platform: Platform, host: Host) -> Packa
     """Of an image in a registry; no layer is read. Raises what a registry says, PlatformMissing, NotAnImage,
     MalformedFace, IntegrityError."""
     host = acting_for(reference.registry, host)
+    package = look_at(reference, platform, host)
+    report = fetch_report(reference.at(package.digest), host)
+    return package if report is None else package.with_report(report)
+
+
+def look_at(reference: Reference, platform: Platform | None, host: Host) -> Package:
+    """The same without what was measured; None: of an index the first image."""
     client = connect(reference, Purpose.PULL, host)
     top = client.fetch_manifest(str(reference.digest or reference.tag or "latest"))
     pinned = reference.at(top.descriptor.digest)
     manifest, platforms = _image(top, client, platform, pinned)
-    report = fetch_report(pinned, host)
-    return _package(manifest, client, report, image=str(pinned), digest=top.descriptor.digest, platforms=platforms)
+    return _package(manifest, client, image=str(pinned), digest=top.descriptor.digest, platforms=platforms)
 
 
 def inspect_layout(directory: Path, platform: Platform) -> Package:
@@ -113,17 +122,18 @@ def inspect_layout(directory: Path, platform: Platform) -> Package:
     top = layout.document(entry)
     manifest, platforms = _image(top, layout, platform, directory)
     report = read_report(directory, entry.digest)
-    return _package(manifest, layout, report, image=str(directory), digest=entry.digest, platforms=platforms)
+    package = _package(manifest, layout, image=str(directory), digest=entry.digest, platforms=platforms)
+    return package if report is None else package.with_report(report)
 
 
 def _image(
-    top: Document, source: Source, platform: Platform, name: PinnedReference | Path
+    top: Document, source: Source, platform: Platform | None, name: PinnedReference | Path
 ) -> tuple[Manifest, tuple[tuple[Platform, Digest], ...]]:
     """The manifest of an image, or out of an index that for the platform, and all that there are."""
     if top.descriptor.media_type not in INDEX_TYPES:
         return Manifest(top.raw), ()
     manifests = Index(top.raw).manifests
-    chosen = manifest_for(manifests, platform)
+    chosen = manifest_for(manifests, platform) if platform else next(iter(manifests), None)
     offered = tuple((one.platform, one.digest) for one in manifests if one.platform)
     if chosen is None:
         found = ", ".join(sorted({str(one) for one, _ in offered})) or "none"
@@ -134,7 +144,6 @@ def _image(
 def _package(
     manifest: Manifest,
     source: Source,
-    report: object,
     *,
     image: str,
     digest: Digest,
@@ -149,7 +158,6 @@ def _package(
         config=config,
         platforms=platforms or ((config.platform, manifest.digest),),
         face=Face.from_labels(config.labels, platform=platform, ports=_ports(config), image=image),
-        measured=None if report is None else Measured.from_report(report, platform),
     )
 
 

@@ -42,16 +42,25 @@ def connect(
     reference: Reference | PinnedReference, purpose: Purpose, host: Host, *, also_pull: tuple[str, ...] = ()
 ) -> RegistryClient:
     """The client for a reference's repository. ``also_pull``: other repositories there, to mount blobs from."""
-    registry, repository = reference.registry, reference.repository
+    repository = reference.repository
+    scopes = [f"repository:{repository}:{purpose.value}"] + [f"repository:{name}:pull" for name in also_pull]
+    return _connected(reference.registry, repository, purpose, tuple(scopes), host)
+
+
+def connect_whole(registry: str, host: Host) -> RegistryClient:
+    """The client for what is asked of a registry as a whole: which repositories it has."""
+    return _connected(registry, "", Purpose.PULL, ("registry:catalog:*",), host)
+
+
+def _connected(registry: str, repository: str, purpose: Purpose, scopes: tuple[str, ...], host: Host) -> RegistryClient:
     retry = Retry(host.clock, host.events)
     endpoint = retry(lambda: find_endpoint(registry, host.http, plain_registries(host.environ)))
-    scopes = [f"repository:{repository}:{purpose.value}"] + [f"repository:{name}:pull" for name in also_pull]
     credentials = find_credentials(registry, purpose, host)
     identity = Identity(
         registry=registry,
         repository=repository,
         credentials=credentials,
-        scopes=tuple(scopes),
+        scopes=scopes,
         plain_origin=endpoint.origin if endpoint.origin.startswith("http://") else "",
     )
     authorizer = Authorizer(identity, host.http, host.clock)

@@ -16,11 +16,14 @@ from builder.oci.platform import Platform
 from builder.oci.reference import Reference
 from builder.pipeline.copy import copy_image
 from builder.pipeline.existing import push_layout
+from builder.pipeline.listing import list_packages
 from builder.pipeline.package import NotAnImage, inspect_image
 from builder.pipeline.report import write_report
 from builder.pipeline.tag import AnotherRepository, tag_image
 from builder.registry.client import connect
 from builder.registry.credentials import Purpose, acting_for
+from builder.registry.errors import NotThere
+from builder.registry.listing import list_repositories
 from builder.registry.referrers import list_referrers, push_referrer
 from builder.registry.versions import VersionTaken
 from tests.support.artifacts import BOM, artifact
@@ -115,3 +118,26 @@ def test_a_tag_is_given_and_moved_and_a_version_only_given(
     assert tag_image(stable, str(one), host, force=True).reference.digest == digests[1]
     with pytest.raises(AnotherRepository):
         tag_image(one, str(registry.fresh("elsewhere")), host)
+
+
+def test_a_registry_lists_repositories_and_tags(
+    registry: SecuredRegistry, host: Host, layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = registry.fresh("package", "1.0.0")
+    first = push_layout(layout.path, one, host).reference
+    push_referrer(first, artifact(layout.find(), BOM, b"{}"), host)
+    tag_image(one, "bom", host)
+    push_layout(tiny_layout(tmp_path / "other", platform=ARM64).path, replace(one, tag="2.0.0"), host)
+    host = acting_for(registry.name, host)
+    assert one.repository in list_repositories(registry.name, host)
+    monkeypatch.setattr("builder.registry.listing._PAGE", 1)
+    entries = {entry.reference.tag: entry for entry in list_packages(f"{one.registry}/{one.repository}", host)}
+    assert list(entries) == ["1.0.0", "2.0.0", "bom"], "the list of referrers has a tag, too, which nobody gave"
+    package = entries["1.0.0"].package
+    assert package is not None
+    assert (package.digest, package.face) == (first.digest, FACE)
+    assert entries["1.0.0"].to_json()["models"] == ["digits:1.0.0"]
+    assert entries["2.0.0"].to_json()["platforms"] == ["linux/arm64"]
+    assert entries["2.0.0"].to_json()["models"] == []
+    with pytest.raises(NotThere):
+        list_packages(f"{one.registry}/{one.repository}-not", host)
