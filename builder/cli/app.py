@@ -17,7 +17,21 @@ from rich.text import Text
 from typer.core import TyperGroup
 
 from builder import __version__
-from builder.cli import base, build, cache, ci, converters, doctor, explain, fleet, golden, image, inspect, registry
+from builder.cli import (
+    base,
+    build,
+    cache,
+    ci,
+    converters,
+    diff,
+    doctor,
+    explain,
+    fleet,
+    golden,
+    image,
+    inspect,
+    registry,
+)
 from builder.cli.sinks import github_message
 from builder.errors import MbuildError, UsageError
 
@@ -71,6 +85,7 @@ registry.register(app)
 app.add_typer(base.app, name="base")
 inspect.register(app)
 explain.register(app)
+diff.register(app)
 app.add_typer(converters.app, name="converters")
 app.add_typer(cache.app, name="cache")
 app.add_typer(ci.app, name="ci")

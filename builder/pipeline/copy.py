@@ -40,7 +40,7 @@ def copy_image(source: str, destination: Reference, host: Host, *, force: bool =
     """
     require_registry(destination)
     host = acting_for(destination.registry, host)
-    origin = None if is_path(source) else _reference(source)
+    origin = None if is_path(source) else source_reference(source)
     with Steps(host).effect("copy") as note:
         graph = find_image(origin, None, host).graph if origin else layout_graph(Layout(Path(source)))
         report = None if origin else report_in(Path(source), graph.top.descriptor.digest)
@@ -59,7 +59,8 @@ def copy_image(source: str, destination: Reference, host: Host, *, force: bool =
     return result
 
 
-def _reference(source: str) -> Reference:
+def source_reference(source: str) -> Reference:
+    """What is named to be read. Raises SourceNamesNoRegistry for a bare name."""
     reference = Reference.parse(source)
     if reference.is_bare and not source.startswith("docker.io/"):
         raise SourceNamesNoRegistry(name=source)

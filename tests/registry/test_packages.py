@@ -15,6 +15,7 @@ from builder.oci.layout import Layout
 from builder.oci.platform import Platform
 from builder.oci.reference import Reference
 from builder.pipeline.copy import copy_image
+from builder.pipeline.differences import diff_packages
 from builder.pipeline.existing import push_layout
 from builder.pipeline.listing import list_packages
 from builder.pipeline.package import NotAnImage, inspect_image
@@ -113,6 +114,9 @@ def test_a_tag_is_given_and_moved_and_a_version_only_given(
         tagged = tag_image(version, "stable", host)
         assert (tagged.tag, tagged.reference.digest) == ("stable", digest)
         assert inspect_image(stable, AMD64, host).digest == digest
+    found = diff_packages(str(one), str(two), AMD64, host)
+    assert (found.before.digest, found.after.digest) == tuple(digests)
+    assert 0 < found.to_fetch < found.after.size, "they share a layer"
     with pytest.raises(VersionTaken, match=str(digests[0])):
         tag_image(stable, str(one), host)
     assert tag_image(stable, str(one), host, force=True).reference.digest == digests[1]
