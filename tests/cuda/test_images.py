@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from builder.host import Host
+from builder.oci.layout import Layout
 from tests.scenarios.conftest import ROOT, Mbuild
+from tests.support.closures import unnoticed
 from tests.support.cuda_images import GpuImageHere, ended
 
 MEGABYTE = 10**6
@@ -55,6 +57,19 @@ def test_its_provider_loads_and_stops_where_there_is_no_device(
     assert "CUDA failure 100: no CUDA-capable device is detected" in ended(image)
 
 
+def test_each_of_its_libraries_would_be_missed(built: dict[str, Any], host: Host) -> None:
+    silent, tried = unnoticed(Layout(built["layout"]), host.store.root)
+    assert tried > 10 and not silent
+
+
 def test_a_second_build_from_an_empty_cache_has_its_digest(built: dict[str, Any], tmp_path: Path) -> None:
     again = Mbuild(cache=tmp_path / "cache").json(*built["words"], "--no-test", "--output", tmp_path / "layout")
     assert again["image"]["digest"] == built["image"]["digest"]
+
+
+def test_triton_refuses_and_serves_in_the_same_words(host: Host, tmp_path: Path) -> None:
+    words = (ROOT / "examples" / "digits", "--target", "cuda12", "--server", "triton", "--output", tmp_path / "layout")
+    report = Mbuild(cache=host.store.root).json(*words, DOCKER_HOST="unix:///nowhere")["test"]
+    assert report["provider"] == "CPU (no GPU here)"
+    assert report["refused_without_gpu"]["sentence"].startswith("This image needs an NVIDIA GPU")
+    assert report["cases"] and all(check["passed"] for check in report["checks"])

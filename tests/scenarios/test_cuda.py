@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 
 from builder.host import Host
+from builder.oci.layout import Layout
 from builder.oci.platform import Platform
 from tests.scenarios.conftest import Mbuild
+from tests.support.closures import unnoticed
 from tests.support.cuda_images import GpuImageHere, ended, pretended
 from tests.support.onnx_models import mlp
 
@@ -62,6 +64,11 @@ def test_the_provider_loads_whole_and_stops_where_there_is_no_device(image: GpuI
 def test_a_library_that_is_missing_is_named(image: GpuImageHere) -> None:
     without = image.without("libcublasLt.so.13")
     assert "onnxruntime cannot use CUDAExecutionProvider: libcublasLt.so.13 is not there: look at" in ended(without)
+
+
+def test_each_of_its_libraries_would_be_missed(built: dict[str, Any], host: Host) -> None:
+    silent, tried = unnoticed(Layout(built["layout"]), host.store.root)
+    assert tried > 10 and not silent
 
 
 def test_a_session_that_cannot_be_on_the_gpu_is_on_the_cpu_where_that_was_allowed(
