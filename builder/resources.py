@@ -3,6 +3,7 @@ of them inside an installed wheel."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -26,6 +27,15 @@ def templates_directory() -> Path:
 def base_images_directory() -> Path:
     """The directory with one folder per base image (``image.yaml``, ``image.lock``, ``keyring/``)."""
     return _shipped("base-images")
+
+
+def own_locks_directory(environ: Mapping[str, str]) -> Path:
+    """The user's own locks of bases that ship without one: MBUILD_BASES, else ``mbuild/bases`` in XDG_CONFIG_HOME, else
+    in ``~/.config``."""
+    if chosen := environ.get("MBUILD_BASES"):
+        return Path(chosen).expanduser().absolute()
+    config = environ.get("XDG_CONFIG_HOME")
+    return (Path(config) if config else Path.home() / ".config") / "mbuild" / "bases"
 
 
 def server_source_directory() -> Path:

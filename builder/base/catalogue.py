@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from builder.base.lock import BaseLock, BaseNotLocked, LibraryLock, LockedPackage, read_lock
+from builder.base.lock import BaseLock, BaseNotLocked, LibraryLock, LockedPackage, WheelsNotBrought, read_lock
 from builder.base.spec import BaseImage, base_names, load_base
 from builder.oci.platform import Platform
 from builder.plan.wheel import LockedWheel
@@ -14,7 +14,7 @@ from builder.plan.wheel import LockedWheel
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BaseSummary:
     """One line of the list. ``download`` is bytes of packages and wheels for each platform; empty where nothing is
-    locked."""
+    locked, of which ``unlocked`` is the reason where mbuild ships no lock."""
 
     name: str
     description: str
@@ -22,6 +22,7 @@ class BaseSummary:
     python: str
     snapshot: str
     download: tuple[tuple[Platform, int], ...]
+    unlocked: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,7 +44,7 @@ def summarise(image: BaseImage) -> BaseSummary:
     """A summary of one base, locked or not."""
     try:
         lock = read_lock(image)
-    except BaseNotLocked:
+    except (BaseNotLocked, WheelsNotBrought):
         lock = None
     return BaseSummary(
         name=image.name,
@@ -52,6 +53,7 @@ def summarise(image: BaseImage) -> BaseSummary:
         python=lock.python if lock else image.python,
         snapshot=lock.snapshot if lock else "",
         download=tuple((platform, _size(lock, platform)) for platform in image.platforms) if lock else (),
+        unlocked="" if lock else "; ".join(f"{pin}: {why}" for pin, why in image.brought.items()),
     )
 
 

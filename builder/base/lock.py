@@ -31,6 +31,17 @@ class BaseNotLocked(ResolutionError):
     hint = "make it with `mbuild base lock {name}`"
 
 
+class WheelsNotBrought(ResolutionError):
+    """A base that ships without a lock, and the user has made none, or lacks the wheels for it."""
+
+    code = "wheels-not-brought"
+    message = "the base image {name} needs {wheel}, {state}: {why}"
+    hint = (
+        "get that wheel from NVIDIA, name its directory in UV_FIND_LINKS (or in find-links of pip's or uv's settings), "
+        "and run `mbuild base lock {name}`"
+    )
+
+
 class MalformedBaseLock(SpecError):
     code = "malformed-base-lock"
     message = "{path} is not the lock of a base image: {reason}"
@@ -164,7 +175,8 @@ class LibraryLock:
 
 
 def read_lock(image: BaseImage, path: Path | None = None) -> BaseLock:
-    """The lock of ``image`` (beside it, or at ``path``). Raises BaseNotLocked, MalformedBaseLock or BaseLockDrift."""
+    """The lock of ``image`` (beside it, or at ``path``). Raises BaseNotLocked, WheelsNotBrought, MalformedBaseLock or
+    BaseLockDrift."""
     path = path or image.lock_path
     if image.parent:
         return _with_libraries(image, image.parent, path)
@@ -180,6 +192,8 @@ def read_lock(image: BaseImage, path: Path | None = None) -> BaseLock:
 
 def _with_libraries(image: BaseImage, parent: BaseImage, path: Path) -> BaseLock:
     below, own = read_lock(parent), written_libraries(image, path)
+    if own is None and image.brought:
+        raise not_brought(image, f"which is not locked in {path}")
     if own is None:
         raise BaseNotLocked(name=image.name, path=path)
     pins = set(image.gpu.wheels if image.gpu else ())
@@ -189,6 +203,13 @@ def _with_libraries(image: BaseImage, parent: BaseImage, path: Path) -> BaseLock
             changed = ", ".join(sorted(locked ^ pins))
             raise BaseLockDrift(name=image.name, path=path, drift=f"gpu.wheels changed for {platform} ({changed})")
     return replace(below, name=image.name, libraries=own.platforms)
+
+
+def not_brought(image: BaseImage, state: str) -> WheelsNotBrought:
+    """The error for what only the user can bring; ``state`` says what is wrong with it."""
+    return WheelsNotBrought(
+        name=image.name, wheel=", ".join(image.brought), state=state, why="; ".join(image.brought.values())
+    )
 
 
 def written_libraries(image: BaseImage, path: Path) -> LibraryLock | None:
@@ -212,4 +233,5 @@ def _read(parse: Callable[[Mapping[str, Any]], _Lock], image: BaseImage, path: P
 
 def write_lock(lock: BaseLock | LibraryLock, path: Path) -> None:
     """Write it with sorted keys and packages, so that a new lock is a readable diff."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     atomic_write(path, readable_json(lock.to_json()))

@@ -7,6 +7,7 @@ each by its dotted path. ``image.lock`` beside it pins what the spec only names.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -19,7 +20,7 @@ from builder.errors import SpecError, UsageError
 from builder.oci.platform import Platform
 from builder.plan.gpu import GpuLibraries, LibraryPart
 from builder.plan.prune import PruneRules
-from builder.resources import base_images_directory, schema_file
+from builder.resources import base_images_directory, own_locks_directory, schema_file
 
 
 class InvalidBaseSpec(SpecError):
@@ -61,7 +62,8 @@ class ImageUser:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BaseImage:
     """One base image. ``directory`` holds image.yaml and image.lock; ``python`` is the minor version (``3.13``).
-    ``parent`` is the base whose root filesystem it has, and ``gpu`` what it has beside that; both or none."""
+    ``parent`` is the base whose root filesystem it has, and ``gpu`` what it has beside that; both or none.
+    ``locked_in`` is where image.lock is instead, of a base that ships without one."""
 
     name: str
     directory: Path
@@ -80,10 +82,17 @@ class BaseImage:
     os_release: tuple[tuple[str, str], ...]
     parent: BaseImage | None = None
     gpu: GpuLibraries | None = None
+    locked_in: Path | None = None
 
     @property
     def lock_path(self) -> Path:
-        return self.directory / "image.lock"
+        return (self.locked_in or self.directory) / "image.lock"
+
+    @property
+    def brought(self) -> Mapping[str, str]:
+        """Pins of wheels that only users can get, with the reason why."""
+        gpu = self.gpu
+        return {pin: gpu.brought[name] for pin in gpu.wheels if (name := wheel_of(pin)) in gpu.brought} if gpu else {}
 
     @property
     def closure_key(self) -> str:
@@ -115,13 +124,22 @@ def base_names() -> tuple[str, ...]:
     return tuple(sorted(path.parent.name for path in base_images_directory().glob("*/image.yaml")))
 
 
-def load_base(name: str) -> BaseImage:
-    """A base by its name, or by the directory of its image.yaml. Raises UnknownBase or InvalidBaseSpec."""
-    shipped = base_images_directory() / name
-    directory = shipped if name in base_names() else Path(name)
+def load_base(name: str, environ: Mapping[str, str] | None = None) -> BaseImage:
+    """A base by its name, or by the directory of its image.yaml. ``environ`` (None: this process's own) says where the
+    user's own locks are. Raises UnknownBase or InvalidBaseSpec."""
+    is_shipped = name in base_names()
+    directory = base_images_directory() / name if is_shipped else Path(name)
     if not (directory / "image.yaml").is_file():
         raise UnknownBase(name=name, known=", ".join(base_names()))
-    return read_spec(directory / "image.yaml")
+    image = read_spec(directory / "image.yaml")
+    if not is_shipped or not image.brought:
+        return image
+    return replace(image, locked_in=own_locks_directory(os.environ if environ is None else environ) / name)
+
+
+def wheel_of(pin: str) -> str:
+    """``nvidia-cublas`` of ``nvidia-cublas==13.1.2.11``."""
+    return pin.partition("==")[0]
 
 
 def read_spec(path: Path) -> BaseImage:
@@ -157,15 +175,18 @@ def _problems(value: object, directory: Path) -> Iterator[str]:
 
 def _derived_problems(value: Mapping[str, Any], directory: Path) -> Iterator[str]:
     gpu = value["gpu"]
-    for field, name in (("parent", value["parent"]), ("gpu", gpu if isinstance(gpu, str) else "")):
+    other = ("gpu", gpu) if isinstance(gpu, str) else ("gpu.from", gpu.get("from", ""))
+    for field, name in (("parent", value["parent"]), other):
         if name and not (_beside(directory, name) / "image.yaml").is_file():
             yield f"{field}: there is no base {name} beside this one"
     if isinstance(gpu, str):
         return
-    wheels = {pin.partition("==")[0] for pin in gpu["wheels"]}
-    for name, part in gpu["parts"].items():
+    wheels = set(map(wheel_of, gpu.get("wheels", ())))
+    for name, part in gpu.get("parts", {}).items():
         if part["wheel"] not in wheels:
             yield f"gpu.parts.{name}.wheel: {part['wheel']} is not among gpu.wheels"
+    for name in sorted(set(gpu.get("brought", {})) - wheels):
+        yield f"gpu.brought.{name}: is not among gpu.wheels"
 
 
 def _beside(directory: Path, name: str) -> Path:
@@ -187,30 +208,41 @@ def _derived(value: Mapping[str, Any], directory: Path) -> BaseImage:
     )
 
 
+_GPU_TEXTS = ("provider", "runtime", "cuda", "driver", "ptx", "plugin")
+
+
 def _gpu(value: Mapping[str, Any] | str, directory: Path) -> GpuLibraries | None:
     if isinstance(value, str):
         return read_spec(_beside(directory, value) / "image.yaml").gpu
-    parts = (
-        LibraryPart(
-            name=name,
-            wheel=part["wheel"],
-            files=tuple(part["files"]),
-            why=part["why"],
-            links=tuple(sorted(part.get("links", {}).items())),
-        )
-        for name, part in value["parts"].items()
+    other = read_spec(_beside(directory, value["from"]) / "image.yaml").gpu if "from" in value else None
+    own: dict[str, Any] = {name: value[name] for name in _GPU_TEXTS if name in value}
+    if "capabilities" in value:
+        own["capabilities"] = tuple(value["capabilities"])
+    added = {
+        "wheels": tuple(value.get("wheels", ())),
+        "parts": tuple(_part(name, part) for name, part in value.get("parts", {}).items()),
+        "drop": value.get("drop", {}),
+        "brought": value.get("brought", {}),
+    }
+    if other is None:
+        return GpuLibraries(**own, **added)
+    return replace(
+        other,
+        **own,
+        wheels=(*other.wheels, *added["wheels"]),
+        parts=(*other.parts, *added["parts"]),
+        drop={**other.drop, **added["drop"]},
+        brought={**other.brought, **added["brought"]},
     )
-    return GpuLibraries(
-        provider=value["provider"],
-        runtime=value["runtime"],
-        cuda=value["cuda"],
-        driver=value["driver"],
-        capabilities=tuple(value["capabilities"]),
-        ptx=value["ptx"],
-        wheels=tuple(value["wheels"]),
-        parts=tuple(parts),
-        drop=value.get("drop", {}),
-        plugin=value.get("plugin", ""),
+
+
+def _part(name: str, value: Mapping[str, Any]) -> LibraryPart:
+    return LibraryPart(
+        name=name,
+        wheel=value["wheel"],
+        files=tuple(value["files"]),
+        why=value["why"],
+        links=tuple(sorted(value.get("links", {}).items())),
     )
 
 

@@ -27,7 +27,8 @@ def list_command() -> None:
     rows = []
     for base in list_bases():
         sizes = "\n".join(f"{platform} {amount(size, 'bytes')}" for platform, size in base.download)
-        rows.append((base.name, base.suite, base.python, base.snapshot, sizes, base.description))
+        what = f"{base.description}\n({base.unlocked})" if base.unlocked else base.description
+        rows.append((base.name, base.suite, base.python, base.snapshot or "not locked", sizes, what))
     tables.print_table(("name", "suite", "python", "snapshot", "download", "what"), rows)
 
 

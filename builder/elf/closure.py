@@ -21,7 +21,7 @@ DRIVER_LIBRARIES = frozenset({"libcuda.so.1", "libnvidia-ml.so.1", "libnvidia-pt
 """Libraries of the GPU driver: the container toolkit brings them at run time, an image never has them."""
 
 OPTIONAL_PLUGINS = frozenset({"libonnxruntime_providers_tensorrt.so"})
-"""Files that are loaded on demand only, by whoever has what they need."""
+"""Files that are loaded on demand only, by whoever has what they need: where that is nobody, they are no problem."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,13 +46,14 @@ class Use:
 @dataclass(frozen=True, kw_only=True)
 class Closure:
     """``library_path`` is LD_LIBRARY_PATH, ``cache`` what the loader's cache has by name, ``allowed`` are the names
-    that need not be there."""
+    that need not be there, ``optional`` the files that need not be loadable."""
 
     tree: LibraryTree
     architecture: str
     library_path: tuple[PurePosixPath, ...] = ()
     cache: Mapping[str, PurePosixPath] = field(default_factory=dict)
     allowed: frozenset[str] = DRIVER_LIBRARIES
+    optional: frozenset[str] = OPTIONAL_PLUGINS
 
     def find(self, name: str, asking: PurePosixPath) -> PurePosixPath | None:
         """The real path of the library that the file ``asking`` gets by that name."""
@@ -72,7 +73,7 @@ class Closure:
         found = [
             problem
             for file, elf in self.tree.elves.items()
-            if file.name not in OPTIONAL_PLUGINS
+            if file.name not in self.optional
             for problem in self._problems(file, elf)
         ]
         return tuple(sorted(found, key=lambda problem: (problem.file, problem.text)))

@@ -9,7 +9,7 @@ import re
 from collections.abc import Container, Iterable, Iterator
 from pathlib import PurePosixPath
 
-from builder.elf.closure import Closure, Problem
+from builder.elf.closure import OPTIONAL_PLUGINS, Closure, Problem
 from builder.elf.gpu_code import GpuCode, runs_on
 from builder.elf.tree import LibraryTree
 
@@ -38,6 +38,7 @@ PARTS = {
     "curand": ("libcurand",),
     "nvjitlink": ("libnvJitLink",),
     "nvrtc": ("libnvrtc", "libnvrtc-builtins"),
+    "tensorrt": ("libnvinfer", "libnvinfer_plugin", "libnvonnxparser"),
 }
 """By part, the libraries without which it is not there."""
 
@@ -45,8 +46,13 @@ CALLED_WITH = {"nvjitlink": "libcufft"}
 """By part, the library that opens it at its first work: an image without the part says that nobody calls that library
 (builder/plan/gpu_parts.py)."""
 
-PROVIDERS = {"CUDAExecutionProvider": "libonnxruntime_providers_cuda.so"}
-"""By execution provider of onnxruntime, its library."""
+_CUDA_PROVIDER = "libonnxruntime_providers_cuda.so"
+
+PROVIDERS = {
+    "CUDAExecutionProvider": (_CUDA_PROVIDER,),
+    "TensorrtExecutionProvider": ("libonnxruntime_providers_tensorrt.so", _CUDA_PROVIDER),
+}
+"""By execution provider of onnxruntime, its library, and last the one whose code for GPUs tells what it serves."""
 
 _WHEELS = {
     "cublas": "nvidia-cublas",
@@ -59,9 +65,14 @@ _WHEELS = {
 }
 _LAST_NAMED_BY_MAJOR = 12
 
-CODE_OF_ITS_OWN = frozenset({"libcufft"})
-"""Libraries that keep their kernels in a form of their own and make code of them with nvJitLink when they run; their
-fat binary is one small kernel."""
+CODE_OF_ITS_OWN = frozenset({"libcufft", "libnvinfer", "libnvinfer_plugin"})
+"""Libraries whose fat binary does not tell what they serve: kernels of cuFFT are in a form of its own, of which
+nvJitLink makes code when they run, and those of TensorRT in libraries beside it."""
+
+
+def optional_plugins(provider: str) -> frozenset[str]:
+    """Files that need not be loadable where that is the provider: its own libraries must be."""
+    return OPTIONAL_PLUGINS - set(PROVIDERS.get(provider, ()))
 
 
 def stem(path: PurePosixPath) -> str:

@@ -35,7 +35,8 @@ class OwnedLibrary:
 @dataclass(frozen=True, kw_only=True)
 class LibrarySet:
     """``links``: of the base and of packages, by path; ``claims``: the GPU code that images will say they have, and
-    ``provider`` the library that must have it, None where nothing is known of that; ``cuda`` is the major version."""
+    ``provider`` the library that must have it, None where nothing is known of that; ``cuda`` is the major version;
+    ``optional`` are files that need not be loadable."""
 
     libraries: tuple[OwnedLibrary, ...]
     architecture: str
@@ -43,6 +44,7 @@ class LibrarySet:
     links: Mapping[PurePosixPath, str] = field(default_factory=dict)
     claims: tuple[GpuCode, ...] = ()
     provider: PurePosixPath | None = None
+    optional: frozenset[str] = OPTIONAL_PLUGINS
 
     def problems(self) -> tuple[str, ...]:
         """What does not close, as sentences that begin with the package."""
@@ -72,6 +74,7 @@ class LibrarySet:
             tree=LibraryTree(elves={library.path: library.elf for library in self.libraries}, links=self.links),
             architecture=self.architecture,
             cache={path.name: path for path in (*links, *owned)},
+            optional=self.optional,
         )
 
     @cached_property
@@ -98,7 +101,7 @@ class LibrarySet:
         """Symbols that nobody defines, in files that find their libraries."""
         offered = {symbol for library in self.libraries for symbol in library.symbols.offered}
         for library in self.libraries:
-            if not library.owner or library.path.name in OPTIONAL_PLUGINS:
+            if not library.owner or library.path.name in self.optional:
                 continue
             lacking = defaultdict(list)
             names = {name for name, _, _ in library.symbols.wanted} - DRIVER_LIBRARIES
@@ -127,7 +130,7 @@ class LibrarySet:
     def _uses(self) -> Mapping[PurePosixPath, list[Use]]:
         found = defaultdict(list)
         for use in self.closure.uses():
-            if use.file.name not in OPTIONAL_PLUGINS:
+            if use.file.name not in self.optional:
                 found[use.library].append(use)
         return found
 

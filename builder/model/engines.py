@@ -22,6 +22,8 @@ INDEX = "index.json"
 SCHEMA = 1
 """Of the index that lies beside the engines in an image (builder/serve/models/engine_files.py reads it)."""
 RUNTIME = "tensorrt-rtx"
+FULL = "tensorrt"
+"""What engines are of, and what makes them of the graph when a server starts."""
 
 OFFERED = ("8.6", "8.9", "12.0", "12.1")
 USUAL = ("8.6", "8.9", "12.0")
@@ -157,12 +159,15 @@ class EngineFile:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Engines:
     """What goes beside a model's graph: ``files`` in rising order of capability, ``version`` of what compiled them,
-    ``sizes`` in the names of the graph, ``precision`` (fp32, fp16, int8)."""
+    ``sizes`` in the names of the graph, ``precision`` (fp32, fp16, int8). ``model`` is a key of the graph with its
+    weights, where engines are made of it later."""
 
     version: str
     precision: str
     sizes: tuple[InputSizes, ...]
     files: tuple[EngineFile, ...]
+    runtime: str = RUNTIME
+    model: str = ""
 
     @property
     def digests(self) -> tuple[tuple[str, str], ...]:
@@ -179,7 +184,7 @@ class Engines:
         """The index in an image."""
         return {
             "schema": SCHEMA,
-            "runtime": RUNTIME,
+            "runtime": self.runtime,
             "version": self.version,
             "precision": self.precision,
             "inputs": {one.name: one.to_json() for one in self.sizes},
@@ -193,6 +198,7 @@ class Engines:
                 }
                 for one in self.files
             ],
+            **({"model": self.model} if self.model else {}),
         }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
@@ -90,7 +91,7 @@ def resolve_base(spec: BuildSpec, target: Target, programs: tuple[PurePosixPath,
     """The base that the spec asks for. An upstream one is pulled into the store; ours is read from its lock.
     ``programs``: what an upstream base must have instead of Python. Raises BaseLacksServer."""
     if spec.base is None:
-        return own_base(target.base_image, spec.platform)
+        return own_base(target.base_image, spec.platform, host.environ)
     pulled = pull_base(spec.base, spec.platform, host)
     return _with_server(pulled, programs, host) if programs else _upstream(pulled, spec.platform, target, host)
 
@@ -116,9 +117,10 @@ def _created(base: UpstreamBase) -> str:
     return str(ImageConfig(base.config).fields.get("created") or "1970-01-01T00:00:00Z")
 
 
-def own_base(name: str, platform: Platform) -> ResolvedBase:
-    """A base of base-images/ as its lock has it. Raises UnknownBase, PlatformNotOffered or BaseNotLocked."""
-    image = load_base(name)
+def own_base(name: str, platform: Platform, environ: Mapping[str, str]) -> ResolvedBase:
+    """A base of base-images/ as its lock has it. Raises UnknownBase, PlatformNotOffered, BaseNotLocked or
+    WheelsNotBrought."""
+    image = load_base(name, environ)
     image.require(platform)
     lock = read_lock(image)
     newest = max(seconds_of_date(release.date) for release in lock.releases)
@@ -162,7 +164,7 @@ def _compiler(own: OwnBase, platform: Platform) -> Compiler:
 
 def _upstream(base: UpstreamBase, platform: Platform, target: Target, host: Host) -> ResolvedBase:
     found = _interpreter(base, platform, host)
-    own = own_base(target.base_image, platform)
+    own = own_base(target.base_image, platform, host.environ)
     ours = own.compiler
     return ResolvedBase(
         name=f"{base.reference.registry}/{base.reference.repository}",

@@ -48,8 +48,8 @@ def build_base(name: str, platforms: Sequence[Platform], output: Path | None, ho
 
 
 def _build(name: str, platform: Platform, place: Path, host: Host) -> AssembledImage:
-    base = own_base(name, platform)
-    image = load_base(name)
+    base = own_base(name, platform, host.environ)
+    image = load_base(name, host.environ)
     lock = read_lock(image)
     assert base.own is not None, "own_base gives a base of ours"
     rootfs = base.own.stage(platform, host)

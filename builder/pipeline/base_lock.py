@@ -6,15 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from builder.base.catalogue import Change, changes, library_changes
-from builder.base.lock import LibraryLock, read_lock, write_lock, written_libraries, written_lock
+from builder.base.lock import LibraryLock, not_brought, read_lock, write_lock, written_libraries, written_lock
 from builder.base.locking import lock_base
 from builder.base.spec import BaseImage
 from builder.base.stage import stage_base
 from builder.host import Host
+from builder.host.uv import Unsatisfiable
+from builder.oci.platform import Platform
 from builder.pipeline.base import glibc_of
 from builder.pipeline.library_proof import LockedLibraries, prove_libraries
 from builder.targets.libraries import require_placed
-from builder.targets.wheels import fetch_wheels, resolve_wheels
+from builder.targets.wheels import NoWheelForPlatform, fetch_wheels, resolve_wheels
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,8 +30,8 @@ class LockedAnew:
 def lock_anew(image: BaseImage, host: Host) -> LockedAnew:
     """Write image.lock. Of a base with a parent the wheels are chosen; its packages are the parent's.
 
-    Raises FileInNoPart, LibrariesDoNotClose, and what ``lock_base`` and ``resolve_wheels`` raise; then nothing is
-    written.
+    Raises FileInNoPart, LibrariesDoNotClose, WheelsNotBrought, and what ``lock_base`` and ``resolve_wheels`` raise;
+    then nothing is written.
     """
     if image.parent is None:
         before, after = written_lock(image, image.lock_path), lock_base(image, host)
@@ -46,6 +48,7 @@ def _libraries(image: BaseImage, parent: BaseImage, host: Host) -> tuple[Library
     chosen, reasons = {}, dict[str, str]()
     for platform in image.platforms:
         glibc = glibc_of(below, platform)
+        _require_brought(image, below.python, platform, glibc, host)
         wheels, runtime = (
             resolve_wheels(pins, below.python, platform, glibc, host) for pins in (gpu.wheels, (gpu.runtime,))
         )
@@ -58,3 +61,12 @@ def _libraries(image: BaseImage, parent: BaseImage, host: Host) -> tuple[Library
         )
         chosen[platform] = wheels
     return LibraryLock(name=image.name, parent=parent.name, platforms=chosen), reasons
+
+
+def _require_brought(image: BaseImage, python: str, platform: Platform, glibc: tuple[int, int], host: Host) -> None:
+    """Raises WheelsNotBrought, before anything is downloaded."""
+    try:
+        if image.brought:
+            resolve_wheels(tuple(image.brought), python, platform, glibc, host)
+    except (Unsatisfiable, NoWheelForPlatform) as error:
+        raise not_brought(image, "of which your index and find-links have no wheel") from error

@@ -29,7 +29,7 @@ from builder.pipeline.base import ResolvedBase, resolve_base
 from builder.pipeline.cache import sweep_cache, tell_repairs
 from builder.pipeline.checks import check_build, check_plan
 from builder.pipeline.collection import FoundImage, LoadedImage, find_image, for_each, load_image
-from builder.pipeline.engines import describe_engines, with_engines
+from builder.pipeline.engines import describe_engines, with_engines, with_profile
 from builder.pipeline.explain import check_size
 from builder.pipeline.face import check_face, image_face
 from builder.pipeline.image import check_layers, check_server, creation_time, plan_image, tell_where_it_runs
@@ -192,7 +192,7 @@ def _plan(spec: BuildSpec, keep: Keep, steps: Steps, host: Host) -> Planned:
         note.detail = loaded.summary
     choices = _quantize(spec, found, loaded, steps, host)
     image = loaded.with_models(each.model if each else one for one, each in zip(loaded.models, choices, strict=True))
-    image = _compile(spec, image, steps, host) if target.has_engines else image
+    image = _compile(spec, target, image, steps, host) if target.is_compiled else image
     for_each(image.models, partial(check_server, server), host)
     for_each(image.models, partial(tell_where_it_runs, target), host)
     with steps("resolve") as note:
@@ -259,8 +259,10 @@ def _quantize(
     return smaller
 
 
-def _compile(spec: BuildSpec, image: LoadedImage, steps: Steps, host: Host) -> LoadedImage:
-    """The models with their engines."""
+def _compile(spec: BuildSpec, target: Target, image: LoadedImage, steps: Steps, host: Host) -> LoadedImage:
+    """The models with their engines, or with the sizes that engines will be made for."""
+    if target.has_profiles:
+        return image.with_models(map(with_profile, image.models))
     with steps("engines") as note:
         made = for_each(image.models, partial(with_engines, spec), host)
         note.detail = describe_engines(made)

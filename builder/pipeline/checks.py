@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from builder.base.lock import read_lock
+from builder.base.spec import load_base
 from builder.errors import UsageError
 from builder.host import Host
 from builder.host.fs import try_writing, why_not_writable
@@ -96,8 +98,9 @@ def _check_platforms(spec: BuildSpec, delivery: Delivery, host: Host) -> None:
 
 
 def check_plan(spec: BuildSpec, host: Host) -> None:
-    """Raises NoEngines, QuantizedEngine, LockIsDirectory, MalformedEpoch or CacheNotUsable."""
+    """Raises NoEngines, QuantizedEngine, WheelsNotBrought, LockIsDirectory, MalformedEpoch or CacheNotUsable."""
     _check_engines(spec)
+    _check_base(spec, host)
     if spec.lock.is_dir():
         raise LockIsDirectory(path=spec.lock)
     epoch(host.environ)
@@ -113,6 +116,13 @@ def _check_engines(spec: BuildSpec) -> None:
         raise NoEngines(target=target.name)
     if asked.quantize is not None:
         require_quantizable(asked.quantize, target)
+
+
+def _check_base(spec: BuildSpec, host: Host) -> None:
+    """A base that ships without a lock is looked at before anything is fetched."""
+    target = find_target(spec.target, spec.platform, spec.server)
+    if target.on_gpu and (image := load_base(target.base_image, host.environ)).brought:
+        read_lock(image)
 
 
 def check_output(path: Path | None) -> None:

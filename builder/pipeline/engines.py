@@ -5,10 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from builder.canonical import content_key
 from builder.convert.engines import VERSION, make_engine
 from builder.formats.onnx_engine import precision_of, wrap_engine
 from builder.host import Host
-from builder.model.engines import USUAL, EngineFile, Engines, InputSizes, engine_name, input_sizes
+from builder.model.engines import (
+    FULL,
+    USUAL,
+    EngineFile,
+    Engines,
+    InputSizes,
+    engine_name,
+    input_sizes,
+)
 from builder.oci.digest import Digest
 from builder.pipeline.model import LoadedModel
 from builder.plan.spec import BuildSpec
@@ -25,6 +34,20 @@ def with_engines(spec: BuildSpec, model: LoadedModel, host: Host) -> LoadedModel
         precision=precision_of(model.artifact.graph),
         sizes=sizes,
         files=tuple(_made(model, capability, sizes, host) for capability in asked),
+    )
+    return replace(model, engines=engines)
+
+
+def with_profile(model: LoadedModel) -> LoadedModel:
+    """The model with what TensorRT is told of it when a server starts."""
+    graph = content_key({"files": [[str(path), str(digest)] for path, _, digest in model.artifact.files]})
+    engines = Engines(
+        runtime=FULL,
+        version="10",
+        precision=precision_of(model.artifact.graph),
+        sizes=_sizes(model),
+        files=(),
+        model=graph,
     )
     return replace(model, engines=engines)
 
@@ -51,7 +74,7 @@ def _made(model: LoadedModel, capability: str, sizes: Sequence[InputSizes], host
 
 def describe_engines(models: Sequence[LoadedModel]) -> str:
     """``TensorRT-RTX 1.7.1.116 for 8.6, 8.9, 12.0: 1.3 MB``."""
-    found = [one.engines for one in models if one.engines]
+    found = [one.engines for one in models if one.engines and one.engines.files]
     if not found:
         return "none: the GPU's provider compiles the ONNX when the server starts"
     size = sum(file.size for engines in found for file in engines.files)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from builder.elf import read_elf
-from builder.elf.cuda import PROVIDERS, claimed
+from builder.elf.cuda import PROVIDERS, claimed, optional_plugins
 from builder.elf.facts import read_elf_symbols
 from builder.elf.library_set import LibrarySet, OwnedLibrary
 from builder.errors import ResolutionError
@@ -48,8 +48,10 @@ def prove_libraries(locked: LockedLibraries, host: Host) -> dict[str, str]:
     runtime = (library for wheel in locked.runtime for library in _all(wheel, host))
     proven = _library_set(locked, (*_of_base(locked.root), *parts, *runtime))
     problems = proven.problems()
-    if proven.provider is None and (library := PROVIDERS.get(locked.gpu.provider)):
-        problems += (f"{locked.gpu.runtime}: has no {library}, which {locked.gpu.provider} is in",)
+    there = {library.path.name for library in proven.libraries}
+    for library in PROVIDERS.get(locked.gpu.provider, ()):
+        if library not in there:
+            problems += (f"{locked.gpu.runtime}: has no {library}, which {locked.gpu.provider} is in",)
     if problems:
         listing = "\n".join(f"  {problem}" for problem in problems)
         raise LibrariesDoNotClose(base=locked.base, platform=locked.platform, problems=listing)
@@ -61,7 +63,7 @@ def _library_set(locked: LockedLibraries, libraries: tuple[OwnedLibrary, ...]) -
     gpu = locked.gpu
     links = {entry.path: entry.target for entry in locked.root.entries if entry.kind is EntryKind.SYMLINK}
     links |= {_SITE / path: target for part in gpu.parts for path, target in part.links}
-    provider = PROVIDERS.get(gpu.provider)
+    provider = PROVIDERS.get(gpu.provider, ("",))[-1]
     claims = [claimed(text) for text in gpu.capabilities]
     return LibrarySet(
         libraries=libraries,
@@ -70,6 +72,7 @@ def _library_set(locked: LockedLibraries, libraries: tuple[OwnedLibrary, ...]) -
         links=links,
         claims=(*claims, *([claimed(gpu.ptx, is_ptx=True)] if gpu.ptx else [])),
         provider=next((library.path for library in libraries if library.path.name == provider), None),
+        optional=optional_plugins(gpu.provider),
     )
 
 

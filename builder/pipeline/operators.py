@@ -44,7 +44,10 @@ def _missing(target: Target, operators: Operators) -> bool:
 
 
 def cpu_remark(operators: Operators, target: Target) -> str:
-    """Which nodes a session on the GPU runs on the CPU for want of a kernel, or nothing: onnxruntime does not say."""
+    """Which nodes a session on the GPU runs on the CPU for want of a kernel, or nothing: onnxruntime does not say. Of
+    TensorRT it is not known what it takes."""
+    if target.is_compiled:
+        return ""
     runtime = runtime_operators(target.runtime)
     found = runtime.on_cpu(operators) if runtime.cuda else ()
     if not found:

@@ -47,7 +47,7 @@ class QuantizedDiffers(ParityError):
 
 class QuantizedEngine(UsageError):
     code = "quantized-engine"
-    message = "an engine of TensorRT-RTX cannot be made of a model in {mode}"
+    message = "an engine of TensorRT cannot be made of a model in {mode}"
     hint = "--quantize fp16, or int8-static (8 bits with QuantizeLinear and DequantizeLinear)"
 
 
@@ -95,7 +95,7 @@ def asked_mode(spec: BuildSpec, model: LoadedModel) -> Quantize:
 
 def require_quantizable(mode: Quantize, target: Target) -> None:
     """Raises QuantizedEngine: other modes need operators of onnxruntime's own, and ``auto`` times this processor."""
-    if target.has_engines and mode not in (Quantize.NONE, Quantize.FP16, Quantize.INT8_STATIC):
+    if target.is_compiled and mode not in (Quantize.NONE, Quantize.FP16, Quantize.INT8_STATIC):
         raise QuantizedEngine(mode=mode.value)
 
 
@@ -173,7 +173,7 @@ class Quantizer:
 
     def _make(self, mode: Quantize) -> ModelArtifact:
         calibration = self._calibration() if mode is Quantize.INT8_STATIC else ()
-        made = tools.SYMMETRIC if mode is Quantize.INT8_STATIC and self.target.has_engines else mode.value
+        made = tools.SYMMETRIC if mode is Quantize.INT8_STATIC and self.target.is_compiled else mode.value
         directory = list_model(tools.quantize(self.model.artifact, made, calibration, self.host))
         graph = read_model(directory, ONNX_ENTRY, limits_of(self.target))
         return stage_artifact(directory, graph, most_chunks=self.model.most_chunks)

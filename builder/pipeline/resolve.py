@@ -121,7 +121,7 @@ def _converting(model: LoadedModel) -> Mapping[str, str]:
     converted = {**model.origin.tools, **optimize.tools()} if model.origin else {}
     if model.quantize and model.quantize.is_smaller:
         converted |= quantize.tools()
-    return {**converted, **engines.tools()} if model.engines else converted
+    return {**converted, **engines.tools()} if model.engines and model.engines.files else converted
 
 
 def _compiler(base: ResolvedBase) -> dict[str, str]:

@@ -6,7 +6,7 @@ A part is what an image needs or does without as a whole; each becomes a layer, 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from builder.model.face import FaceGpu
@@ -41,7 +41,8 @@ class GpuLibraries:
     ``capabilities`` (as in 8.6) are those for which that onnxruntime and the libraries have compiled code, with an
     ``a`` where it runs on exactly that one; ``ptx`` the one from which a driver can compile for later ones, empty where
     there is none. ``wheels`` are exact pins; ``drop`` are globs over their members with the reason why nobody gets
-    them: a member that is neither in a part nor dropped is an error of the base (``mbuild base lock``).
+    them: a member that is neither in a part nor dropped is an error of the base (``mbuild base lock``). ``brought`` are
+    wheels that only users can get, with the reason why.
     """
 
     provider: str
@@ -54,6 +55,7 @@ class GpuLibraries:
     parts: tuple[LibraryPart, ...]
     drop: Mapping[str, str]
     plugin: str = ""
+    brought: Mapping[str, str] = field(default_factory=dict)
 
     def described(self, target: str, parts: Mapping[str, str]) -> dict[str, object]:
         """What an image with ``parts`` (name to reason) says of itself in ``gpu.json``."""

@@ -78,16 +78,20 @@ USERS = _HANDLE | _POOLS | _NORMS | _REDUCTIONS | _SOFTMAX | _CONVOLUTIONS | _RE
 """All operators that need a part."""
 
 
-def part_rules(runtime: Version) -> tuple[PartRule, ...]:
-    """The rules of that onnxruntime-gpu."""
+def part_rules(runtime: Version, provider: str = "CUDAExecutionProvider") -> tuple[PartRule, ...]:
+    """The rules of that onnxruntime-gpu. What TensorRT does not take of a graph runs on CUDA, as if there were no
+    TensorRT."""
     linked = "" if runtime >= LAZY_FROM else "the CUDA provider is linked against it"
+    door = linked and "the CUDA provider makes a handle of it when it starts"
+    if provider == "TensorrtExecutionProvider":
+        door = "the TensorRT provider is linked against it"
     return (
         PartRule(name="cudart", always="every CUDA kernel is started through it"),
         PartRule(name="cublas", always="matrix products"),
         PartRule(name="curand", always="the CUDA provider is linked against it"),
         PartRule(
             name="cudnn",
-            always=linked and "the CUDA provider makes a handle of it when it starts",
+            always=door,
             operators=_HANDLE,
             parts=("cudnn-ops", "cudnn-cnn", "cudnn-adv"),
             guarded=True,
@@ -120,7 +124,7 @@ def needed_parts(operators: Operators, gpu: GpuLibraries, known: Set[Operator]) 
     ``known`` are the operators that the runtime has kernels for: what is not among them may be anything, and keeps all.
     A part that no rule speaks of is kept, too.
     """
-    rules = {rule.name: rule for rule in (TENSORRT_RULES if gpu.plugin else part_rules(_version(gpu)))}
+    rules = {rule.name: rule for rule in (TENSORRT_RULES if gpu.plugin else part_rules(_version(gpu), gpu.provider))}
     told = (known | _ARITHMETIC) - _GENERATORS
     unknown = {each: names for each, names in operators.nodes.items() if each not in told}
     found = {name: reason for name, rule in rules.items() if (reason := _reason(rule, operators, unknown))}

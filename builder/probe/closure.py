@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from builder.elf.closure import Closure
+from builder.elf.cuda import optional_plugins
 from builder.elf.loader_cache import PLACE, BrokenLoaderCache, CachedLibrary, read_loader_cache
 from builder.elf.tree import LibraryTree, configured_directories, default_directories, libraries_in
 from builder.oci.entry import EntryKind
 from builder.oci.platform import Platform
 from builder.probe.contents import ImageContents
+from builder.probe.gpu import provider_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,6 +46,7 @@ def image_closure(contents: ImageContents, platform: Platform, library_path: str
         architecture=platform.architecture,
         library_path=tuple(PurePosixPath(part) for part in library_path.split(":") if part.startswith("/")),
         cache={entry.soname: entry.path for entry in own},
+        optional=optional_plugins(provider_of(contents)),
     )
 
 

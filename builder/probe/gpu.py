@@ -28,20 +28,26 @@ def gpu_problems(contents: ImageContents, closure: Closure) -> Iterator[str]:
     try:
         value = json.loads(contents.kept[FACTS])
         parts, claims = [str(part) for part in value["parts"]], _claims(value)
-        library = PROVIDERS.get(value["provider"])
+        libraries = PROVIDERS.get(value["provider"], ())
     except (ValueError, TypeError, LookupError, AttributeError) as error:
         yield f"{FACTS} cannot be read ({error!r})"
         return
     yield from (f"{FACTS} {text}" for text in part_problems(parts, closure.tree))
     idle = [library for part, library in CALLED_WITH.items() if part not in parts]
     yield from (f"{problem.file} {problem.text}" for problem in opened_problems(closure, idle))
-    if library is None:
-        return
-    providers = libraries_called(library.removesuffix(".so"), closure.tree)
-    if not providers:
-        yield f"{FACTS} names {value['provider']}, but there is no {library}"
-    for provider in providers:
+    for library in libraries:
+        if not libraries_called(library.removesuffix(".so"), closure.tree):
+            yield f"{FACTS} names {value['provider']}, but there is no {library}"
+    for provider in libraries_called(libraries[-1].removesuffix(".so"), closure.tree) if libraries else ():
         yield from (f"{problem.file} {problem.text}" for problem in code_problems(claims, provider, closure))
+
+
+def provider_of(contents: ImageContents) -> str:
+    """What ``gpu.json`` says, or nothing: whether that can be read is for ``gpu_problems`` to tell."""
+    try:
+        return str(json.loads(contents.kept[FACTS])["provider"])
+    except (ValueError, TypeError, LookupError):
+        return ""
 
 
 def _claims(value: dict[str, list[str]]) -> tuple[GpuCode, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,8 @@ from .starting import CannotStart
 if TYPE_CHECKING:
     from .gpu.survey import Survey
 
-CPU_PROVIDER = "CPUExecutionProvider"
+CPU_PROVIDER, CUDA_PROVIDER = "CPUExecutionProvider", "CUDAExecutionProvider"
+TENSORRT_PROVIDER = "TensorrtExecutionProvider"
 _THREADS = 4
 """Runs at once on a GPU, which each take memory of it."""
 
@@ -33,7 +34,8 @@ class GpuUnusable(CannotStart):
 class Device:
     """``wanted`` is the provider that the image is for, empty in one for the CPU. ``why`` says why ``provider`` is
     another; ``name`` is what people call a GPU, ``uuid`` what its driver does. ``plugin`` is the library that has the
-    provider, where that is not onnxruntime, and ``engine`` says in words what it runs of a model."""
+    provider, where that is not onnxruntime, and ``engine`` says in words what it runs of a model. ``below`` are
+    providers, with their options, for what that one does not take; ``engine_cache`` keeps what it compiles."""
 
     provider: str = CPU_PROVIDER
     wanted: str = ""
@@ -46,6 +48,8 @@ class Device:
     plugin: str = ""
     capability: tuple[int, int] = (0, 0)
     engine: str = ""
+    below: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    engine_cache: str = ""
 
     @property
     def is_gpu(self) -> bool:
@@ -60,6 +64,10 @@ class Device:
         if self.engine:
             told["engine"] = self.engine
         return {**told, "wanted_provider": self.wanted, "reason": self.why} if self.why else told
+
+    def told(self, options: Mapping[str, str]) -> Device:
+        """With further options of its provider."""
+        return replace(self, options={**self.options, **options})
 
     def instead(self, why: str) -> Device:
         """The CPU in its place."""

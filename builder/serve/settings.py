@@ -80,6 +80,7 @@ class Settings:
     gpu_device: int = setting(0, "MBUILD_GPU_DEVICE", "the GPU to run on, of those the container sees", high=1023)
     gpu_memory_limit: int = setting(0, "MBUILD_GPU_MEMORY_LIMIT", "of a model's arena on the GPU; 0: none")
     gpu_tf32: int = setting(0, "MBUILD_GPU_TF32", "1: products of FP32 in TF32, quicker and less exact", high=1)
+    gpu_engine_cache: str = setting("", "MBUILD_GPU_ENGINE_CACHE", "folder that keeps what TensorRT 10 makes of models")
     gpu_facts: str = setting(GPU_FACTS, "MBUILD_GPU_FACTS", "file that says which GPUs the image is for")
     log_level: str = setting("info", "MBUILD_LOG_LEVEL", "debug, info, warning or error")
 

@@ -37,7 +37,8 @@ class Target:
     kept; ``provider`` is the onnxruntime execution provider that must be
     active; ``opsets`` (lowest, highest) of the default domain, ``ml_opset`` of ai.onnx.ml and ``ir_version`` (highest)
     are what that onnxruntime loads; ``platforms`` are those with wheels, and ``elsewhere`` says why there are no
-    others; ``has_engines``: engines of TensorRT-RTX go beside the graph.
+    others; ``has_engines``: engines of TensorRT-RTX go beside the graph; ``has_profiles``: TensorRT makes engines when
+    the server starts, for sizes that go beside the graph.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Target:
     platforms: tuple[Platform, ...]
     rules: tuple[str, ...] = ("runtime",)
     has_engines: bool = False
+    has_profiles: bool = False
     elsewhere: str = ""
 
     @property
@@ -61,6 +63,11 @@ class Target:
     @property
     def on_gpu(self) -> bool:
         return self.provider != "CPUExecutionProvider"
+
+    @property
+    def is_compiled(self) -> bool:
+        """TensorRT makes engines of the graph, now or later."""
+        return self.has_engines or self.has_profiles
 
     def pins(self, python: str) -> tuple[str, ...]:
         """The requirements for an image with Python ``python`` (3.13, or exact as 3.13.5)."""
@@ -132,6 +139,14 @@ _TENSORRT = replace(
     has_engines=True,
     elsewhere="NVIDIA's plugin for onnxruntime has no wheel there",
 )
+_TENSORRT10 = replace(
+    _CUDA13,
+    name="tensorrt10",
+    base_image="tensorrt10",
+    provider="TensorrtExecutionProvider",
+    rules=("runtime",),
+    has_profiles=True,
+)
 _TRITON_CUDA12 = replace(
     _TRITON_CPU,
     name="cuda12",
@@ -140,7 +155,7 @@ _TRITON_CUDA12 = replace(
     provider="CUDAExecutionProvider",
     rules=("runtime", "triton", "cuda"),
 )
-_ALL = (_CPU, _CUDA12, _CUDA13, _TENSORRT, _TRITON_CPU, _TRITON_CUDA12)
+_ALL = (_CPU, _CUDA12, _CUDA13, _TENSORRT, _TENSORRT10, _TRITON_CPU, _TRITON_CUDA12)
 
 TARGETS: dict[str, Target] = {target.name: target for target in _ALL if target.server == "http"}
 """By name, with the usual server."""

@@ -7,7 +7,7 @@ from ..settings import Settings
 from ..starting import CannotStart
 from .driver import Gpu, Seen
 from .image import GpuImage
-from .options import options_for
+from .options import options_below, options_for
 
 _SHOW = "start the container with --gpus all (Docker) or a limit of nvidia.com/gpu (Kubernetes)"
 _NO_DEVICE = 100
@@ -61,6 +61,8 @@ def device_for(image: GpuImage, seen: Seen, settings: Settings) -> Device:
         plugin=image.plugin,
         capability=gpu.capability,
         is_exact=not settings.gpu_tf32,
+        below=options_below(image.provider, settings),
+        engine_cache=settings.gpu_engine_cache,
     )
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnxruntime
 
-from ..device import CPU, CPU_PROVIDER, Device, GpuUnusable
+from ..device import CPU, CPU_PROVIDER, TENSORRT_PROVIDER, Device, GpuUnusable
 from ..http.answers import Refusal
 from ..protocol.codec import Signature
 from ..protocol.tensors import DTYPES, Array, Tensor
@@ -142,6 +142,8 @@ def _load(folder: ModelFolder, device: Device) -> Model:
 
 def _open(folder: ModelFolder, device: Device) -> tuple[Any, Device, Engine | None]:
     """A session of the graph, or of the engine that was made of it for this very GPU."""
+    if device.provider == TENSORRT_PROVIDER and not folder.settings.get("providers"):
+        return _compile(folder, device)
     if not device.is_gpu or not device.plugin or folder.settings.get("providers"):
         return _session(folder, _options(), device), device, None
     from .engine_files import choose
@@ -161,6 +163,21 @@ def _open(folder: ModelFolder, device: Device) -> tuple[Any, Device, Engine | No
         raise
     except Exception as error:
         raise _unusable(folder, device, error) from error
+
+
+def _compile(folder: ModelFolder, device: Device) -> tuple[Any, Device, Engine | None]:
+    """For the sizes that the image names; where TensorRT takes but parts of the graph, for those that it meets."""
+    from .tensorrt import compiled
+
+    how = compiled(folder, device.engine_cache)
+    try:
+        session = _session(folder, _options(), device.told(how.options))
+    except GpuUnusable as error:
+        if not how.is_refused(error):
+            raise
+        how = how.without_sizes()
+        session = _session(folder, _options(), device.told(how.options))
+    return session, replace(device, engine=how.said), how.engine
 
 
 def _plugged(folder: ModelFolder, graph: Path, device: Device) -> Any:
@@ -194,13 +211,14 @@ def _session(folder: ModelFolder, options: Any, device: Device) -> Any:
     wanted = [str(name) for name in said or [device.provider]]
     on_gpu = device.is_gpu and not said
     if on_gpu:
-        wanted.append(CPU_PROVIDER)  # shapes are computed there
+        wanted += [*device.below, CPU_PROVIDER]  # shapes are computed on the CPU
     absent = [name for name in wanted if name not in onnxruntime.get_available_providers()]
     if absent and not on_gpu:
         raise ModelUnusable(f"Model '{folder.name}' asks for {absent[0]}, which this onnxruntime does not have.")
     if absent:
         raise _off_the_gpu(folder, device, f"this onnxruntime does not have {absent[0]}")
-    given = [dict(device.options) if on_gpu and name == device.provider else {} for name in wanted]
+    options_of = {**device.below, device.provider: device.options} if on_gpu else {}
+    given = [dict(options_of.get(name, {})) for name in wanted]
     try:
         session = onnxruntime.InferenceSession(
             str(folder.graph), options, providers=wanted, provider_options=given, enable_fallback=0

@@ -7,10 +7,10 @@ and has beside it the ONNX model around it, which is what onnxruntime opens.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..http.answers import Refusal
 from .model_folder import ModelFolder, ModelUnusable
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 _INDEX = "index.json"
+_Read = TypeVar("_Read")
 
 Bounds = tuple[tuple[int, int], ...]
 """Smallest and largest size of each dim."""
@@ -65,28 +66,43 @@ def choose(folder: ModelFolder, capability: tuple[int, int]) -> Choice:
     """Raises ModelUnusable where the index is not as expected."""
     place, wanted = folder.graph.parent / "engines", ".".join(map(str, capability))
     try:
-        index = json.loads((place / _INDEX).read_bytes())
+        return read_index(folder, lambda index: _chosen(place, index, wanted))
     except FileNotFoundError:
         return Choice(engine=None, said="the provider compiles the ONNX: the image has no engines")
-    except (OSError, ValueError) as error:
-        raise ModelUnusable(f"{place / _INDEX} cannot be read: {error}.") from None
+
+
+def read_index(folder: ModelFolder, read: Callable[[Mapping[str, Any]], _Read]) -> _Read:
+    """What ``read`` makes of it. Raises FileNotFoundError where there is none, and ModelUnusable where it is not as
+    expected."""
+    file = folder.graph.parent / "engines" / _INDEX
     try:
-        return _chosen(place, index, wanted)
+        index = json.loads(file.read_bytes())
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError) as error:
+        raise ModelUnusable(f"{file} cannot be read: {error}.") from None
+    try:
+        if index["schema"] != SCHEMA:
+            raise ValueError(f"schema {index['schema']!r} instead of {SCHEMA}")
+        return read(index)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ModelUnusable(f"{place / _INDEX} is not as expected: {type(error).__name__}: {error}.") from None
+        raise ModelUnusable(f"{file} is not as expected: {type(error).__name__}: {error}.") from None
 
 
 def _chosen(place: Path, index: Mapping[str, Any], wanted: str) -> Choice:
-    if index["schema"] != SCHEMA:
-        raise ValueError(f"schema {index['schema']!r} instead of {SCHEMA}")
     version, known = str(index["version"]), {str(each["capability"]): each for each in index["engines"]}
     if wanted not in known:
         there = f"the engines are for {', '.join(known)}, this GPU has {wanted}"
         return Choice(engine=None, said=f"the provider compiles the ONNX: {there}")
     about = f"engine of TensorRT-RTX {version} for {wanted} ({index['precision']})"
-    sizes = {str(name): _bounds(each) for name, each in index["inputs"].items()}
+    sizes = sizes_of(index)
     graph = place / Path(str(known[wanted]["graph"])).name
     return Choice(engine=Engine(graph=graph, about=about, sizes=sizes), said=about)
+
+
+def sizes_of(index: Mapping[str, Any]) -> dict[str, Bounds]:
+    """The smallest and largest shapes of each input that has dynamic dims."""
+    return {str(name): _bounds(each) for name, each in index["inputs"].items()}
 
 
 def _bounds(sizes: Mapping[str, Any]) -> Bounds:
