@@ -45,7 +45,7 @@ class OutputFormat(StrEnum):
 
 ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL_DIR", help="The directory that holds the model.")]
 TargetOption = Annotated[
-    str, typer.Option("--target", help="Where the image will run: cpu, cuda12, cuda13 or tensorrt.")
+    str, typer.Option("--target", help="Where the image will run: cpu, cuda12, cuda13, tensorrt or tensorrt10.")
 ]
 ServerOption = Annotated[str, typer.Option("--server", help="What serves the model: http or triton.")]
 PlatformOption = Annotated[

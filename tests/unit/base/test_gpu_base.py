@@ -8,17 +8,35 @@ from pathlib import Path
 import pytest
 import yaml
 
-from builder.base.lock import BaseLockDrift, BaseNotLocked, read_lock, write_lock, written_libraries
+from builder.base.catalogue import summarise
+from builder.base.lock import (
+    BaseLockDrift,
+    BaseNotLocked,
+    LibraryLock,
+    WheelsNotBrought,
+    read_lock,
+    write_lock,
+    written_libraries,
+)
 from builder.base.spec import InvalidBaseSpec, base_names, load_base, read_spec
 from builder.base.stage import base_key
 from builder.convert.engines import VERSION
 from builder.model.engines import OFFERED, USUAL
 from builder.oci.platform import Platform
-from builder.resources import base_images_directory
+from builder.plan.wheel import LockedWheel
+from builder.resources import base_images_directory, own_locks_directory
 from builder.targets import TARGETS
 
 AMD64 = Platform.parse("linux/amd64")
 GPU_BASES = [name for name in base_names() if load_base(name).gpu]
+BROUGHT = [name for name in GPU_BASES if load_base(name).brought]
+LOCKED = [name for name in GPU_BASES if name not in BROUGHT]
+
+
+def locked_wheel(pin: str) -> LockedWheel:
+    name, _, version = pin.partition("==")
+    filename = f"{name.replace('-', '_')}-{version}-py3-none-any.whl"
+    return LockedWheel(name=name, version=version, filename=filename, sha256="0" * 64, size=1)
 
 
 def test_the_bases_of_the_gpu_targets_have_libraries() -> None:
@@ -27,17 +45,57 @@ def test_the_bases_of_the_gpu_targets_have_libraries() -> None:
     assert wanted <= set(GPU_BASES)
 
 
-@pytest.mark.parametrize("name", GPU_BASES)
+@pytest.mark.parametrize("name", LOCKED)
 def test_a_gpu_base_has_the_root_filesystem_of_its_parent(name: str) -> None:
     image = load_base(name)
     parent = image.parent
     assert parent is not None
     assert base_key(image, read_lock(image), AMD64) == base_key(parent, read_lock(parent), AMD64)
+
+
+@pytest.mark.parametrize("name", GPU_BASES)
+def test_a_gpu_base_says_what_it_asks_of_a_machine(name: str) -> None:
+    image = load_base(name)
     assert dict(image.own_env)["NVIDIA_REQUIRE_CUDA"] == f"cuda>={image.gpu.cuda if image.gpu else ''}"
     assert "LD_LIBRARY_PATH" not in dict(image.env)
 
 
-@pytest.mark.parametrize("name", GPU_BASES)
+@pytest.mark.parametrize("name", BROUGHT)
+def test_what_only_users_can_get_has_no_lock_but_theirs(name: str, tmp_path: Path) -> None:
+    image = load_base(name, {"MBUILD_BASES": str(tmp_path)})
+    assert not (image.directory / "image.lock").exists()
+    assert image.lock_path == tmp_path / name / "image.lock"
+    with pytest.raises(WheelsNotBrought) as told:
+        read_lock(image)
+    for pin, why in image.brought.items():
+        assert pin in str(told.value)
+        assert why in str(told.value)
+        assert why in summarise(image).unlocked
+    assert f"mbuild base lock {name}" in told.value.advice
+    pins = image.gpu.wheels if image.gpu else ()
+    wheels = tuple(map(locked_wheel, pins))
+    write_lock(LibraryLock(name=name, parent="cpu", platforms={AMD64: wheels}), image.lock_path)
+    assert read_lock(image).libraries[AMD64]
+    assert summarise(image).unlocked == ""
+
+
+def test_where_a_lock_of_the_users_own_lies() -> None:
+    assert own_locks_directory({"XDG_CONFIG_HOME": "/c"}) == Path("/c/mbuild/bases")
+    assert own_locks_directory({}) == Path.home() / ".config" / "mbuild" / "bases"
+
+
+def test_a_base_takes_what_another_has_and_adds_to_it() -> None:
+    full, cuda = load_base("tensorrt10").gpu, load_base("cuda13").gpu
+    assert full is not None
+    assert cuda is not None
+    assert full.parts[: len(cuda.parts)] == cuda.parts
+    assert [part.name for part in full.parts[len(cuda.parts) :]] == ["tensorrt", "tensorrt-builder"]
+    assert full.wheels == (*cuda.wheels, "tensorrt-cu13-libs==10.16.1.11")
+    assert (full.provider, full.runtime, full.driver) == ("TensorrtExecutionProvider", cuda.runtime, cuda.driver)
+    assert full.drop.items() > cuda.drop.items()
+
+
+@pytest.mark.parametrize("name", LOCKED)
 def test_each_part_has_a_locked_wheel(name: str) -> None:
     image = load_base(name)
     assert image.gpu is not None
@@ -99,6 +157,8 @@ def test_a_lock_that_no_longer_fits_is_told(tmp_path: Path) -> None:
     [
         (("parent",), "nowhere", "parent: there is no base nowhere beside this one"),
         (("gpu", "parts", "cublas", "wheel"), "nvidia-other", "gpu.parts.cublas.wheel: nvidia-other is not among"),
+        (("gpu", "from"), "nowhere", "gpu.from: there is no base nowhere beside this one"),
+        (("gpu", "brought"), {"other": "why"}, "gpu.brought.other: is not among gpu.wheels"),
         (("gpu", "driver"), "new", "gpu.driver: 'new' does not match"),
         (("packages",), ["base-files"], "the file: 'packages' is not one of"),
     ],

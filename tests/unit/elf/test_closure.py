@@ -9,6 +9,7 @@ import pytest
 
 from builder.elf import ElfFacts
 from builder.elf.closure import Closure, Use
+from builder.elf.cuda import optional_plugins
 from builder.elf.tree import LibraryTree
 
 DEFAULT = "/usr/lib/x86_64-linux-gnu"
@@ -98,3 +99,12 @@ def test_who_uses_what() -> None:
     assert Use(file=provider, name="libblas.so.1", library=blas) in uses
     assert {use.file.name for use in uses if use.name == "libblasLt.so.1"} == {"provider.so", "libblas.so.1"}
     assert not [use for use in uses if use.name == "libcuda.so.1"], "the driver's is not in the tree"
+
+
+def test_the_library_of_tensorrt_must_load_where_it_is_what_serves() -> None:
+    plugin = PurePosixPath("/opt/app/libonnxruntime_providers_tensorrt.so")
+    tree = LibraryTree(elves={plugin: ElfFacts(machine="EM_X86_64", needed=("libnvinfer.so.10",))})
+    cuda = Closure(tree=tree, architecture="amd64", optional=optional_plugins("CUDAExecutionProvider"))
+    assert cuda.problems() == ()
+    full = replace(cuda, optional=optional_plugins("TensorrtExecutionProvider"))
+    assert [problem.text for problem in full.problems()] == ["needs libnvinfer.so.10"]

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from builder.base.lock import WheelsNotBrought
 from builder.errors import UsageError
 from builder.model.bounds import Quantize
 from builder.oci.platform import Platform
@@ -68,6 +69,12 @@ def test_engines_are_asked_for_where_there_are_engines(tmp_path: Path) -> None:
     check_plan(spec_for(tmp_path, "tensorrt", capabilities=("8.6",)), host)
     with pytest.raises(NoEngines, match="--target cuda13 has no engines"):
         check_plan(spec_for(tmp_path, "cuda13", capabilities=("8.6",)), host)
+
+
+def test_wheels_that_nobody_brought_are_told_first(tmp_path: Path) -> None:
+    host = real_host(tmp_path / "cache", {"MBUILD_BASES": str(tmp_path / "bases")})
+    with pytest.raises(WheelsNotBrought, match=r"needs tensorrt-cu13-libs==10\.16\.1\.11, which is not locked in"):
+        check_plan(spec_for(tmp_path, "tensorrt10"), host)
 
 
 @pytest.mark.parametrize("mode", [Quantize.INT8_DYNAMIC, Quantize.INT4, Quantize.AUTO])

@@ -44,7 +44,7 @@ def test_one_that_came_later_says_when() -> None:
 def test_one_that_only_a_gpu_runs_names_the_targets_that_do() -> None:
     with pytest.raises(OperatorNotRun, match=r"it knows com\.microsoft:GroupNorm as of opset 1, and has") as e:
         require_operators(operators("com.microsoft:GroupNorm"), ENTRY, TARGETS["cpu"])
-    assert e.value.advice == "the model runs with --target cuda12 or cuda13"
+    assert e.value.advice == "the model runs with --target cuda12 or cuda13 or tensorrt10"
 
 
 def test_a_domain_without_a_version_is_somebody_elses_error() -> None:

@@ -35,6 +35,14 @@ def test_a_model_of_matrix_products_needs_what_the_provider_is_linked_against(
     assert needed["cublas"] == "matrix products"
 
 
+def test_full_tensorrt_brings_its_own_and_what_its_provider_is_linked_against() -> None:
+    """What it does not take runs on CUDA: a convolution keeps cuDNN's."""
+    own = {"tensorrt", "tensorrt-builder", "cudnn"}
+    assert set(parts("tensorrt10", "MatMul")) == set(parts("cuda13", "MatMul")) | own
+    assert set(parts("tensorrt10", "Conv")) == set(parts("cuda13", "Conv")) | own
+    assert parts("tensorrt10", "MatMul")["cudnn"] == "the TensorRT provider is linked against it"
+
+
 @pytest.mark.parametrize("base", ["cuda12", "cuda13"])
 @pytest.mark.parametrize(
     ("operator", "more"),

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from builder.serve.device import CPU, Device, GpuUnusable, usual_threads
+from builder.serve.device import CPU, TENSORRT_PROVIDER, Device, GpuUnusable, usual_threads
 from builder.serve.gpu.driver import Gpu, Seen, driver_version
 from builder.serve.gpu.image import GpuImage
 from builder.serve.gpu.libraries import reason
-from builder.serve.gpu.options import options_for
+from builder.serve.gpu.options import options_below, options_for
 from builder.serve.gpu.verdict import NoSuchGpu, device_for
 from builder.serve.settings import Settings
 from tests.support.gpu_images import write_gpu_json
@@ -131,7 +131,16 @@ def test_a_gpu_that_is_not_there_is_a_mistake_of_the_settings(image: GpuImage) -
 def test_what_a_provider_is_told() -> None:
     told = options_for(CUDA, Settings(gpu_memory_limit=2**30, gpu_tf32=1))
     assert (told["gpu_mem_limit"], told["use_tf32"]) == (str(2**30), "1")
-    assert options_for("TensorrtExecutionProvider", Settings(gpu_device=3)) == {"device_id": "3"}
+    assert options_for(TENSORRT_PROVIDER, Settings(gpu_device=3)) == {"device_id": "3"}
+
+
+def test_what_tensorrt_does_not_take_goes_to_cuda_with_its_usual_options(tmp_path: Path) -> None:
+    settings = Settings(gpu_device=1, gpu_engine_cache="/cache")
+    full = GpuImage.read(write_gpu_json(tmp_path, provider=TENSORRT_PROVIDER))
+    device = device_for(full, seen(gpu(8, 9), gpu(9, 0)), settings)
+    assert (device.provider, device.engine_cache) == (TENSORRT_PROVIDER, "/cache")
+    assert device.below == {CUDA: options_for(CUDA, settings)}
+    assert options_below(CUDA, settings) == options_below("nv_tensorrt_rtx", settings) == {}
 
 
 def test_the_version_is_that_of_the_library_in_use() -> None:
