@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 
 from builder.base.spec import BaseImage
 from builder.canonical import readable_json
-from builder.errors import ResolutionError, SpecError
-from builder.host.fs import atomic_write
+from builder.errors import ResolutionError, SpecError, UsageError
+from builder.host.fs import atomic_write, why_not_writable
 from builder.oci.digest import Digest, MalformedDigest
 from builder.oci.platform import MalformedPlatform, Platform
 from builder.plan.wheel import LockedWheel
@@ -40,6 +40,12 @@ class WheelsNotBrought(ResolutionError):
         "get that wheel from NVIDIA, name its directory in UV_FIND_LINKS (or in find-links of pip's or uv's settings), "
         "and run `mbuild base lock {name}`"
     )
+
+
+class BaseLockNotWritable(UsageError):
+    code = "base-lock-not-writable"
+    message = "the lock of the base image {name} cannot be written to {path}: {reason}"
+    hint = "name the base by a directory of your own; the locks of bases that ship without one lie below MBUILD_BASES"
 
 
 class MalformedBaseLock(SpecError):
@@ -210,6 +216,12 @@ def not_brought(image: BaseImage, state: str) -> WheelsNotBrought:
     return WheelsNotBrought(
         name=image.name, wheel=", ".join(image.brought), state=state, why="; ".join(image.brought.values())
     )
+
+
+def require_writable(image: BaseImage) -> None:
+    """Raises BaseLockNotWritable; what a lock is made of may be gigabytes."""
+    if reason := why_not_writable(image.lock_path.parent):
+        raise BaseLockNotWritable(name=image.name, path=image.lock_path, reason=reason)
 
 
 def written_libraries(image: BaseImage, path: Path) -> LibraryLock | None:

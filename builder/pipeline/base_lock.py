@@ -6,7 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from builder.base.catalogue import Change, changes, library_changes
-from builder.base.lock import LibraryLock, not_brought, read_lock, write_lock, written_libraries, written_lock
+from builder.base.lock import (
+    LibraryLock,
+    not_brought,
+    read_lock,
+    require_writable,
+    write_lock,
+    written_libraries,
+    written_lock,
+)
 from builder.base.locking import lock_base
 from builder.base.spec import BaseImage
 from builder.base.stage import stage_base
@@ -30,9 +38,10 @@ class LockedAnew:
 def lock_anew(image: BaseImage, host: Host) -> LockedAnew:
     """Write image.lock. Of a base with a parent the wheels are chosen; its packages are the parent's.
 
-    Raises FileInNoPart, LibrariesDoNotClose, WheelsNotBrought, and what ``lock_base`` and ``resolve_wheels`` raise;
-    then nothing is written.
+    Raises BaseLockNotWritable, FileInNoPart, LibrariesDoNotClose, WheelsNotBrought, and what ``lock_base`` and
+    ``resolve_wheels`` raise; then nothing is written.
     """
+    require_writable(image)
     if image.parent is None:
         before, after = written_lock(image, image.lock_path), lock_base(image, host)
         write_lock(after, image.lock_path)

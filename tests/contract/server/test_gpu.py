@@ -118,6 +118,17 @@ def test_a_provider_that_is_a_plugin(server_source: Path, models: Path, driver: 
     )
 
 
+def test_tensorrt_is_served_or_nothing(server_source: Path, models: Path, driver: Path, tmp_path: Path) -> None:
+    """It is not in the onnxruntime of this test: neither CUDA nor the CPU takes its place unasked."""
+    facts = write_gpu_json(tmp_path, target="tensorrt10", provider="TensorrtExecutionProvider")
+    stub = {"MBUILD_GPU_FACTS": str(facts), "LD_LIBRARY_PATH": str(driver), "STUB_CUDA_GPUS": "9.0"}
+    why = "Model 'line' cannot be loaded on GPU 0: Stub GPU 0: this onnxruntime does not have TensorrtExecutionProvider"
+    assert refusal(server_source, models, **stub).startswith(why)
+    with running(server_source, models, **stub, **ALLOW) as server:
+        ready = server.ready().event("ready")
+        assert (ready["wanted_provider"], ready["provider"]) == ("TensorrtExecutionProvider", "CPUExecutionProvider")
+
+
 def test_of_several_processes_one_says_it(server_source: Path, models: Path, gpu: dict[str, str]) -> None:
     finished = run(server_source, models, **gpu, MBUILD_PROCESSES="3")
     assert finished.returncode == 1

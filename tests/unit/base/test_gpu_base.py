@@ -11,10 +11,12 @@ import yaml
 from builder.base.catalogue import summarise
 from builder.base.lock import (
     BaseLockDrift,
+    BaseLockNotWritable,
     BaseNotLocked,
     LibraryLock,
     WheelsNotBrought,
     read_lock,
+    require_writable,
     write_lock,
     written_libraries,
 )
@@ -77,6 +79,13 @@ def test_what_only_users_can_get_has_no_lock_but_theirs(name: str, tmp_path: Pat
     write_lock(LibraryLock(name=name, parent="cpu", platforms={AMD64: wheels}), image.lock_path)
     assert read_lock(image).libraries[AMD64]
     assert summarise(image).unlocked == ""
+
+
+def test_a_place_that_takes_no_lock_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(BaseLockNotWritable, match=r"tensorrt10 cannot be written to .*image\.lock: .*file is a file"):
+        require_writable(load_base("tensorrt10", {"MBUILD_BASES": str(tmp_path / "file")}))
+    require_writable(load_base("tensorrt10", {"MBUILD_BASES": str(tmp_path / "new" / "bases")}))
 
 
 def test_where_a_lock_of_the_users_own_lies() -> None:
