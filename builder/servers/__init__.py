@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-from builder.errors import UsageError
 from builder.servers.http import HttpServer
 from builder.servers.server import PackedModel, PackedPlain, Server, tensors_name
 from builder.servers.triton import TritonServer
 from builder.servers.triton_upstream import UpstreamTriton
-
-
-class UnknownServer(UsageError):
-    code = "unknown-server"
-    message = "there is no server {name!r}"
-    hint = "this version of mbuild packs: {known}"
-
 
 SERVERS: dict[str, Server] = {"http": HttpServer(), "triton": TritonServer()}
 
@@ -27,10 +19,8 @@ _TRITON: dict[tuple[bool, bool], Server] = {
 
 
 def find_server(name: str, *, on_upstream: bool = False, on_gpu: bool = False) -> Server:
-    """The server of that name, on a base of ours or ``on_upstream``, one of others, for a target with a GPU or without;
-    raises UnknownServer."""
-    if name not in SERVERS:
-        raise UnknownServer(name=name, known=", ".join(SERVERS))
+    """The server of that name, on a base of ours or ``on_upstream``, one of others, for a target with a GPU or without.
+    KeyError for a name that no target has (``find_target`` tells users)."""
     return _TRITON[on_upstream, on_gpu] if name == "triton" else SERVERS[name]
 
 

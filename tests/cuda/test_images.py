@@ -19,8 +19,8 @@ from tests.support.cuda_images import GpuImageHere, ended
 
 MEGABYTE = 10**6
 IMAGES = {
-    ("cuda13", "minilm"): 800 * MEGABYTE,
-    ("cuda12", "minilm"): 1350 * MEGABYTE,
+    ("cuda13", "huggingface-text"): 800 * MEGABYTE,
+    ("cuda12", "huggingface-text"): 1350 * MEGABYTE,
     ("cuda13", "digits"): 1900 * MEGABYTE,
     ("cuda12", "digits"): 1900 * MEGABYTE,
 }

@@ -66,7 +66,7 @@ def built_digits(place: Path, host: Host) -> Layout:
     delivery = Delivery(
         tag=None, push=False, load=False, output=None, engine=Engine.EMBEDDED, test=False, template_dir=None
     )
-    return build(spec, delivery, host).image.layout
+    return build(spec, delivery, host).images[0].image.layout
 
 
 @pytest.fixture(scope="module")

@@ -92,7 +92,7 @@ def test_golden_bad_models(
     ("name", "words"),
     [
         ("unknown-target", ("--target", "cuda99")),
-        ("unknown-server", ("--server", "flask")),
+        ("server-not-offered", ("--server", "flask")),
         ("malformed-reference", ("-t", "Registry:5000/UPPER:1")),
         ("push-needs-tag", ("--push",)),
         ("foreign-platform-name", ("--platform", "windows/amd64")),
