@@ -5,7 +5,6 @@ An engine is kept in the store under everything that decides it; a build that ne
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 from builder.canonical import content_key
 from builder.convert.envs import EnvironmentSpec, ensure_environment
 from builder.convert.tools import tools_of, worker_digest
+from builder.convert.watching import watched
 from builder.convert.worker import WorkerFailed, WorkerJob, run_worker, take_output
 from builder.errors import ConversionError
 from builder.events import Progress, StepFinished, StepStarted
@@ -35,7 +35,6 @@ TENSORRT_RTX = EnvironmentSpec(
 
 _WORKER, _KIND, _ENGINE = "tensorrt_rtx_worker", "engines", "engine"
 _LONGEST_SECONDS = 4 * 3600
-_WATCH_SECONDS = 0.5
 
 
 class EngineNotMade(ConversionError):
@@ -95,21 +94,15 @@ def make_engine(name: str, model: ModelArtifact, capability: str, sizes: Sequenc
 @contextmanager
 def _told(step: str, progress: Path, host: Host) -> Iterator[None]:
     """A step of its own, with what the worker writes of its progress: a large model takes minutes."""
-    ended, began = threading.Event(), host.clock.monotonic()
+    began = host.clock.monotonic()
 
-    def watch() -> None:
-        while not ended.wait(_WATCH_SECONDS):
-            if found := _read(progress):
-                host.events.emit(Progress(step=step, done=found[0], total=found[1], unit="phases"))
+    def look() -> Progress | None:
+        found = _read(progress)
+        return Progress(step=step, done=found[0], total=found[1], unit="phases") if found else None
 
     host.events.emit(StepStarted(step=step))
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    try:
+    with watched(look, host):
         yield
-    finally:
-        ended.set()
-        watcher.join()
     host.events.emit(StepFinished(step=step, seconds=host.clock.monotonic() - began, cached=False))
 
 

@@ -10,15 +10,14 @@ from __future__ import annotations
 import os
 import platform
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from packaging.requirements import InvalidRequirement, Requirement
 
 from builder.canonical import content_key
+from builder.convert.watching import watched
 from builder.errors import ResolutionError
 from builder.events import Progress, StepFinished, StepStarted
 from builder.host import Host
@@ -27,9 +26,6 @@ from builder.host.uv import run_uv
 
 REVISION = 1
 """Bumped by hand when the same pins would give another environment."""
-
-
-_WATCH_SECONDS = 0.5
 
 
 class UnpinnedRequirement(ResolutionError):
@@ -74,7 +70,11 @@ def ensure_environment(spec: EnvironmentSpec, host: Host) -> Path:
     host.events.emit(StepStarted(step=step, detail=", ".join(spec.requirements)))
 
     def make(path: Path) -> None:
-        with _watched(path, step, host):
+        def look() -> Progress:
+            """uv says nothing to who is no terminal."""
+            return Progress(step=step, done=directory_bytes(path), total=None, unit="bytes")
+
+        with watched(look, host):
             _make(spec, path, host)
 
     made = host.store.directory("environments", spec.key, make)
@@ -102,24 +102,6 @@ def directory_bytes(directory: Path) -> int:
             with suppress(OSError):  # it went while we looked
                 size += os.lstat(os.path.join(parent, name)).st_size  # noqa: PTH118 - tens of thousands of files
     return size
-
-
-@contextmanager
-def _watched(path: Path, step: str, host: Host) -> Iterator[None]:
-    """Tell meanwhile how large it has become, since uv says nothing to who is no terminal."""
-    ended = threading.Event()
-
-    def watch() -> None:
-        while not ended.wait(_WATCH_SECONDS):
-            host.events.emit(Progress(step=step, done=directory_bytes(path), total=None, unit="bytes"))
-
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        watcher.join()
 
 
 def _make(spec: EnvironmentSpec, path: Path, host: Host) -> None:
