@@ -62,7 +62,7 @@ def locked(platform: Platform, host: Host) -> tuple[LockedWheel, ...]:
 
 @pytest.fixture(scope="module")
 def interpreter(host: Host) -> StagedTree:
-    base = own_base("cpu", HERE)
+    base = own_base("cpu", HERE, {})
     assert base.own is not None
     return base.own.stage(HERE, host)
 
