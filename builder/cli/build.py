@@ -13,6 +13,7 @@ import typer
 
 from builder.canonical import readable_json
 from builder.cli import options, tables
+from builder.cli.output import show
 from builder.cli.session import host_session
 from builder.oci.reference import Reference
 from builder.plan.spec import CudaLibraries, Delivery, Engine
@@ -80,10 +81,7 @@ def build_command(
     )
     with host_session() as host:
         result = build(spec, delivery, host)
-    if output_format is options.OutputFormat.JSON:
-        sys.stdout.write(readable_json(result.to_json()).decode())
-    else:
-        tables.print_result(result, verbose=verbose)
+    show(result, output_format, lambda: tables.print_result(result, verbose=verbose))
 
 
 def plan_command(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from builder.canonical import canonical_json, readable_json
+from builder.canonical import canonical_json
 from builder.cli import options
+from builder.cli.output import show
 from builder.cli.session import host_session
 from builder.cli.sinks import amount
 from builder.cli.tables import print_rows, print_table
@@ -37,10 +37,7 @@ def diff_command(
     chosen = Platform.parse(platform) if platform else Platform.of_this_machine()
     with host_session(quiet=True) as host:
         found = diff_packages(before, after, chosen, host)
-    if output_format is options.OutputFormat.JSON:
-        sys.stdout.write(readable_json(found.to_json()).decode())
-    else:
-        _print(found)
+    show(found, output_format, lambda: _print(found))
 
 
 def _print(found: Comparison) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
 
-from builder.canonical import readable_json
 from builder.cli import options, tables
+from builder.cli.output import show
 from builder.cli.session import host_session
 from builder.oci.platform import Platform
 
@@ -35,7 +34,4 @@ def test_command(
     chosen = Platform.parse(platform) if platform else Platform.of_this_machine()
     with host_session() as host:
         report = test_image(image, chosen, host)
-    if output_format is options.OutputFormat.JSON:
-        sys.stdout.write(readable_json(report.to_json()).decode())
-    else:
-        tables.print_report(report)
+    show(report, output_format, lambda: tables.print_report(report))

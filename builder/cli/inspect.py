@@ -3,7 +3,6 @@ in a registry or a layout says of itself."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,8 +10,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from builder.canonical import readable_json
 from builder.cli import options
+from builder.cli.output import show
 from builder.cli.session import host_session
 from builder.oci.layout import is_layout
 from builder.oci.platform import Platform
@@ -61,10 +60,7 @@ def _show_package(subject: str, platform: str, settings: dict[str, str], output_
         package = (
             inspect_layout(place, chosen) if is_layout(place) else inspect_image(Reference.parse(subject), chosen, host)
         )
-    if output_format is options.OutputFormat.JSON:
-        sys.stdout.write(readable_json(package.to_json()).decode())
-    else:
-        print_package(package)
+    show(package, output_format, lambda: print_package(package))
 
 
 def _show_directory(model: Path, target: str, output_format: options.OutputFormat) -> None:
@@ -72,10 +68,7 @@ def _show_directory(model: Path, target: str, output_format: options.OutputForma
 
     with host_session(quiet=True) as host:
         seen = inspect_directory(model, target, host)
-    if output_format is options.OutputFormat.JSON:
-        sys.stdout.write(readable_json(seen.to_json()).decode())
-    else:
-        print_inspection(seen)
+    show(seen, output_format, lambda: print_inspection(seen))
     if seen.error:
         raise seen.error
 

@@ -11,6 +11,7 @@ import typer
 
 from builder.canonical import readable_json
 from builder.cli import options, tables
+from builder.cli.output import show
 from builder.cli.session import host_session
 from builder.cli.sinks import amount
 from builder.errors import UsageError
@@ -58,10 +59,7 @@ def push_command(
     settings = options.registry_settings(target.registry, username, password_stdin, plain_http)
     with host_session(settings=settings) as host:
         result = push_layout(layout, target, host, force=force)
-    if output_format is options.OutputFormat.JSON:
-        sys.stdout.write(readable_json(result.to_json()).decode())
-    else:
-        tables.print_push(result)
+    show(result, output_format, lambda: tables.print_push(result))
 
 
 def pull_command(
@@ -99,10 +97,7 @@ def pull_command(
             result = pull_model(source, chosen, output, host)
         else:
             result = pull_image(source, None if all_platforms else chosen, output, host)
-    if output_format is options.OutputFormat.JSON:
-        sys.stdout.write(readable_json(result.to_json()).decode())
-    else:
-        tables.print_pull(result)
+    show(result, output_format, lambda: tables.print_pull(result))
 
 
 def copy_command(
@@ -123,10 +118,7 @@ def copy_command(
     settings = options.registry_settings(target.registry, username, password_stdin, plain_http)
     with host_session(settings=settings) as host:
         result = copy_image(source, target, host, force=force)
-    if output_format is options.OutputFormat.JSON:
-        sys.stdout.write(readable_json(result.to_json()).decode())
-    else:
-        tables.print_push(result)
+    show(result, output_format, lambda: tables.print_push(result))
 
 
 def tag_command(
@@ -145,10 +137,7 @@ def tag_command(
     settings = options.registry_settings(reference.registry, username, password_stdin, plain_http)
     with host_session(settings=settings) as host:
         tagged = tag_image(reference, new, host, force=force)
-    if output_format is options.OutputFormat.JSON:
-        sys.stdout.write(readable_json(tagged.to_json()).decode())
-    else:
-        tables.print_rows([(tagged.tag, str(tagged.reference))])
+    show(tagged, output_format, lambda: tables.print_rows([(tagged.tag, str(tagged.reference))]))
 
 
 def ls_command(

@@ -9,8 +9,6 @@ from pathlib import Path
 from builder.assemble.embedded import EmbeddedAssembler
 from builder.assemble.image import AssembledImage
 from builder.assemble.index import index_graph, write_index
-from builder.base.lock import read_lock
-from builder.base.spec import load_base
 from builder.host import Host
 from builder.host.trees import merged
 from builder.oci.graph import Graph, layout_graph
@@ -49,12 +47,11 @@ def build_base(name: str, platforms: Sequence[Platform], output: Path | None, ho
 
 def _build(name: str, platform: Platform, place: Path, host: Host) -> AssembledImage:
     base = own_base(name, platform, host.environ)
-    image = load_base(name, host.environ)
-    lock = read_lock(image)
     assert base.own is not None, "own_base gives a base of ours"
+    image = base.own.image
     rootfs = base.own.stage(platform, host)
     interpreter = base.own.stage(Platform.of_this_machine(), host)
-    tree = merged((rootfs, compile_bytecode(interpreter, rootfs, lock.python, host)))
+    tree = merged((rootfs, compile_bytecode(interpreter, rootfs, base.python, host)))
     gpu = base.gpu.gpu if base.gpu else None
     parts = {part.name: part.why for part in gpu.parts} if gpu else {}
     libraries = stage_libraries(parts, base, platform, host)
