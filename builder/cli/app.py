@@ -23,6 +23,7 @@ from builder.cli import (
     cache,
     ci,
     converters,
+    deploy,
     diff,
     doctor,
     explain,
@@ -89,6 +90,7 @@ diff.register(app)
 app.add_typer(converters.app, name="converters")
 app.add_typer(cache.app, name="cache")
 app.add_typer(ci.app, name="ci")
+app.add_typer(deploy.app, name="deploy")
 doctor.register(app)
 
 

@@ -1,13 +1,39 @@
-"""YAML documents for people and machines: values in, text out, in the order in which they were written."""
+"""YAML documents for people and machines: values in, text out, in the order in which they were written.
+
+A value may say why it is as it is (``because``): that becomes a comment on its line.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import yaml
 
 Document = Mapping[str, Any]
+
+_OPEN, _CLOSE = "\ue000", "\ue001"
+_REASON = re.compile(f"{_OPEN}([0-9a-f]*){_CLOSE}(.*)$", re.MULTILINE)
+
+
+class ReasonedInt(int):
+    """A number like any other, with ``reason``."""
+
+    reason = ""
+
+
+class ReasonedText(str):
+    """Text like any other, with ``reason``: one word, so that YAML needs no quotes around it."""
+
+    reason = ""
+
+
+def because(value: int | str, reason: str) -> int | str:
+    """The same value with the reason that its line of YAML tells."""
+    said: ReasonedInt | ReasonedText = ReasonedInt(value) if isinstance(value, int) else ReasonedText(value)
+    said.reason = reason
+    return said
 
 
 class _Dumper(yaml.SafeDumper):
@@ -25,11 +51,26 @@ def _text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
 
 
+def _reasoned(dumper: yaml.SafeDumper, value: ReasonedInt | ReasonedText) -> yaml.Node:
+    """The reason goes through the emitter behind the value, as a word that it neither quotes nor breaks."""
+    text = str(value)
+    quoted = isinstance(value, str) and yaml.safe_load(text) != text
+    hidden = f"{text}{_OPEN}{value.reason.encode().hex()}{_CLOSE}"
+    return dumper.represent_scalar("tag:yaml.org,2002:str", hidden, style="'" if quoted else None)
+
+
 _Dumper.add_representer(str, _text)
+_Dumper.add_representer(ReasonedInt, _reasoned)
+_Dumper.add_representer(ReasonedText, _reasoned)
 
 
 def to_yaml(documents: Iterable[Document], comment: str = "") -> str:
     """All documents in one text, below ``comment``."""
     head = "".join(f"# {line}\n" for line in comment.splitlines())
     style: dict[str, Any] = {"sort_keys": False, "width": 120, "allow_unicode": True}
-    return head + "---\n".join(yaml.dump(dict(each), Dumper=_Dumper, **style) for each in documents)
+    body = "---\n".join(yaml.dump(dict(each), Dumper=_Dumper, **style) for each in documents)
+    return head + _REASON.sub(_comment, body)
+
+
+def _comment(found: re.Match[str]) -> str:
+    return f"{found[2]}  # {bytes.fromhex(found[1]).decode()}"
