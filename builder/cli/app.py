@@ -32,6 +32,7 @@ from builder.cli import (
     image,
     inspect,
     registry,
+    remove,
 )
 from builder.cli.sinks import github_message
 from builder.errors import MbuildError, UsageError
@@ -83,6 +84,7 @@ fleet.register(app)
 golden.register(app)
 image.register(app)
 registry.register(app)
+remove.register(app)
 app.add_typer(base.app, name="base")
 inspect.register(app)
 explain.register(app)

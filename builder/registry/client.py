@@ -24,7 +24,7 @@ from builder.oci.verify import MOST_JSON, TooLarge, WrongBytes, verified_chunks
 from builder.registry.auth import Authorizer, Identity
 from builder.registry.credentials import Purpose, find_credentials
 from builder.registry.endpoint import find_endpoint, plain_registries
-from builder.registry.errors import unexpected
+from builder.registry.errors import AccessDenied, DeletionRefused, RegistryRefused, unexpected
 from builder.registry.exchange import Exchange
 from builder.registry.retry import Retry
 from builder.registry.upload import Session, Uploads
@@ -210,9 +210,29 @@ class RegistryClient:
 
         self.retry(put)
 
+    def delete_manifest(self, name: str) -> None:
+        """Take a tag away, or a manifest with what points to it. Raises NotThere, and DeletionRefused where the
+        registry does not do that, for us or for anybody (distribution-spec, "Content Management")."""
+
+        def delete() -> None:
+            request = Request(verb="DELETE", url=self.exchange.url("manifests", name), allow_redirects=False)
+            with self.exchange.send(request) as response:
+                what = f"manifest {name}" if ":" in name else f"tag {name}"
+                self.exchange.expect(response, "DELETE", *_DELETED, what=what)
+
+        try:
+            self.retry(delete)
+        except (AccessDenied, RegistryRefused) as error:
+            if isinstance(error, RegistryRefused) and error.facts["status"] not in _NO_DELETION:
+                raise
+            where = {"registry": self.exchange.registry, "repository": self.exchange.repository}
+            raise DeletionRefused(**{**error.facts, **where}) from error
+
     def _verify(self, actual: Digest, expected: Digest, what: str) -> None:
         if actual != expected:
             raise WrongDigest(what=f"{what} from {self.exchange.registry}", actual=actual, expected=expected)
 
 
+_DELETED = (HTTPStatus.ACCEPTED, HTTPStatus.OK, HTTPStatus.NO_CONTENT)
+_NO_DELETION = (HTTPStatus.BAD_REQUEST, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED)
 _ACCEPT = {"Accept": ", ".join(MANIFEST_TYPES + INDEX_TYPES)}

@@ -79,6 +79,7 @@ class Purpose(Enum):
 
     PULL = "pull"
     PUSH = "pull,push"
+    DELETE = "pull,push,delete"
 
 
 def acting_for(registry: str, host: Host) -> Host:
@@ -95,7 +96,7 @@ def find_credentials(registry: str, purpose: Purpose, host: Host) -> Credentials
 def _from_environment(registry: str, purpose: Purpose, environ: Mapping[str, str]) -> Credentials | None:
     user, password = environ.get("MBUILD_REGISTRY_USERNAME"), environ.get("MBUILD_REGISTRY_PASSWORD")
     named = environ.get("MBUILD_REGISTRY")
-    meant = named == registry if named else purpose is Purpose.PUSH
+    meant = named == registry if named else purpose is not Purpose.PULL
     if not user or not password or not meant:
         return None
     return Credentials(user=user, secret=Secret(password), source="MBUILD_REGISTRY_PASSWORD")

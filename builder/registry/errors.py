@@ -58,6 +58,15 @@ class NotThere(RegistryError):
     hint = "check the name and the tag; some registries say this of a private repository too: `docker login {registry}`"
 
 
+class DeletionRefused(RegistryError):
+    code = "deletion-refused"
+    message = "the registry {registry} removes nothing from the repository {repository} for us: {reason}"
+    hint = (
+        "distribution's registry needs REGISTRY_STORAGE_DELETE_ENABLED=true, others a right to delete for this user; "
+        "GHCR, ECR and Docker Hub remove images by their web pages and by APIs of their own"
+    )
+
+
 class UnexpectedAnswer(RegistryError):
     code = "unexpected-answer"
     message = "the answer to {verb} {url} is not one of a registry: {reason}"

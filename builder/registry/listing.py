@@ -47,9 +47,18 @@ def list_repositories(registry: str, host: Host) -> tuple[str, ...]:
 
 def list_tags(repository: Reference, host: Host) -> tuple[str, ...]:
     """Those that people gave, sorted. Raises NotThere where there is no such repository, and what a registry says."""
-    client = connect(repository, Purpose.PULL, host)
-    tags = _pages(client, f"{client.exchange.url('tags', 'list')}?n={_PAGE}", "tags")
-    return tuple(sorted(tag for tag in tags if not _OF_REFERRERS.fullmatch(tag)))
+    tags = all_tags(connect(repository, Purpose.PULL, host))
+    return tuple(tag for tag in tags if not is_of_referrers(tag))
+
+
+def all_tags(client: RegistryClient) -> tuple[str, ...]:
+    """The same with those under which artifacts about images are listed."""
+    return tuple(sorted(_pages(client, f"{client.exchange.url('tags', 'list')}?n={_PAGE}", "tags")))
+
+
+def is_of_referrers(tag: str) -> bool:
+    """Whether it is the tag of what is about an image, and nobody's name for one."""
+    return _OF_REFERRERS.fullmatch(tag) is not None
 
 
 def _pages(client: RegistryClient, url: str, field: str) -> Iterator[str]:

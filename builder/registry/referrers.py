@@ -68,6 +68,19 @@ def list_referrers(subject: PinnedReference, host: Host, artifact_type: str = ""
     return tuple(one for one in listed if artifact_type in ("", one.artifact_type))
 
 
+def unlist_referrer(subject: Digest, artifact: Digest, client: RegistryClient) -> None:
+    """Take an artifact that is no longer there off the list of a subject that stays; a registry with the API does that
+    itself."""
+    known = _under_tag(client, subject)
+    if known is None:
+        return
+    value = parse_object(known.raw, f"the index {_tag(subject)}")
+    left = [one for one in value["manifests"] if one.get("digest") != str(artifact)]
+    if len(left) < len(value["manifests"]):
+        raw = canonical_json({**value, "manifests": left})
+        client.put_manifest(Document(descriptor=Descriptor.of(raw, IMAGE_INDEX), raw=raw), _tag(subject))
+
+
 def _by_api(client: RegistryClient, subject: Digest, artifact_type: str) -> tuple[Descriptor, ...] | None:
     """None where the registry has no such API."""
     url = client.exchange.url("referrers", str(subject))

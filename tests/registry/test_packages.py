@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from builder.host import Host
+from builder.model.measured import REPORT_TYPE
 from builder.oci.layout import Layout
 from builder.oci.platform import Platform
 from builder.oci.reference import Reference
@@ -19,12 +20,13 @@ from builder.pipeline.differences import diff_packages
 from builder.pipeline.existing import push_layout
 from builder.pipeline.listing import list_packages
 from builder.pipeline.package import NotAnImage, inspect_image
+from builder.pipeline.remove import StillNeeded, plan_removal, remove
 from builder.pipeline.report import write_report
 from builder.pipeline.tag import AnotherRepository, tag_image
 from builder.registry.client import connect
 from builder.registry.credentials import Purpose, acting_for
 from builder.registry.errors import NotThere
-from builder.registry.listing import list_repositories
+from builder.registry.listing import all_tags, list_repositories, list_tags
 from builder.registry.referrers import list_referrers, push_referrer
 from builder.registry.versions import VersionTaken
 from tests.support.artifacts import BOM, artifact
@@ -145,3 +147,29 @@ def test_a_registry_lists_repositories_and_tags(
     assert entries["2.0.0"].to_json()["models"] == []
     with pytest.raises(NotThere):
         list_packages(f"{one.registry}/{one.repository}-not", host)
+
+
+def test_a_tag_goes_alone_and_the_last_one_with_all_there_is(
+    registry: SecuredRegistry, host: Host, layout: Layout
+) -> None:
+    """distribution 2 removes manifests alone, and lists no referrers."""
+    one = registry.fresh("package", "1.0.0")
+    write_report(layout.path, layout.find().digest, json.dumps(REPORT).encode())
+    pushed = push_layout(layout.path, one, host).reference
+    tag_image(one, "stable", host)
+    remove(plan_removal([one], host), host)
+    acting = acting_for(registry.name, host)
+    assert list_tags(one, acting) == ("stable",)
+    assert inspect_image(replace(one, tag="stable"), AMD64, host).measured is not None
+    with pytest.raises(StillNeeded, match="stable"):
+        plan_removal([replace(one, tag="", digest=pushed.digest)], host)
+    plan = plan_removal([replace(one, tag="stable")], host)
+    assert ([one.tags for one in plan.images], [one.artifact_type for one in plan.attached]) == (
+        [("stable",)],
+        [REPORT_TYPE],
+    )
+    remove(plan, host)
+    assert all_tags(connect(one, Purpose.PULL, acting)) == ()
+    for name in (str(pushed.digest), str(plan.attached[0].digest)):
+        with pytest.raises(NotThere):
+            connect(one, Purpose.PULL, acting).fetch_manifest(name)

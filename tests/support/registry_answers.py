@@ -72,6 +72,7 @@ class RegistryServer(ThreadingHTTPServer):
 _BLOB = re.compile(r"/v2/(?P<name>.+)/blobs/(?P<digest>sha256:[0-9a-f]{64})")
 _UPLOADS = re.compile(r"/v2/(?P<name>.+)/blobs/uploads/(?P<upload>[0-9a-f-]*)")
 _REFERRERS = re.compile(r"/v2/(?P<name>.+)/referrers/(?P<digest>sha256:[0-9a-f]{64})")
+_TAGS = re.compile(r"/v2/(?P<name>.+)/tags/list")
 _MANIFEST = re.compile(r"/v2/(?P<name>.+)/manifests/(?P<reference>[^/]+)")
 
 
@@ -125,6 +126,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._upload(found["name"], found["upload"], body)
         elif (found := _REFERRERS.fullmatch(path)) and self.server.registry.can.referrers:
             self._referrers(found["name"], found["digest"])
+        elif found := _TAGS.fullmatch(path):
+            tags = [tag for name, tag in self.server.registry.manifests if name == found["name"] and ":" not in tag]
+            self._answer(200, {}, json.dumps({"name": found["name"], "tags": tags}).encode())
         elif found := _MANIFEST.fullmatch(path):
             self._manifest(found["name"], found["reference"], body)
         else:
@@ -213,6 +217,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _manifest(self, name: str, reference: str, body: bytes) -> None:
         if self.command == "PUT":
             self._put_manifest(name, reference, body)
+        elif self.command == "DELETE":
+            self._delete_manifest(name, reference)
         elif (name, reference) in self.server.registry.manifests:
             media_type, raw = self.server.registry.manifests[name, reference]
             self._answer(200, {"Content-Type": media_type, "Docker-Content-Digest": _digest(raw)}, raw)
@@ -232,6 +238,21 @@ class _Handler(BaseHTTPRequestHandler):
             subject = (value.get("subject") or {}).get("digest")
             noted = {"OCI-Subject": subject} if subject and registry.can.referrers else {}
             self._answer(201, {"Docker-Content-Digest": _digest(body), **noted})
+
+    def _delete_manifest(self, name: str, reference: str) -> None:
+        registry, by_tag = self.server.registry, ":" not in reference
+        if registry.can.deletes == "nothing":
+            self._refuse(405, "UNSUPPORTED")
+        elif by_tag and registry.can.deletes == "manifests":  # as distribution 2 says it
+            self._refuse(400, "DIGEST_INVALID")
+        elif (name, reference) not in registry.manifests:
+            self._refuse(404, "MANIFEST_UNKNOWN")
+        else:
+            stored = registry.manifests.pop((name, reference))
+            if not by_tag or registry.can.deletes == "whole":
+                for other in [key for key, one in registry.manifests.items() if key[0] == name and one == stored]:
+                    del registry.manifests[other]
+            self._answer(202, {})
 
     def _referrers(self, name: str, digest: str) -> None:
         """All that name the digest as their subject, one a page."""

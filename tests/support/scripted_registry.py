@@ -30,7 +30,8 @@ class _Rule:
 @dataclass
 class Abilities:
     """What a registry can and cannot: ``largest_body`` in bytes (more gets 413, as from a proxy), ``least_chunk`` what
-    it asks of every chunk but the last."""
+    it asks of every chunk but the last, ``deletes`` what it removes: tags and manifests ("all"), "manifests" alone,
+    "nothing", or with a tag the "whole" image, which is not the specification's way."""
 
     chunks: bool = True
     ranges: bool = True
@@ -38,6 +39,7 @@ class Abilities:
     referrers: bool = True
     largest_body: int = 1 << 40
     least_chunk: int = 0
+    deletes: str = "all"
 
 
 class ScriptedRegistry:
