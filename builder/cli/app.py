@@ -8,6 +8,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ from builder.cli import (
     registry,
     remove,
 )
-from builder.cli.sinks import github_message
+from builder.cli.sinks import github_message, no_commands
 from builder.errors import MbuildError, UsageError
 
 _OWN_OPTIONS = ("-h", "--help", "--version", "--install-completion", "--show-completion")
@@ -141,9 +142,12 @@ INTERRUPTED = 130
 def report(error: MbuildError) -> int:
     """Print message, cause and hint to stderr; with MBUILD_DEBUG also the traceback."""
     message = "\n".join((str(error), *getattr(error, "__notes__", ())))
-    _complain("error", f" ({error.code})", message, error.advice)
-    if os.environ.get("GITHUB_ACTIONS") == "true":
-        sys.stderr.write(f"::error title=mbuild {error.code}::{github_message(message)}\n")
+    on_github = os.environ.get("GITHUB_ACTIONS") == "true"
+    with no_commands(sys.stderr) if on_github else nullcontext():
+        _complain("error", f" ({error.code})", message, error.advice)
+    if on_github:
+        advised = f"{message}\n{error.advice}".rstrip()
+        sys.stderr.write(f"::error title=mbuild {error.code}::{github_message(advised)}\n")
     if os.environ.get("MBUILD_DEBUG"):
         sys.stderr.write(traceback.format_exc())
     return error.exit_code

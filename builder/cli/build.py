@@ -13,7 +13,7 @@ import typer
 
 from builder.canonical import readable_json
 from builder.cli import options, tables
-from builder.cli.output import show
+from builder.cli.output import kept, show
 from builder.cli.session import host_session
 from builder.oci.reference import Reference
 from builder.plan.spec import CudaLibraries, Delivery, Engine
@@ -31,9 +31,7 @@ def build_command(
     target: options.TargetOption = "cpu",
     server: options.ServerOption = "http",
     platform: options.PlatformsOption = None,
-    tag: Annotated[
-        str, typer.Option("-t", "--tag", metavar="REF", help="The image's name, and where --push goes.")
-    ] = "",
+    tag: options.TagsOption = None,
     push: Annotated[bool, typer.Option("--push", help="Push to the registry of --tag, after the test.")] = False,
     force: options.ForceOption = False,
     load: Annotated[
@@ -60,27 +58,31 @@ def build_command(
     test: Annotated[bool, typer.Option("--test/--no-test", help="Run the image and replay the golden cases.")] = True,
     max_size: options.MaxSizeOption = "",
     template_dir: options.TemplateOption = None,
+    report: options.ReportOption = None,
+    summary: options.SummaryOption = None,
     output_format: options.FormatOption = options.OutputFormat.HUMAN,
     verbose: options.VerboseOption = False,
 ) -> None:
     """Build, test and (with --push) publish the image of a model directory."""
     from builder.pipeline.build import build
 
-    convert = options.convert_options(allow_code, bisect, quantize, measure_again, env, sm)
-    spec = options.build_spec(model, target, server, platform or (), base, lock, locked, convert, cuda_libs)
-    delivery = Delivery(
-        tag=Reference.parse(tag) if tag else None,
-        push=push,
-        load=load,
-        output=output,
-        engine=engine,
-        test=test,
-        template_dir=template_dir,
-        max_size=max_size,
-        force=force,
-    )
-    with host_session() as host:
-        result = build(spec, delivery, host)
+    with kept(report, summary, model.name) as keep:
+        convert = options.convert_options(allow_code, bisect, quantize, measure_again, env, sm)
+        spec = options.build_spec(model, target, server, platform or (), base, lock, locked, convert, cuda_libs)
+        delivery = Delivery(
+            tags=tuple(map(Reference.parse, tag or ())),
+            push=push,
+            load=load,
+            output=output,
+            engine=engine,
+            test=test,
+            template_dir=template_dir,
+            max_size=max_size,
+            force=force,
+        )
+        with host_session() as host:
+            result = build(spec, delivery, host)
+        keep(result)
     show(result, output_format, lambda: tables.print_result(result, verbose=verbose))
 
 

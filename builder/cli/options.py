@@ -63,6 +63,10 @@ CiPlatformsOption = Annotated[
     list[str] | None,
     typer.Option("--platform", metavar="PLATFORM,...", help="As of `mbuild build`; default: that of whoever builds."),
 ]
+TagsOption = Annotated[
+    list[str] | None,
+    typer.Option("-t", "--tag", metavar="REF", help="The image's name, and where --push goes; may be repeated."),
+]
 BaseOption = Annotated[
     str,
     typer.Option("--base", metavar="REF", help="An upstream image with Python to build on, instead of our own base."),
@@ -120,6 +124,12 @@ FormatOption = Annotated[
 ]
 VerboseOption = Annotated[
     bool, typer.Option("-v", "--verbose", help="Also print what was locked, and each golden case and check.")
+]
+
+ReportOption = Annotated[Path | None, typer.Option("--report", metavar="FILE", help="Also write the JSON result here.")]
+SummaryOption = Annotated[
+    Path | None,
+    typer.Option("--summary", metavar="FILE", help="Append a summary in Markdown here, also of a build that failed."),
 ]
 
 UsernameOption = Annotated[

@@ -1,13 +1,24 @@
-"""A result on stdout: for programs or for people."""
+"""A result on stdout, for programs or for people, and in the files that options name."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Protocol
 
 from builder.canonical import readable_json
 from builder.cli.options import OutputFormat
+from builder.cli.summary import failure_summary, summary
+from builder.errors import MbuildError, UsageError
+from builder.host.fs import atomic_write, disk_errors, why_not_writable
+
+
+class FileNotWritable(UsageError):
+    code = "file-not-writable"
+    message = "{option} cannot write {path}: {reason}"
+    hint = "name a file in a directory that can be written"
 
 
 class Told(Protocol):
@@ -22,3 +33,32 @@ def show(result: Told, output_format: OutputFormat, table: Callable[[], None]) -
         sys.stdout.write(readable_json(result.to_json()).decode())
     else:
         table()
+
+
+@contextmanager
+def kept(report: Path | None, summarized: Path | None, name: str) -> Iterator[Callable[[Told], None]]:
+    """Gives what keeps the result of a build: ``report`` as JSON, ``summarized`` with a summary below what it has; that
+    of an error names what was to be built. Raises FileNotWritable."""
+    for option, path in (("--report", report), ("--summary", summarized)):
+        if path and (reason := "it is a directory" if path.is_dir() else why_not_writable(path.parent)):
+            raise FileNotWritable(option=option, path=path, reason=reason)
+
+    def keep(result: Told) -> None:
+        value = result.to_json()
+        if report:
+            atomic_write(report, readable_json(value))
+        if summarized:
+            _append(summarized, summary(value))
+
+    try:
+        yield keep
+    except MbuildError as error:
+        if summarized:
+            _append(summarized, failure_summary(name, error))
+        raise
+
+
+def _append(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with disk_errors(path), path.open("a", encoding="utf-8") as out:
+        out.write(text)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import secrets
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TextIO
 
 from rich.console import Console
@@ -74,6 +76,19 @@ class PlainSink:
 def github_message(text: str) -> str:
     """Text as a workflow command takes it: one line, with percent and line ends escaped."""
     return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+@contextmanager
+def no_commands(out: TextIO) -> Iterator[None]:
+    """What is written meanwhile is text on GitHub Actions, also a line that looks like a workflow command: a message
+    may quote a file, a log or an option."""
+    token = secrets.token_hex(16)
+    out.write(f"::stop-commands::{token}\n")
+    try:
+        yield
+    finally:
+        out.write(f"::{token}::\n")
+        out.flush()
 
 
 class GithubSink(PlainSink):

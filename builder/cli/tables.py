@@ -78,8 +78,8 @@ def print_result(result: BuildResult, *, verbose: bool) -> None:
     else:
         only = result.images[0]
         rows += (*_size_rows(only, result.models), *_prose("time", _time(result)), *_proof_rows(only.proof))
-    if result.pushed:
-        rows += _push_rows(result.pushed)
+    for pushed in result.pushed:
+        rows += _push_rows(pushed)
     if verbose:
         rows += _choices(result)
     if result.layout:

@@ -44,6 +44,7 @@ from builder.pipeline.stage import stage_layers, stage_model, stage_server
 from builder.pipeline.steps import Steps
 from builder.plan.image import ImagePlan, LayerPlan
 from builder.plan.spec import BuildSpec, Delivery, Engine
+from builder.registry.credentials import acting_for
 from builder.registry.push import PushResult, push_graph
 from builder.registry.versions import require_free
 from builder.render.context import require_empty, write_context
@@ -97,7 +98,7 @@ def _keep(spec: BuildSpec, delivery: Delivery, daemon: DockerEngine | None, step
     proofs = _test(images, delivery, daemon, steps, host)
     loaded = _load(images, planned, delivery, daemon, steps)
     graph = index_graph(index, images) if index else layout_graph(images[0].layout)
-    pushed = _push(graph, delivery, steps, host) if delivery.push else None
+    pushed = _push(graph, delivery, steps, host)
     built = tuple(
         replace(one, loaded_as=loaded.get(one.image.digest, ""), proof=proof)
         for one, proof in zip(_built(planned, images), proofs, strict=True)
@@ -105,7 +106,7 @@ def _keep(spec: BuildSpec, delivery: Delivery, daemon: DockerEngine | None, step
     result = _result(spec, delivery, planned, built, steps)
     result = replace(result, index=index, layout=images[0].path, pushed=pushed)
     write_report(images[0].path, result.digest, report_of(result))
-    return _with_report(result, graph, host)
+    return _with_report(result, graph, delivery, host)
 
 
 def _leaves_nothing_here(delivery: Delivery, daemon: DockerEngine | None) -> bool:
@@ -124,13 +125,13 @@ def _stream(spec: BuildSpec, delivery: Delivery, steps: Steps, host: Host) -> Bu
         check_size(image, delivery.max_size, host)
     pushed = _push(graph, delivery, steps, host)
     result = _result(spec, delivery, planned, _built(planned, images), steps)
-    return _with_report(replace(result, index=index, pushed=pushed), graph, host)
+    return _with_report(replace(result, index=index, pushed=pushed), graph, delivery, host)
 
 
-def _with_report(result: BuildResult, graph: Graph, host: Host) -> BuildResult:
-    """The result, which an image that was pushed has attached to it then."""
-    if result.pushed:
-        attach_report(report_of(result), graph.top.descriptor, result.pushed.reference, host)
+def _with_report(result: BuildResult, graph: Graph, delivery: Delivery, host: Host) -> BuildResult:
+    """The result, which an image that was pushed has attached to it then, in each repository."""
+    for reference in dict.fromkeys(one.reference for one in result.pushed):
+        attach_report(report_of(result), graph.top.descriptor, reference, _pushing(delivery, host))
     return result
 
 
@@ -316,19 +317,27 @@ def _load(
     image = image_to_load(images)
     if delivery.load is False or daemon is None or image is None:
         return {}
-    tag = delivery.tag or Reference.parse(f"{planned.manifest.name}:{planned.manifest.version}")
+    tags = delivery.tags or (Reference.parse(f"{planned.manifest.name}:{planned.manifest.version}"),)
     with steps.effect("load") as note:
-        load_into(daemon, image, [tag])
-        note.detail = tag.familiar + (f" ({image.config.platform} alone)" if len(images) > 1 else "")
-    return {image.digest: tag.familiar}
+        load_into(daemon, image, tags)
+        names = ", ".join(tag.familiar for tag in tags)
+        note.detail = names + (f" ({image.config.platform} alone)" if len(images) > 1 else "")
+    return {image.digest: tags[0].familiar}
 
 
-def _push(graph: Graph, delivery: Delivery, steps: Steps, host: Host) -> PushResult | None:
-    if delivery.tag is None:
-        return None
+def _push(graph: Graph, delivery: Delivery, steps: Steps, host: Host) -> tuple[PushResult, ...]:
+    """To each tag; to none where one of them is taken."""
+    if not delivery.push:
+        return ()
+    host = _pushing(delivery, host)
     with steps.effect("push") as note:
-        if not delivery.force:
-            require_free(delivery.tag, graph.top.descriptor.digest, host)
-        pushed = push_graph(graph, delivery.tag, host)
-        note.detail = str(pushed.reference)
+        for tag in () if delivery.force else delivery.tags:
+            require_free(tag, graph.top.descriptor.digest, host)
+        pushed = tuple(push_graph(graph, tag, host) for tag in delivery.tags)
+        note.detail = ", ".join(dict.fromkeys(str(one.reference) for one in pushed))
     return pushed
+
+
+def _pushing(delivery: Delivery, host: Host) -> Host:
+    """Of several registries, the first is the one that a user and a password in the environment are meant for."""
+    return acting_for(delivery.tags[0].registry, host)

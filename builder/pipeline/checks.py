@@ -74,7 +74,8 @@ def check_build(spec: BuildSpec, delivery: Delivery, host: Host) -> None:
     if delivery.push:
         if delivery.tag is None:
             raise PushNeedsTag(name=spec.model.resolve().name)
-        require_registry(delivery.tag)
+        for tag in delivery.tags:
+            require_registry(tag)
     if delivery.template_dir:
         if delivery.engine is not Engine.DOCKER:
             raise TemplateUnused

@@ -105,7 +105,7 @@ def plan_fleet(fleet: Fleet, spec_of: Callable[[Member], BuildSpec], delivery: D
     for member in fleet.members:
         manifest = read_manifest(list_model(member.directory))
         tag = member.tag or (f"{fleet.registry}/{manifest.name}:{manifest.version}" if fleet.registry else "")
-        own = replace(delivery, tag=Reference.parse(tag) if tag else None)
+        own = replace(delivery, tags=(Reference.parse(tag),) if tag else ())
         job = Job(name=manifest.name, spec=spec_of(member), delivery=own)
         key = (manifest.name, member.target)
         if key in jobs:
@@ -166,7 +166,7 @@ def _built(job: Job, host: Host) -> dict[str, Any]:
     if is_settled(before.values(), began) and _stamps(job) == before:
         record = {"layout": str(result.layout or ""), "digest": str(digest), "size": size, "reference": reference}
         host.store.put_record(_KIND, _key(job, host), record)
-    uploaded = result.pushed.uploaded if result.pushed else 0
+    uploaded = sum(one.uploaded for one in result.pushed)
     return {"digest": digest, "size": size, "uploaded": uploaded, "reference": reference}
 
 

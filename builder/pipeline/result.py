@@ -73,7 +73,7 @@ class BuiltImage:
 class BuildResult:
     """``name`` and ``version`` are the image's; ``images`` are those of the platforms, and ``index`` names them where
     they are several; ``models`` are sorted by name; ``layout`` is the OCI layout with the image, None where it went to
-    a registry alone; ``pushed`` is None when it was not pushed."""
+    a registry alone; ``pushed`` has where it went, in the order of its tags."""
 
     name: str
     version: str
@@ -85,7 +85,7 @@ class BuildResult:
     steps: tuple[StepRecord, ...]
     index: Document | None = None
     layout: Path | None = None
-    pushed: PushResult | None = None
+    pushed: tuple[PushResult, ...] = ()
 
     @property
     def digest(self) -> Digest:
@@ -109,7 +109,7 @@ class BuildResult:
 
     @property
     def reference(self) -> PinnedReference | None:
-        return self.pushed.reference if self.pushed else None
+        return self.pushed[0].reference if self.pushed else None
 
     def to_json(self) -> dict[str, object]:
         models = [_model_json(one) for one in self.models]
@@ -137,8 +137,12 @@ class BuildResult:
             "steps": [step.to_json() for step in self.steps],
             "parity": alone["parity"],
             "test": self.report.to_json() if self.report else None,
-            "push": self.pushed.to_json() if self.pushed else None,
+            "push": self._push_json(),
         }
+
+    def _push_json(self) -> dict[str, object] | None:
+        first, *also = (one.to_json() for one in self.pushed) if self.pushed else (None,)
+        return {**first, "also": also} if first else None
 
 
 def _model_json(one: AnsweredModel) -> dict[str, object]:

@@ -76,10 +76,11 @@ class Engine(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Delivery:
-    """What is to be done with the image. ``load`` None: into the local engine if there is one; ``max_size``: how many
-    bytes its layers may have, as in 900MB; empty: any; ``force``: push over a version that is there."""
+    """What is to be done with the image. ``tags`` are its names, and where it is pushed; ``load`` None: into the local
+    engine if there is one; ``max_size``: how many bytes its layers may have, as in 900MB; empty: any; ``force``: push
+    over a version that is there."""
 
-    tag: Reference | None
+    tags: tuple[Reference, ...]
     push: bool
     load: bool | None
     output: Path | None
@@ -89,8 +90,13 @@ class Delivery:
     max_size: str = ""
     force: bool = False
 
+    @property
+    def tag(self) -> Reference | None:
+        """The first of them."""
+        return self.tags[0] if self.tags else None
+
 
 IN_THE_CACHE = Delivery(
-    tag=None, push=False, load=False, output=None, engine=Engine.EMBEDDED, test=False, template_dir=None
+    tags=(), push=False, load=False, output=None, engine=Engine.EMBEDDED, test=False, template_dir=None
 )
 """The image in a layout of the cache, and nothing done with it."""

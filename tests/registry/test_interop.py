@@ -64,7 +64,7 @@ def built_digits(place: Path, host: Host) -> Layout:
         model=model, target="cpu", server="http", platform=amd64, base=None, lock=place / "mbuild.lock", locked=False
     )
     delivery = Delivery(
-        tag=None, push=False, load=False, output=None, engine=Engine.EMBEDDED, test=False, template_dir=None
+        tags=(), push=False, load=False, output=None, engine=Engine.EMBEDDED, test=False, template_dir=None
     )
     return build(spec, delivery, host).images[0].image.layout
 

@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from builder.cli.sinks import GithubSink, PlainSink, RichSink
+from builder.cli.sinks import GithubSink, PlainSink, RichSink, no_commands
 from builder.events import Event, PartProgress, Progress, StepFinished, StepStarted, Warned
 
 NESTED: tuple[Event, ...] = (
@@ -107,3 +107,12 @@ def rendered(sink: RichSink, console: Console) -> str:
     with console.capture() as drawn:
         console.print(sink._bars.get_renderable())
     return drawn.get()
+
+
+def test_what_is_quoted_is_no_workflow_command() -> None:
+    out = io.StringIO()
+    with no_commands(out):
+        out.write("::warning::quoted\n")
+    stop, quoted, on = out.getvalue().splitlines()
+    assert quoted == "::warning::quoted"
+    assert stop == f"::stop-commands::{on.strip(':')}" and len(on) > 30

@@ -39,7 +39,7 @@ from builder.render.dockerfile import TemplateMissing
 from tests.support.hosts import real_host
 
 OTHER = Platform.parse("linux/arm64" if Platform.of_this_machine().architecture == "amd64" else "linux/amd64")
-PLAIN = Delivery(tag=None, push=False, load=None, output=None, engine=Engine.EMBEDDED, test=True, template_dir=None)
+PLAIN = Delivery(tags=(), push=False, load=None, output=None, engine=Engine.EMBEDDED, test=True, template_dir=None)
 
 
 @pytest.fixture(autouse=True)
@@ -89,7 +89,7 @@ def test_an_engine_takes_standard_operators_only(tmp_path: Path, mode: Quantize)
 def test_a_usual_build_is_let_through(tmp_path: Path) -> None:
     host = real_host(tmp_path / "cache", {})
     check_build(spec_of(tmp_path), PLAIN, host)
-    check_build(spec_of(tmp_path), replace(PLAIN, push=True, tag=Reference.parse("localhost:5000/a:1")), host)
+    check_build(spec_of(tmp_path), replace(PLAIN, push=True, tags=(Reference.parse("localhost:5000/a:1"),)), host)
     check_build(replace(spec_of(tmp_path), platform=OTHER), replace(PLAIN, test=False), host)
 
 
@@ -97,7 +97,8 @@ def test_a_usual_build_is_let_through(tmp_path: Path) -> None:
     ("delivery", "error"),
     [
         (replace(PLAIN, push=True), PushNeedsTag),
-        (replace(PLAIN, push=True, tag=Reference.parse("digits:1")), TagNeedsRegistry),
+        (replace(PLAIN, push=True, tags=(Reference.parse("digits:1"),)), TagNeedsRegistry),
+        (replace(PLAIN, push=True, tags=(Reference.parse("here:5000/a"), Reference.parse("a"))), TagNeedsRegistry),
         (replace(PLAIN, template_dir=Path("nowhere")), TemplateUnused),
         (replace(PLAIN, template_dir=Path("nowhere"), engine=Engine.DOCKER), TemplateMissing),
     ],
