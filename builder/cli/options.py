@@ -16,7 +16,7 @@ from builder.model.bounds import Quantize
 from builder.model.engines import parse_capabilities
 from builder.oci.platform import Platform
 from builder.oci.reference import Reference
-from builder.plan.spec import NO_OPTIONS, BuildSpec, ConvertOptions, CudaLibraries
+from builder.plan.spec import NO_OPTIONS, Attachment, BuildSpec, ConvertOptions, CudaLibraries
 
 if TYPE_CHECKING:
     from builder.plan.fleet import Member
@@ -137,9 +137,18 @@ UsernameOption = Annotated[
 ]
 PasswordOption = Annotated[bool, typer.Option("--password-stdin", help="Read the password from standard input.")]
 ForceOption = Annotated[bool, typer.Option("--force", help="Move a version's tag (X.Y.Z) that is there to this image.")]
+WeightsImageOption = Annotated[
+    bool,
+    typer.Option("--weights-image", help="Also attach the image in two: the server alone, and its models as a volume."),
+]
 PlainHttpOption = Annotated[
     bool, typer.Option("--plain-http", help="Speak HTTP without TLS to the registry, where the network is yours alone.")
 ]
+
+
+def attachments(*, weights_image: bool) -> tuple[Attachment, ...]:
+    """What is to be attached, in words of the plan."""
+    return (Attachment.WEIGHTS_IMAGE,) if weights_image else ()
 
 
 def registry_settings(registry: str, username: str, password_stdin: bool, plain_http: bool) -> dict[str, str]:

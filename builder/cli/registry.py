@@ -47,6 +47,7 @@ def push_command(
     layout: Annotated[Path, typer.Argument(metavar="LAYOUT", help="The directory of an OCI image layout.")],
     reference: Annotated[str, typer.Argument(metavar="REF", help="Where to, for example localhost:5000/digits:1.")],
     force: options.ForceOption = False,
+    weights_image: options.WeightsImageOption = False,
     username: options.UsernameOption = "",
     password_stdin: options.PasswordOption = False,
     plain_http: options.PlainHttpOption = False,
@@ -58,7 +59,8 @@ def push_command(
     target = Reference.parse(reference)
     settings = options.registry_settings(target.registry, username, password_stdin, plain_http)
     with host_session(settings=settings) as host:
-        result = push_layout(layout, target, host, force=force)
+        wanted = options.attachments(weights_image=weights_image)
+        result = push_layout(layout, target, host, force=force, wanted=wanted)
     show(result, output_format, lambda: tables.print_push(result))
 
 

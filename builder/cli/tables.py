@@ -251,6 +251,8 @@ def _push_rows(result: PushResult) -> Iterator[Row]:
         f"mounted {amount(result.mounted, 'bytes')}",
     )
     yield from _prose("", "; ".join(_movements(result.moved)))
+    for one in result.attached:
+        yield "with", f"{one.name}  {one.pushed.reference.digest}  (uploaded {amount(one.pushed.uploaded, 'bytes')})"
 
 
 def print_pull(result: PullResult) -> None:

@@ -120,13 +120,14 @@ def layout_graph(layout: Layout) -> Graph:
     return gather(index_of([(image, layout.manifest(image)) for image in images]), layout)
 
 
-def index_of(images: Sequence[tuple[Descriptor, Manifest]]) -> Document:
+def index_of(images: Sequence[tuple[Descriptor, Manifest]], subject: Descriptor | None = None) -> Document:
     """One index of images (with their platforms), in the order of these, so that the same images give the same index.
-    It has the annotations that all of them have: registries show people those of the index."""
+    It has the annotations that all of them have: registries show people those of the index. ``subject`` is what it is
+    about."""
     shared = set.intersection(*(set(manifest.annotations.items()) for _, manifest in images))
     entries = [replace(entry, annotations={}) for entry, _ in images]
     entries.sort(key=lambda entry: (str(entry.platform), str(entry.digest)))
-    raw = Index.build(entries, dict(sorted(shared))).raw
+    raw = Index.build(entries, dict(sorted(shared)), subject).raw
     return Document(descriptor=Descriptor.of(raw, IMAGE_INDEX), raw=raw)
 
 

@@ -47,12 +47,16 @@ class Manifest:
 
     @classmethod
     def build(
-        cls, *, config: Descriptor, layers: Sequence[Descriptor], annotations: Mapping[str, str] | None = None
+        cls,
+        *,
+        config: Descriptor,
+        layers: Sequence[Descriptor],
+        annotations: Mapping[str, str] | None = None,
+        subject: Descriptor | None = None,
     ) -> Manifest:
-        value = _manifest_value(config, layers)
-        if annotations:
-            value["annotations"] = dict(annotations)
-        return cls(canonical_json(value))
+        """An image, or one that stands for ``subject`` in some use of it. It has no artifact type: CRI-O takes an image
+        with one for an artifact (internal/ociartifact/store.go)."""
+        return cls(canonical_json({**_manifest_value(config, layers), **_about(annotations, subject)}))
 
     @classmethod
     def build_artifact(
@@ -60,15 +64,13 @@ class Manifest:
         *,
         artifact_type: str,
         layers: Sequence[Descriptor],
-        subject: Descriptor,
+        subject: Descriptor | None,
         annotations: Mapping[str, str] | None = None,
+        config: Descriptor = EMPTY,
     ) -> Manifest:
-        """An artifact about ``subject``, with the empty config (image-spec manifest.md, "Guidelines for artifacts")."""
-        value = _manifest_value(EMPTY, layers)
-        value["artifactType"] = artifact_type
-        value["subject"] = replace(subject, annotations={}, platform=None).to_json()
-        if annotations:
-            value["annotations"] = dict(annotations)
+        """An artifact about ``subject``, without a config the empty one (image-spec manifest.md, "Guidelines for
+        artifacts")."""
+        value = {**_manifest_value(config, layers), "artifactType": artifact_type, **_about(annotations, subject)}
         return cls(canonical_json(value))
 
     @cached_property
@@ -123,6 +125,16 @@ def _manifest_value(config: Descriptor, layers: Sequence[Descriptor]) -> dict[st
     }
 
 
+def _about(annotations: Mapping[str, str] | None, subject: Descriptor | None) -> dict[str, object]:
+    """What any manifest or index may have; a subject is named by its bytes alone."""
+    value: dict[str, object] = {}
+    if subject:
+        value["subject"] = replace(subject, annotations={}, platform=None).to_json()
+    if annotations:
+        value["annotations"] = dict(annotations)
+    return value
+
+
 @dataclass(frozen=True)
 class Index:
     """An image index: one manifest descriptor for each platform."""
@@ -130,23 +142,39 @@ class Index:
     raw: bytes
 
     @classmethod
-    def build(cls, manifests: Sequence[Descriptor], annotations: Mapping[str, str] | None = None) -> Index:
+    def build(
+        cls,
+        manifests: Sequence[Descriptor],
+        annotations: Mapping[str, str] | None = None,
+        subject: Descriptor | None = None,
+    ) -> Index:
         value: dict[str, object] = {
             "schemaVersion": 2,
             "mediaType": IMAGE_INDEX,
             "manifests": [manifest.to_json() for manifest in manifests],
         }
-        if annotations:
-            value["annotations"] = dict(annotations)
-        return cls(canonical_json(value))
+        return cls(canonical_json({**value, **_about(annotations, subject)}))
 
     @property
     def digest(self) -> Digest:
         return Digest.of(self.raw)
 
     @cached_property
+    def _fields(self) -> dict[str, Any]:
+        return parse_object(self.raw, "the image index")
+
+    @cached_property
     def manifests(self) -> tuple[Descriptor, ...]:
-        manifests = parse_object(self.raw, "the image index").get("manifests")
+        manifests = self._fields.get("manifests")
         if not isinstance(manifests, list):
             raise MalformedManifest(what="the image index", reason="manifests is not a list")
         return tuple(Descriptor.from_json(manifest) for manifest in manifests)
+
+    @property
+    def annotations(self) -> dict[str, str]:
+        return dict(self._fields.get("annotations") or {})
+
+    @property
+    def artifact_type(self) -> str:
+        """Empty where it is an index of images."""
+        return str(self._fields.get("artifactType") or "")

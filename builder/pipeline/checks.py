@@ -26,6 +26,12 @@ class PushNeedsTag(UsageError):
     hint = "add -t REGISTRY/NAME:VERSION, for example -t localhost:5000/{name}:1"
 
 
+class AttachNeedsPush(UsageError):
+    code = "attach-needs-push"
+    message = "--{attachment} was given, but nothing is pushed that it could be attached to"
+    hint = "add --push -t REF; or attach it later: `mbuild push LAYOUT REF --{attachment}`"
+
+
 class NoEngines(UsageError):
     code = "no-engines"
     message = "--sm was given, but --target {target} has no engines"
@@ -69,13 +75,15 @@ class LockIsDirectory(UsageError):
 
 
 def check_build(spec: BuildSpec, delivery: Delivery, host: Host) -> None:
-    """Raises PushNeedsTag, TagNeedsRegistry, TemplateUnused, TemplateMissing, ForeignPlatform, EngineBuildsItsOwn,
-    NothingToLoad, OutputNotUsable, MalformedSize, or what ``check_plan`` raises."""
+    """Raises PushNeedsTag, AttachNeedsPush, TagNeedsRegistry, TemplateUnused, TemplateMissing, ForeignPlatform,
+    EngineBuildsItsOwn, NothingToLoad, OutputNotUsable, MalformedSize, or what ``check_plan`` raises."""
     if delivery.push:
         if delivery.tag is None:
             raise PushNeedsTag(name=spec.model.resolve().name)
         for tag in delivery.tags:
             require_registry(tag)
+    elif delivery.attach:
+        raise AttachNeedsPush(attachment=delivery.attach[0])
     if delivery.template_dir:
         if delivery.engine is not Engine.DOCKER:
             raise TemplateUnused

@@ -15,12 +15,14 @@ from builder.oci.graph import layout_graph
 from builder.oci.layout import Layout
 from builder.oci.platform import Platform
 from builder.oci.reference import Reference
+from builder.pipeline.attached import attach
 from builder.pipeline.checks import check_cache
 from builder.pipeline.prove import prove
 from builder.pipeline.pull import pull_image
 from builder.pipeline.report import attach_report, report_in
 from builder.pipeline.steps import Steps
 from builder.plan.image import LayerRole
+from builder.plan.spec import Attachment
 from builder.probe.report import ProbeReport
 from builder.registry.push import PushResult, push_graph, require_registry
 from builder.registry.versions import require_free
@@ -64,11 +66,14 @@ def engine_image(image: str, host: Host) -> tuple[DockerEngine | None, str]:
     return engine, known or ""
 
 
-def push_layout(directory: Path, reference: Reference, host: Host, *, force: bool = False) -> PushResult:
-    """Push the image (or the index) in a layout directory, with the report of its build where that lies beside it;
-    over a version that is there only with ``force`` (VersionTaken)."""
+def push_layout(
+    directory: Path, reference: Reference, host: Host, *, force: bool = False, wanted: tuple[Attachment, ...] = ()
+) -> PushResult:
+    """Push the image (or the index) in a layout directory, with the report of its build where that lies beside it, and
+    attach to it what is ``wanted``; over a version that is there only with ``force`` (VersionTaken)."""
     require_registry(reference)
-    with Steps(host).effect("push") as note:
+    steps = Steps(host)
+    with steps.effect("push") as note:
         graph = layout_graph(Layout(directory))
         if not force:
             require_free(reference, graph.top.descriptor.digest, host)
@@ -76,7 +81,7 @@ def push_layout(directory: Path, reference: Reference, host: Host, *, force: boo
         note.detail = str(result.reference)
         if report := report_in(directory, graph.top.descriptor.digest):
             attach_report(report, graph.top.descriptor, result.reference, host)
-    return result
+    return attach(graph, result, wanted, steps, host)
 
 
 def _test_layout(layout: Layout, platform: Platform, host: Host) -> ProbeReport:

@@ -74,6 +74,13 @@ class Engine(StrEnum):
     DOCKER = "docker"
 
 
+class Attachment(StrEnum):
+    """What is attached to an image that is pushed: the same layers in other uses (builder/model/attached.py)."""
+
+    MODELPACK = "modelpack"
+    WEIGHTS_IMAGE = "weights-image"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Delivery:
     """What is to be done with the image. ``tags`` are its names, and where it is pushed; ``load`` None: into the local
@@ -89,6 +96,7 @@ class Delivery:
     template_dir: Path | None
     max_size: str = ""
     force: bool = False
+    attach: tuple[Attachment, ...] = ()
 
     @property
     def tag(self) -> Reference | None:

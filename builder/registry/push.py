@@ -40,12 +40,24 @@ class PushedDigestDiffers(UsageError):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Attached:
+    """What was attached to an image that was pushed, under which name, and what that moved."""
+
+    name: str
+    pushed: PushResult
+
+    def to_json(self) -> dict[str, object]:
+        return {"name": self.name, **self.pushed.to_json()}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class PushResult:
     """Where the image is now, and how its bytes came there; ``tag`` is empty where it went under its digest."""
 
     reference: PinnedReference
     tag: str
     moved: tuple[Moved, ...]
+    attached: tuple[Attached, ...] = ()
 
     @property
     def uploaded(self) -> int:
@@ -72,6 +84,7 @@ class PushResult:
             "mounted": self.mounted,
             "skipped": self.reused,
             "by_role": by_role,
+            "attached": [one.to_json() for one in self.attached],
         }
 
 

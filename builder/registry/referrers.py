@@ -143,5 +143,5 @@ _EMPTY_INDEX: dict[str, Any] = {"schemaVersion": 2, "mediaType": IMAGE_INDEX, "m
 
 def _entry(document: Document) -> Descriptor:
     """How the list names an artifact: with its type and its annotations."""
-    manifest = Manifest(document.raw)
-    return replace(document.descriptor, artifact_type=manifest.artifact_type, annotations=manifest.annotations)
+    named = Index(document.raw) if document.descriptor.media_type in INDEX_TYPES else Manifest(document.raw)
+    return replace(document.descriptor, artifact_type=named.artifact_type, annotations=named.annotations)

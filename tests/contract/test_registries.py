@@ -14,8 +14,11 @@ from builder.host import Host
 from builder.oci.digest import Digest
 from builder.oci.layout import Layout
 from builder.oci.platform import Platform
+from builder.pipeline.attached import find_weights_volume
 from builder.pipeline.copy import copy_image
+from builder.pipeline.existing import push_layout
 from builder.pipeline.pull import pull_image, pull_model
+from builder.plan.spec import Attachment
 from builder.registry.credentials import acting_for
 from builder.registry.pull import PlatformMissing, pull_base, resolve
 from builder.registry.push import push
@@ -163,3 +166,37 @@ def test_what_is_attached_is_listed_and_copied(place: SecuredRegistry, host: Hos
     assert [one.artifact_type for one in list_referrers(pushed, host, SIGNATURE)] == [SIGNATURE]
     copied = copy_image(str(pushed), place.fresh("elsewhere"), host).reference
     assert list_referrers(copied, host) == list_referrers(pushed, host)
+
+
+def test_an_image_in_two_is_found_by_the_whole(
+    place: SecuredRegistry, host: Host, layout: Layout, tmp_path: Path
+) -> None:
+    reference = place.fresh("whole")
+    first = push_layout(layout.path, reference, host)
+    assert find_weights_volume(first.reference, host) is None
+    pushed = push_layout(layout.path, reference, host, wanted=(Attachment.WEIGHTS_IMAGE,))
+    assert [one.name for one in pushed.attached] == ["weights", "server"]
+    assert sum(one.pushed.uploaded for one in pushed.attached) < 100_000
+    volume = find_weights_volume(pushed.reference, host)
+    assert volume is not None
+    assert [volume.weights, volume.server] == [one.pushed.reference for one in pushed.attached]
+    again = push_layout(layout.path, reference, host, wanted=(Attachment.WEIGHTS_IMAGE,))
+    assert [one.pushed.uploaded for one in again.attached] == [0, 0]
+    pulled = pull_image(volume.weights, AMD64, tmp_path / "weights", host)
+    (layer,) = Layout(pulled.path).manifest(Layout(pulled.path).find()).layers
+    assert layer == layout.manifest(layout.find()).layers[1]
+    copied = copy_image(str(pushed.reference), place.fresh("elsewhere"), host).reference
+    elsewhere = find_weights_volume(copied, host)
+    assert elsewhere is not None
+    assert elsewhere.server.digest == volume.server.digest
+
+
+def test_an_index_in_two(place: SecuredRegistry, host: Host, tmp_path: Path) -> None:
+    for platform in (AMD64, ARM64):
+        layout = tiny_layout(tmp_path, platform=platform, roles=("server", "model"))
+    pushed = push_layout(layout.path, place.fresh("many"), host, wanted=(Attachment.WEIGHTS_IMAGE,))
+    for image in (pushed.reference, copy_image(str(pushed.reference), place.fresh("there"), host).reference):
+        volume = find_weights_volume(image, host)
+        assert volume is not None
+        for half in (volume.server, volume.weights):
+            assert {resolve(half, platform, host).digest for platform in (AMD64, ARM64)} != {half.digest}

@@ -16,6 +16,7 @@ from builder.oci.platform import Platform
 from builder.oci.reference import Reference
 from builder.pipeline import prove
 from builder.pipeline.checks import (
+    AttachNeedsPush,
     CacheNotUsable,
     EngineBuildsItsOwn,
     LockIsDirectory,
@@ -31,7 +32,7 @@ from builder.pipeline.checks import (
 from builder.pipeline.image import MalformedEpoch
 from builder.pipeline.prove import ForeignPlatform
 from builder.pipeline.quantize import QuantizedEngine
-from builder.plan.spec import BuildSpec, ConvertOptions, Delivery, Engine
+from builder.plan.spec import Attachment, BuildSpec, ConvertOptions, Delivery, Engine
 from builder.probe.emulator import Emulator
 from builder.registry.push import TagNeedsRegistry
 from builder.render.context import ContextNotEmpty, require_empty
@@ -97,6 +98,7 @@ def test_a_usual_build_is_let_through(tmp_path: Path) -> None:
     ("delivery", "error"),
     [
         (replace(PLAIN, push=True), PushNeedsTag),
+        (replace(PLAIN, attach=(Attachment.WEIGHTS_IMAGE,)), AttachNeedsPush),
         (replace(PLAIN, push=True, tags=(Reference.parse("digits:1"),)), TagNeedsRegistry),
         (replace(PLAIN, push=True, tags=(Reference.parse("here:5000/a"), Reference.parse("a"))), TagNeedsRegistry),
         (replace(PLAIN, template_dir=Path("nowhere")), TemplateUnused),
