@@ -54,9 +54,16 @@ def _text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
 def _reasoned(dumper: yaml.SafeDumper, value: ReasonedInt | ReasonedText) -> yaml.Node:
     """The reason goes through the emitter behind the value, as a word that it neither quotes nor breaks."""
     text = str(value)
-    quoted = isinstance(value, str) and yaml.safe_load(text) != text
+    quoted = isinstance(value, str) and not _is_plain(text)
     hidden = f"{text}{_OPEN}{value.reason.encode().hex()}{_CLOSE}"
     return dumper.represent_scalar("tag:yaml.org,2002:str", hidden, style="'" if quoted else None)
+
+
+def _is_plain(text: str) -> bool:
+    try:
+        return bool(yaml.safe_load(text) == text)
+    except yaml.YAMLError:
+        return False
 
 
 _Dumper.add_representer(str, _text)
