@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from builder.assemble.uses import server_image, split_images, weights_image
@@ -32,6 +32,17 @@ def attach(whole: Graph, pushed: PushResult, wanted: tuple[Attachment, ...], ste
         )
         note.detail = ", ".join(one.name for one in attached)
     return replace(pushed, attached=attached)
+
+
+def attach_each(
+    whole: Graph, pushed: Sequence[PushResult], wanted: tuple[Attachment, ...], steps: Steps, host: Host
+) -> tuple[PushResult, ...]:
+    """The same in each repository that it was pushed to, whatever tags it has there."""
+    first = {one.reference: number for number, one in reversed(list(enumerate(pushed)))}
+    return tuple(
+        attach(whole, one, wanted, steps, host) if first[one.reference] == number else one
+        for number, one in enumerate(pushed)
+    )
 
 
 def _graphs(whole: Graph, wanted: tuple[Attachment, ...]) -> Iterator[tuple[str, Graph]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -23,9 +23,9 @@ from builder.model.manifest import ModelManifest
 from builder.oci.digest import Digest
 from builder.oci.graph import Graph, layout_graph
 from builder.oci.manifest import Document
-from builder.oci.reference import PinnedReference, Reference
+from builder.oci.reference import Reference
 from builder.pipeline.answered import AnsweredModel, answer_model, in_words
-from builder.pipeline.attached import attach
+from builder.pipeline.attached import attach_each
 from builder.pipeline.base import ResolvedBase, resolve_base
 from builder.pipeline.cache import sweep_cache, tell_repairs
 from builder.pipeline.checks import check_build, check_plan
@@ -336,17 +336,7 @@ def _push(graph: Graph, delivery: Delivery, steps: Steps, host: Host) -> tuple[P
             require_free(tag, graph.top.descriptor.digest, host)
         pushed = tuple(push_graph(graph, tag, host) for tag in delivery.tags)
         note.detail = ", ".join(dict.fromkeys(str(one.reference) for one in pushed))
-    return tuple(_attached(graph, pushed, delivery, steps, host))
-
-
-def _attached(
-    graph: Graph, pushed: Sequence[PushResult], delivery: Delivery, steps: Steps, host: Host
-) -> Iterator[PushResult]:
-    """Once in each repository, whatever tags the image has there."""
-    done: set[PinnedReference] = set()
-    for one in pushed:
-        yield one if one.reference in done else attach(graph, one, delivery.attach, steps, host)
-        done.add(one.reference)
+    return attach_each(graph, pushed, delivery.attach, steps, host)
 
 
 def _pushing(delivery: Delivery, host: Host) -> Host:
