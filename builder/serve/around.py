@@ -96,7 +96,8 @@ def _gate(settings: Settings, log: Log) -> Gate | None:
 
 def _tracer(environ: Mapping[str, str], log: Log) -> Tracer | None:
     """Traces are worth a warning, never the service."""
-    if not any(environ.get(name, "").strip() for name in _TRACES):
+    wanted = any(environ.get(name, "").strip() for name in _TRACES)
+    if not wanted and environ.get("OTEL_TRACES_EXPORTER", "none").strip() in ("", "none"):
         return None
     from .observe.otel_settings import trace_settings
     from .observe.traces import Tracer

@@ -71,6 +71,7 @@ def _container(root: Path) -> Iterator[Family]:
     group = root / "sys/fs/cgroup"
     for name, about, read in (
         ("memory_bytes", "Memory that the container uses, in bytes, with what the kernel caches for it", _memory),
+        ("memory_working_set_bytes", "The same without what the kernel gives back first, in bytes", _working_set),
         ("memory_limit_bytes", "Memory that the container may use, in bytes", _memory_limit),
         ("cpu_limit_cores", "Processors that the container may use, by its quota", _quota),
     ):
@@ -83,6 +84,14 @@ def _container(root: Path) -> Iterator[Family]:
 
 def _memory(group: Path) -> float | None:
     return _number(_first(group, "memory.current", "memory/memory.usage_in_bytes"))
+
+
+def _working_set(group: Path) -> float | None:
+    """As the kubelet counts it, which is what a limit is compared with in the end: files read long ago are out."""
+    used = _memory(group)
+    lines = dict(line.split() for line in _first(group, "memory.stat", "memory/memory.stat").splitlines())
+    idle = _number(lines.get("total_inactive_file", "") or lines.get("inactive_file", ""))
+    return max(0, used - idle) if used is not None and idle is not None else None
 
 
 def _memory_limit(group: Path) -> float | None:

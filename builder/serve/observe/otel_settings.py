@@ -14,16 +14,22 @@ from .. import VERSION
 from .spans import Sampler, sampler
 
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+_USUAL_ENDPOINT = "http://localhost:4318"
+"""Where OTEL_TRACES_EXPORTER=otlp alone sends: a collector beside this container, as the specification has it."""
+_GRPC_PORT = 4317
 _PROTOCOLS = ("http/protobuf", "http/json")
 _SAMPLERS = ("always_on", "always_off", "traceidratio")
 _USUAL_SAMPLER = "parentbased_always_on"
+_COMPRESSIONS = ("", "none", "gzip")
+_PROPAGATOR = "tracecontext"
+_WITHOUT_EFFECT = (_PROPAGATOR, "baggage", "none")
 
 Warn = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TraceSettings:
-    """Times are seconds; ``headers`` may hold secrets."""
+    """Times are seconds; ``headers`` may hold secrets; ``joins``: whether a caller's trace is taken up."""
 
     endpoint: str
     protocol: str
@@ -38,6 +44,7 @@ class TraceSettings:
     delay: float
     queue: int
     batch: int
+    joins: bool
 
     def __repr__(self) -> str:
         return f"TraceSettings({self.endpoint})"
@@ -46,7 +53,7 @@ class TraceSettings:
 def trace_settings(environ: Mapping[str, str], warn: Warn) -> TraceSettings | None:
     """None where traces are off, or cannot be sent as they are asked for."""
     said = {name: value.strip() for name, value in environ.items() if name.startswith("OTEL_") and value.strip()}
-    if said.get("OTEL_SDK_DISABLED", "").lower() == "true" or said.get("OTEL_TRACES_EXPORTER") == "none":
+    if said.get("OTEL_SDK_DISABLED", "").lower() == "true" or not _exports(said, warn):
         return None
     endpoint, protocol = _endpoint(said), _of_traces(said, "PROTOCOL") or _PROTOCOLS[0]
     try:
@@ -60,12 +67,16 @@ def trace_settings(environ: Mapping[str, str], warn: Warn) -> TraceSettings | No
     if protocol not in _PROTOCOLS:
         warn(f"no traces: OTEL_EXPORTER_OTLP_PROTOCOL is {protocol!r}; spoken here are {' and '.join(_PROTOCOLS)}")
         return None
+    if parts.port == _GRPC_PORT:
+        warn(
+            f"traces go to {endpoint} over HTTP; {_GRPC_PORT} is a collector's port for gRPC mostly, and 4318 for HTTP"
+        )
     return TraceSettings(
         endpoint=endpoint,
         protocol=protocol,
         headers=_pairs(_of_traces(said, "HEADERS"), "OTEL_EXPORTER_OTLP_HEADERS", warn),
         timeout=_number(said, "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT", 10_000, warn) / 1000,
-        gzip=_of_traces(said, "COMPRESSION") == "gzip",
+        gzip=_gzip(said, warn),
         ca=_of_traces(said, "CERTIFICATE"),
         client_certificate=_of_traces(said, "CLIENT_CERTIFICATE"),
         client_key=_of_traces(said, "CLIENT_KEY"),
@@ -74,7 +85,35 @@ def trace_settings(environ: Mapping[str, str], warn: Warn) -> TraceSettings | No
         delay=_number(said, "OTEL_BSP_SCHEDULE_DELAY", "", 5000, warn) / 1000,
         queue=int(_number(said, "OTEL_BSP_MAX_QUEUE_SIZE", "", 2048, warn)),
         batch=int(_number(said, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "", 512, warn)),
+        joins=_joins(said, warn),
     )
+
+
+def _exports(said: Mapping[str, str], warn: Warn) -> bool:
+    """Whether OTEL_TRACES_EXPORTER, a list, lets traces go out; what else somebody may wait for in vain is said."""
+    for signal, instead in (("METRICS", "metrics are at /metrics"), ("LOGS", "the log is on stderr")):
+        if (asked := said.get(f"OTEL_{signal}_EXPORTER", "none")) not in ("none", "prometheus"):
+            warn(f"OTEL_{signal}_EXPORTER is {asked!r}, which has no effect: {instead}")
+    text = said.get("OTEL_TRACES_EXPORTER", "otlp")
+    exporters = {each.strip() for each in text.split(",")}
+    if exporters - {"otlp", "none"}:
+        none = "" if "otlp" in exporters else "no traces: "
+        warn(f"{none}OTEL_TRACES_EXPORTER is {text!r}; only otlp is spoken here")
+    return "otlp" in exporters
+
+
+def _gzip(said: Mapping[str, str], warn: Warn) -> bool:
+    asked = _of_traces(said, "COMPRESSION")
+    if asked not in _COMPRESSIONS:
+        warn(f"OTEL_EXPORTER_OTLP_COMPRESSION is {asked!r}, none is taken")
+    return asked == "gzip"
+
+
+def _joins(said: Mapping[str, str], warn: Warn) -> bool:
+    asked = [each.strip() for each in said.get("OTEL_PROPAGATORS", _PROPAGATOR).split(",")]
+    if others := [each for each in asked if each not in _WITHOUT_EFFECT]:
+        warn(f"OTEL_PROPAGATORS: {', '.join(map(repr, others))} is not known here, only {_PROPAGATOR} is")
+    return _PROPAGATOR in asked
 
 
 def _of_traces(said: Mapping[str, str], name: str) -> str:
@@ -84,7 +123,7 @@ def _of_traces(said: Mapping[str, str], name: str) -> str:
 
 def _endpoint(said: Mapping[str, str]) -> str:
     """The one for traces is used as it is, the common one is a base."""
-    return said.get(ENDPOINTS[0]) or f"{said.get(ENDPOINTS[1], '').rstrip('/')}/v1/traces"
+    return said.get(ENDPOINTS[0]) or f"{said.get(ENDPOINTS[1], _USUAL_ENDPOINT).rstrip('/')}/v1/traces"
 
 
 def _pairs(text: str, variable: str, warn: Warn) -> tuple[tuple[str, str], ...]:

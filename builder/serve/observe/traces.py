@@ -70,7 +70,7 @@ class Tracer:
     def answered(self, exchange: Exchange, status: int, path: str) -> str:
         """The identifier of the request's trace, if it is sampled; its spans wait to be sent. Most requests are not
         sampled, and under load there is no room: both are found out before anything is made."""
-        parent = parent_of(exchange.request.headers)
+        parent = parent_of(exchange.request.headers) if self._settings.joins else None
         trace_id = parent.trace_id if parent else identifier(16)
         if not self._settings.sampler(parent, trace_id):
             return ""

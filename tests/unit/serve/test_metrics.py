@@ -103,12 +103,14 @@ def test_the_machine_and_its_container(tmp_path: Path) -> None:
         proc__meminfo=MEMINFO,
         sys__fs__cgroup__memory_dot_current="1024\n",
         sys__fs__cgroup__memory_dot_max="2048\n",
+        sys__fs__cgroup__memory_dot_stat="anon 700\ninactive_file 24\nactive_file 300\n",
         sys__fs__cgroup__cpu_dot_max="150000 100000\n",
         sys__fs__cgroup__cpu_dot_stat="usage_usec 5\nthrottled_usec 2500000\n",
     )
     assert found["nv_cpu_utilization"] == pytest.approx(0.2)
     assert (found["nv_cpu_memory_total_bytes"], found["nv_cpu_memory_used_bytes"]) == (1024_000, 614_400)
     assert found["mbuild_container_memory_bytes"] == 1024 and found["mbuild_container_memory_limit_bytes"] == 2048
+    assert found["mbuild_container_memory_working_set_bytes"] == 1000
     assert found["mbuild_container_cpu_limit_cores"] == 1.5
     assert found["mbuild_container_cpu_throttled_seconds"] == 2.5
 
@@ -117,12 +119,14 @@ def test_version_1_and_no_limits(tmp_path: Path) -> None:
     found = machine(
         tmp_path,
         sys__fs__cgroup__memory__memory_dot_usage_in_bytes="7\n",
+        sys__fs__cgroup__memory__memory_dot_stat="inactive_file 1\ntotal_inactive_file 9\n",
         sys__fs__cgroup__memory__memory_dot_limit_in_bytes="9223372036854771712\n",
         sys__fs__cgroup__cpu__cpu_dot_cfs_quota_us="-1\n",
         sys__fs__cgroup__cpu__cpu_dot_cfs_period_us="100000\n",
         sys__fs__cgroup__cpu__cpu_dot_stat="nr_periods 0\nthrottled_time 1500000000\n",
     )
     assert found["mbuild_container_memory_bytes"] == 7 and "mbuild_container_memory_limit_bytes" not in found
+    assert found["mbuild_container_memory_working_set_bytes"] == 0
     assert "mbuild_container_cpu_limit_cores" not in found and "nv_cpu_utilization" not in found
     assert found["mbuild_container_cpu_throttled_seconds"] == 1.5
 

@@ -171,6 +171,18 @@ def test_settings_for_traces_win() -> None:
     assert found.delay == 0.1 and "secret" not in repr(found)
 
 
+def test_an_exporter_without_an_endpoint_is_the_collector_beside_it() -> None:
+    warnings: list[str] = []
+    found = trace_settings({"OTEL_TRACES_EXPORTER": "otlp"}, warnings.append)
+    assert found is not None and found.endpoint == "http://localhost:4318/v1/traces" and not warnings
+
+
+@pytest.mark.parametrize(("said", "joins"), [("", True), ("baggage, tracecontext", True), ("none", False)])
+def test_whether_a_caller_s_trace_is_taken_up(said: str, joins: bool) -> None:
+    found, warnings = settings(OTEL_PROPAGATORS=said)
+    assert found.joins is joins and not warnings
+
+
 @pytest.mark.parametrize("environ", [{"OTEL_SDK_DISABLED": "True"}, {"OTEL_TRACES_EXPORTER": "none"}])
 def test_off(environ: dict[str, str]) -> None:
     assert settings(**environ) == (None, [])
@@ -185,6 +197,7 @@ def test_off(environ: dict[str, str]) -> None:
         ),
         ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:port"}, "no traces: 'http://collector:port"),
         ({"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, "no traces: OTEL_EXPORTER_OTLP_PROTOCOL is 'grpc'"),
+        ({"OTEL_TRACES_EXPORTER": "zipkin"}, "no traces: OTEL_TRACES_EXPORTER is 'zipkin'; only otlp"),
     ],
 )
 def test_what_turns_traces_off(environ: dict[str, str], says: str) -> None:
@@ -204,6 +217,12 @@ def test_what_turns_traces_off(environ: dict[str, str], says: str) -> None:
             {"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "2"},
             "OTEL_TRACES_SAMPLER_ARG is more than 1",
         ),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4317"}, "traces go to http://collector:4317/v1/traces over"),
+        ({"OTEL_TRACES_EXPORTER": "otlp, console"}, "OTEL_TRACES_EXPORTER is 'otlp, console'; only otlp"),
+        ({"OTEL_METRICS_EXPORTER": "otlp"}, "OTEL_METRICS_EXPORTER is 'otlp', which has no effect: metrics are at"),
+        ({"OTEL_LOGS_EXPORTER": "otlp"}, "OTEL_LOGS_EXPORTER is 'otlp', which has no effect"),
+        ({"OTEL_EXPORTER_OTLP_COMPRESSION": "zstd"}, "OTEL_EXPORTER_OTLP_COMPRESSION is 'zstd', none is taken"),
+        ({"OTEL_PROPAGATORS": "b3,tracecontext"}, "OTEL_PROPAGATORS: 'b3' is not known here"),
         ({"OTEL_BSP_MAX_QUEUE_SIZE": "0"}, "OTEL_BSP_MAX_QUEUE_SIZE is '0', 2048 is taken"),
         ({"OTEL_EXPORTER_OTLP_TIMEOUT": "nan"}, "OTEL_EXPORTER_OTLP_TIMEOUT is 'nan', 10000 is taken"),
         ({"OTEL_EXPORTER_OTLP_HEADERS": "secret"}, "OTEL_EXPORTER_OTLP_HEADERS: an entry that is not KEY=VALUE"),
