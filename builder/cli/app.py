@@ -25,6 +25,7 @@ from builder.cli import (
     ci,
     converters,
     deploy,
+    deploy_files,
     diff,
     doctor,
     explain,
@@ -93,6 +94,7 @@ diff.register(app)
 app.add_typer(converters.app, name="converters")
 app.add_typer(cache.app, name="cache")
 app.add_typer(ci.app, name="ci")
+deploy_files.register(deploy.app)
 app.add_typer(deploy.app, name="deploy")
 doctor.register(app)
 

@@ -11,15 +11,20 @@ from pathlib import Path
 import pytest
 
 
-def run_tool(name: str, *arguments: str, env: Mapping[str, str] | None = None) -> str:
-    """What the program wrote to stdout; a failure shows its stderr. Skips where it is not installed."""
+def find_tool(name: str) -> str:
+    """The program. Skips where it is not installed."""
     home = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
     tools = Path(os.environ.get("MBUILD_TOOLS") or home / "mbuild" / "tools")
     program = shutil.which(name, path=f"{tools / 'bin'}:{os.environ.get('PATH', '')}")
     if program is None:
         pytest.skip(f"{name} is not installed (`scripts/interop-tools` does it)")
+    return program
+
+
+def run_tool(name: str, *arguments: str, env: Mapping[str, str] | None = None) -> str:
+    """What the program wrote to stdout; a failure shows its stderr. Skips where it is not installed."""
     done = subprocess.run(
-        [program, *arguments],
+        [find_tool(name), *arguments],
         env=os.environ | (env or {}),
         stdin=subprocess.DEVNULL,
         capture_output=True,

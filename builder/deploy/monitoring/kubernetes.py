@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from builder.canonical import readable_json
@@ -11,26 +12,34 @@ from builder.deploy.monitoring.grafana import dashboard
 from builder.deploy.monitoring.rules import alert_rules
 from builder.deploy.monitoring.watched import Watched
 
-DASHBOARD_FILE = "dashboard.json"
+Labels = Sequence[tuple[str, str]]
+_SIDECAR = ("grafana_dashboard", "1")
 
 
-def monitoring_documents(watched: Watched) -> tuple[Document, ...]:
-    """Both, named after the image."""
-    name = f"{watched.name or 'mbuild'}-monitoring"
-    rule = {
+def prometheus_rule(watched: Watched, namespace: str = "", labels: Labels = ()) -> Document:
+    """``labels`` are those by which an operator's ``ruleSelector`` finds it."""
+    return {
         "apiVersion": "monitoring.coreos.com/v1",
         "kind": "PrometheusRule",
-        "metadata": _metadata(name, {}),
+        "metadata": _metadata(_name(watched), namespace, labels),
         "spec": alert_rules(watched),
     }
-    config = {
+
+
+def dashboard_config_map(watched: Watched, namespace: str = "", labels: Labels = ()) -> Document:
+    name = f"{_name(watched)}-dashboard"
+    return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": _metadata(f"{name}-dashboard", {"grafana_dashboard": "1"}),
-        "data": {f"{name}-{DASHBOARD_FILE}": readable_json(dashboard(watched)).decode()},
+        "metadata": _metadata(name, namespace, (_SIDECAR, *labels)),
+        "data": {f"{name}.json": readable_json(dashboard(watched)).decode()},
     }
-    return rule, config
 
 
-def _metadata(name: str, labels: dict[str, str]) -> dict[str, Any]:
-    return {"name": name, "labels": {"app.kubernetes.io/managed-by": "mbuild", **labels}}
+def _name(watched: Watched) -> str:
+    return f"{watched.name or 'mbuild'}-monitoring"
+
+
+def _metadata(name: str, namespace: str, labels: Labels) -> dict[str, Any]:
+    space = {"namespace": namespace} if namespace else {}
+    return {"name": name, **space, "labels": {"app.kubernetes.io/managed-by": "mbuild", **dict(labels)}}

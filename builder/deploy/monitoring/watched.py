@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from builder.deploy.served import Served
+from builder.model.measured import Measured
+
 SUCCESS, FAILURE = "nv_inference_request_success", "nv_inference_request_failure"
 LATENCY = "mbuild_request_duration_seconds"
 MODEL_LABELS = ("namespace", "job", "model", "version")
 REPLICA_LABELS = ("namespace", "job", "instance")
 
+OBJECTIVE = 0.999
 LATENCY_BOUNDS = (
     *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1),
     *(0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0),
@@ -31,7 +35,7 @@ class Watched:
     server: str = ""
     on_gpu: bool | None = None
     p99_seconds: float | None = None
-    objective: float = 0.999
+    objective: float = OBJECTIVE
 
     @property
     def has_own_figures(self) -> bool:
@@ -50,6 +54,24 @@ class Watched:
         """A selector of a figure of what is watched."""
         every = ((f'job="{self.job}"',) if self.job else ()) + matchers
         return f"{name}{{{','.join(every)}}}" if every else name
+
+
+def watch(served: Served, job: str = "", objective: float = OBJECTIVE) -> Watched:
+    """``job`` is by default the name, as that of its Service is what a ServiceMonitor makes of it."""
+    return Watched(
+        name=served.name,
+        job=job or served.name,
+        server=served.face.server,
+        on_gpu=served.on_gpu,
+        p99_seconds=_p99(served.measured) if served.measured else None,
+        objective=objective,
+    )
+
+
+def _p99(measured: Measured) -> float | None:
+    """Of the slower form of request; under an emulator nothing says how long it takes."""
+    found = [one.p99_ms / 1000 for one in (measured.latency_json, measured.latency_binary) if one]
+    return max(found) if found and not measured.emulator else None
 
 
 def le(seconds: float) -> str:

@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 import tritonclient.grpc as triton
 
+from builder.deploy.monitoring.rules import alert_rules
+from builder.deploy.monitoring.watched import Watched
 from builder.host import Host
 from tests.contract.server.protocol.endpoint import WITH_TRITON, Endpoint
 from tests.contract.server.protocol.test_datatypes import STRINGS, sample
 from tests.support.onnx_models import identity, place
+from tests.support.prometheus import questions, require_all, require_healthy_rules, scraping
 from tests.support.servers import ask
 from tests.support.triton import GRPC, METRICS, triton_serving
 
@@ -68,10 +71,20 @@ def counters(exposition: str, model: str) -> set[tuple[str, tuple[str, ...]]]:
     return {(name, labels) for name, labels in found if f'model="{model}"' in labels}
 
 
-def test_every_metric_of_a_model_has_tritons_name_and_labels(
-    models: Path, host: Host, tmp_path: Path, http_endpoint: Endpoint
-) -> None:
-    with triton_serving(models, tmp_path, host, port=METRICS) as address:
-        expected = counters(ask(address, "GET", "/metrics").body.decode(), "identity_FP32")
+@pytest.fixture(scope="module")
+def metrics(models: Path, host: Host, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with triton_serving(models, tmp_path_factory.mktemp("metrics"), host, port=METRICS) as address:
+        yield address
+
+
+def test_every_metric_of_a_model_has_tritons_name_and_labels(metrics: str, http_endpoint: Endpoint) -> None:
+    expected = counters(ask(metrics, "GET", "/metrics").body.decode(), "identity_FP32")
     assert len(expected) > 10
     assert expected <= counters(http_endpoint.get("/metrics").body.decode(), "identity_FP32")
+
+
+def test_a_dashboard_of_triton_has_something_in_every_panel(metrics: str, tmp_path: Path) -> None:
+    watched = Watched(name="t", job="t", server="triton", on_gpu=False, p99_seconds=0.3)
+    with scraping({"t": metrics}, alert_rules(watched), tmp_path) as prometheus:
+        require_all(prometheus, questions(watched, ""))
+        require_healthy_rules(prometheus, watched)

@@ -1,0 +1,102 @@
+"""The commands of ``mbuild deploy`` that write several files: what watches an image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from builder.canonical import readable_json
+from builder.cli import options
+from builder.cli.deploy import NameOption, NamespaceOption, RepositoryOption, find
+from builder.errors import UsageError
+from builder.host.fs import atomic_write
+
+DirectoryOption = Annotated[
+    Path, typer.Option("-o", "--output", metavar="DIR", help="The directory to write into; what it has stays.")
+]
+
+
+class MalformedLabel(UsageError):
+    code = "malformed-label"
+    message = "--label is {given!r}, which is no label"
+    hint = "write KEY=VALUE, for example --label release=prometheus"
+
+
+class LabelsWithoutKubernetes(UsageError):
+    code = "labels-without-kubernetes"
+    message = "{option} was given, but not --kubernetes: the files of Prometheus and Grafana have nothing like it"
+    hint = "add --kubernetes, or leave {option} out"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module to the group."""
+    app.command("monitoring")(monitoring_command)
+
+
+def monitoring_command(
+    output: DirectoryOption,
+    image: Annotated[
+        str, typer.Argument(metavar="[REF|LAYOUT]", help="What is watched; default: any image that mbuild built.")
+    ] = "",
+    job: Annotated[
+        str, typer.Option("--job", help="The job under which Prometheus scrapes it; default: the image's name.")
+    ] = "",
+    objective: Annotated[
+        float, typer.Option("--objective", min=50, max=99.999, help="Per cent of requests that have to be answered.")
+    ] = 99.9,
+    kubernetes: Annotated[
+        bool, typer.Option("--kubernetes", help="A PrometheusRule and a ConfigMap instead of plain files.")
+    ] = False,
+    label: Annotated[
+        list[str] | None, typer.Option("--label", metavar="KEY=VALUE", help="A label that the operator looks for.")
+    ] = None,
+    namespace: NamespaceOption = "",
+    name: NameOption = "",
+    repository: RepositoryOption = "",
+    platform: options.PlatformOption = "",
+    username: options.UsernameOption = "",
+    password_stdin: options.PasswordOption = False,
+    plain_http: options.PlainHttpOption = False,
+) -> None:
+    """Write alert rules for Prometheus and a dashboard for Grafana."""
+    from builder.deploy.documents import to_yaml
+    from builder.deploy.monitoring.grafana import dashboard
+    from builder.deploy.monitoring.kubernetes import dashboard_config_map, prometheus_rule
+    from builder.deploy.monitoring.rules import alert_rules
+    from builder.deploy.monitoring.watched import Watched, watch
+
+    share, labels = round(objective / 100, 9), _labels(label or ())
+    if not kubernetes and (label or namespace):
+        raise LabelsWithoutKubernetes(option="--label" if label else "--namespace")
+    watched = Watched(job=job, objective=share)
+    if image:
+        served = find(image, name, repository, platform, username, password_stdin, plain_http)
+        watched = watch(served, job, share)
+    comment = "Written by `mbuild deploy monitoring`" + (f" for {served.image}" if image else "")
+    if kubernetes:
+        rule, config = prometheus_rule(watched, namespace, labels), dashboard_config_map(watched, namespace, labels)
+        files = {"prometheusrule.yaml": to_yaml([rule], comment), "dashboard.yaml": to_yaml([config], comment)}
+    else:
+        shown = readable_json(dashboard(watched)).decode()
+        files = {"rules.yaml": to_yaml([alert_rules(watched)], comment), "dashboard.json": shown}
+    write(output, files)
+
+
+def write(directory: Path, files: Mapping[str, str]) -> None:
+    """Each in its place; their paths go to stdout."""
+    for name, text in files.items():
+        path = directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        atomic_write(path, text.encode())
+        typer.echo(str(path))
+
+
+def _labels(given: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    pairs = [one.partition("=") for one in given]
+    for key, equals, value in pairs:
+        if not key or not equals:
+            raise MalformedLabel(given=f"{key}{equals}{value}")
+    return tuple((key, value) for key, _, value in pairs)
