@@ -51,3 +51,8 @@ def worker_source(name: str) -> Path:
 def schema_file(name: str) -> Path:
     """A JSON Schema that ships with mbuild, ``builder/schemas/NAME.schema.json``."""
     return _PACKAGE / "schemas" / f"{name}.schema.json"
+
+
+def data_file(name: str) -> Path:
+    """Another file of ``builder/schemas/``."""
+    return _PACKAGE / "schemas" / name

@@ -26,6 +26,7 @@ from builder.cli import (
     converters,
     deploy,
     deploy_files,
+    deploy_kubernetes,
     diff,
     doctor,
     explain,
@@ -95,6 +96,7 @@ app.add_typer(converters.app, name="converters")
 app.add_typer(cache.app, name="cache")
 app.add_typer(ci.app, name="ci")
 deploy_files.register(deploy.app)
+deploy_kubernetes.register(deploy.app)
 app.add_typer(deploy.app, name="deploy")
 doctor.register(app)
 

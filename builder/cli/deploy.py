@@ -1,4 +1,5 @@
-"""``mbuild deploy``: what runs an image elsewhere, made from what the image says of itself."""
+"""``mbuild deploy``: what runs an image elsewhere, made from what the image says of itself. The group, and the options
+that its commands share."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ import typer
 from builder.canonical import readable_json
 from builder.cli import options
 from builder.cli.session import host_session
+from builder.host.fs import atomic_write
 from builder.oci.layout import is_layout
 from builder.oci.platform import Platform
 from builder.oci.reference import Reference
@@ -28,10 +30,33 @@ ImageArgument = Annotated[
 NameOption = Annotated[str, typer.Option("--name", help="What it is called there; default: the model's name.")]
 NamespaceOption = Annotated[str, typer.Option("-n", "--namespace", help="Write this namespace into each document.")]
 ReplicasOption = Annotated[int, typer.Option("--replicas", min=1, help="How many pods there are at least.")]
+MostOption = Annotated[
+    int,
+    typer.Option("--max-replicas", min=0, help="How many an autoscaler may make; 0: 5 times as many, on GPUs no more."),
+]
 CpuOption = Annotated[str, typer.Option("--cpu", help="Processors of a pod, and threads of its server: 2 or 500m.")]
 MemoryOption = Annotated[str, typer.Option("--memory", help="As in 2Gi; default: by what the build measured.")]
+GpusOption = Annotated[int, typer.Option("--gpus", min=1, help="Of an image for GPUs: how many a pod has.")]
+GpuLabelsOption = Annotated[
+    bool,
+    typer.Option(
+        "--gpu-labels/--no-gpu-labels", help="Only nodes whose labels (NVIDIA GPU feature discovery) say that they fit."
+    ),
+]
+PullSecretOption = Annotated[
+    list[str] | None, typer.Option("--pull-secret", metavar="NAME", help="A secret with the registry's login.")
+]
+KubernetesOption = Annotated[
+    str, typer.Option("--kubernetes", metavar="1.N", help="The cluster's version; default: 1.33 and 1.36 both.")
+]
 RepositoryOption = Annotated[
     str, typer.Option("--repository", metavar="REGISTRY/NAME", help="Where the image of a LAYOUT is pulled from.")
+]
+DirectoryOption = Annotated[
+    Path | None,
+    typer.Option(
+        "-o", "--output", metavar="DIR", help="A Kustomize directory: `kubectl apply -k DIR`; default: stdout."
+    ),
 ]
 
 
@@ -45,46 +70,50 @@ def find(  # one parameter for each option of the command line
     plain_http: bool,
 ) -> Served:
     """What a deployment has to know of an image, by the options that all commands of the group have."""
+    return find_all([image], name, repository, platform, username, password_stdin, plain_http)[0]
+
+
+def find_all(
+    images: Sequence[str],
+    name: str,
+    repository: str,
+    platform: str,
+    username: str,
+    password_stdin: bool,
+    plain_http: bool,
+) -> list[Served]:
+    """The options for a registry are for that of the first."""
     from builder.pipeline.deploy import find_served
 
     chosen = Platform.parse(platform) if platform else Platform.of_this_machine()
-    registry = "" if is_layout(Path(image)) else Reference.parse(image).registry
+    registry = "" if is_layout(Path(images[0])) else Reference.parse(images[0]).registry
     settings = options.registry_settings(registry, username, password_stdin, plain_http) if registry else {}
     with host_session(quiet=True, settings=settings) as host:
-        return find_served(image, chosen, host, name=name, repository=repository)
+        return [find_served(image, chosen, host, name=name, repository=repository) for image in images]
 
 
-def put(documents: Sequence[Document], comment: str, output_format: options.OutputFormat) -> None:
-    """On stdout, for ``kubectl apply -f -``: YAML, or one List in JSON."""
+def put(
+    documents: Sequence[Document],
+    comment: str,
+    output_format: options.OutputFormat = options.OutputFormat.HUMAN,
+    *,
+    directory: Path | None = None,
+    name: str = "",
+) -> None:
+    """On stdout, for ``kubectl apply -f -``, as YAML or as one List in JSON; or as the files of a Kustomize directory,
+    from which what mbuild wrote before and does not now goes."""
     from builder.deploy.documents import to_yaml
+    from builder.deploy.kustomize import kustomize_files, left_over
 
-    if output_format is options.OutputFormat.JSON:
+    if directory:
+        files = kustomize_files(documents, name, comment)
+        for old in left_over(directory, files):
+            old.unlink()
+        for file, text in files.items():
+            atomic_write(directory / file, text.encode())
+        typer.echo(str(directory))
+    elif output_format is options.OutputFormat.JSON:
         everything = {"apiVersion": "v1", "kind": "List", "items": list(documents)}
         sys.stdout.write(readable_json(everything).decode())
     else:
         sys.stdout.write(to_yaml(documents, comment))
-
-
-@app.command("kubernetes")
-def kubernetes_command(
-    image: ImageArgument,
-    name: NameOption = "",
-    namespace: NamespaceOption = "",
-    replicas: ReplicasOption = 2,
-    cpu: CpuOption = "1",
-    memory: MemoryOption = "",
-    repository: RepositoryOption = "",
-    platform: options.PlatformOption = "",
-    username: options.UsernameOption = "",
-    password_stdin: options.PasswordOption = False,
-    plain_http: options.PlainHttpOption = False,
-    output_format: options.FormatOption = options.OutputFormat.HUMAN,
-) -> None:
-    """Write Kubernetes documents: `mbuild deploy kubernetes REF | kubectl apply -f -`."""
-    from builder.deploy.kubernetes import Wanted, kubernetes_documents
-    from builder.deploy.sizing import size
-
-    served = find(image, name, repository, platform, username, password_stdin, plain_http)
-    wanted = Wanted(namespace=namespace, replicas=replicas, most=replicas)
-    documents = tuple(kubernetes_documents(served, size(served, cpu=cpu, memory=memory), wanted))
-    put(documents, f"Written by `mbuild deploy kubernetes` for {served.image}", output_format)

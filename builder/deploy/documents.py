@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, overload
 
 import yaml
 
 Document = Mapping[str, Any]
 
 _OPEN, _CLOSE = "\ue000", "\ue001"
+_TEXT = "tag:yaml.org,2002:str"
 _REASON = re.compile(f"{_OPEN}([0-9a-f]*){_CLOSE}(.*)$", re.MULTILINE)
 
 
@@ -29,9 +30,13 @@ class ReasonedText(str):
     reason = ""
 
 
-def because(value: int | str, reason: str) -> int | str:
+@overload
+def because(value: int, reason: str) -> ReasonedInt: ...
+@overload
+def because(value: str, reason: str) -> ReasonedText: ...
+def because(value: int | str, reason: str) -> ReasonedInt | ReasonedText:
     """The same value with the reason that its line of YAML tells."""
-    said: ReasonedInt | ReasonedText = ReasonedInt(value) if isinstance(value, int) else ReasonedText(value)
+    said = ReasonedInt(value) if isinstance(value, int) else ReasonedText(value)
     said.reason = reason
     return said
 
@@ -48,7 +53,7 @@ class _Dumper(yaml.SafeDumper):
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
     """Several lines as a block, as a person would write them."""
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+    return dumper.represent_scalar(_TEXT, text, style="|" if "\n" in text else None)
 
 
 def _reasoned(dumper: yaml.SafeDumper, value: ReasonedInt | ReasonedText) -> yaml.Node:
@@ -56,7 +61,7 @@ def _reasoned(dumper: yaml.SafeDumper, value: ReasonedInt | ReasonedText) -> yam
     text = str(value)
     quoted = isinstance(value, str) and not _is_plain(text)
     hidden = f"{text}{_OPEN}{value.reason.encode().hex()}{_CLOSE}"
-    return dumper.represent_scalar("tag:yaml.org,2002:str", hidden, style="'" if quoted else None)
+    return dumper.represent_scalar(_TEXT, hidden, style="'" if quoted else None)
 
 
 def _is_plain(text: str) -> bool:

@@ -1,43 +1,38 @@
-"""An image on Kubernetes: Deployment, Service and what belongs to them, as values.
-
-Labels: ``app.kubernetes.io/name`` selects all pods of a name, ``mbuild.dev/track`` (stable, canary) those of one
-Deployment. A Deployment's selector never changes, so it has both from the start.
-"""
+"""An image on Kubernetes: Deployment, Service and what belongs to them, as values."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 from builder.deploy.documents import Document
-from builder.deploy.pod import PodOptions, pod_spec, spread
+from builder.deploy.pod import pod_spec, spread
+from builder.deploy.scaling import autoscaler, disruption_budget
 from builder.deploy.served import Served
-from builder.deploy.sizing import Sizing
-
-NAME, VERSION, MANAGED = "app.kubernetes.io/name", "app.kubernetes.io/version", "app.kubernetes.io/managed-by"
-TRACK = "mbuild.dev/track"
-STABLE = "stable"
+from builder.deploy.sizing import size
+from builder.deploy.traffic import ingress, network_policy, route, service, service_monitor
+from builder.deploy.wanted import NAME, STABLE, TRACK, Wanted, labels, metadata, told
 
 _LEAST_DEADLINE = 600
-_MOST_LABEL = 63
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Wanted:
-    """What whoever deploys decides. ``replicas`` is how many there are at least, ``most`` how many at most."""
-
-    namespace: str = ""
-    replicas: int = 2
-    most: int = 2
-    pod: PodOptions = field(default_factory=PodOptions)
-
-
-def kubernetes_documents(served: Served, sizing: Sizing, wanted: Wanted) -> Iterator[Document]:
+def kubernetes_documents(served: Served, wanted: Wanted) -> Iterator[Document]:
+    """In the order in which they are best made: what is referred to comes first. Raises MalformedQuantity."""
     yield service_account(served, wanted)
-    yield deployment(served, sizing, wanted)
+    yield network_policy(served, wanted)
     yield service(served, wanted)
+    scaled = wanted.most_of(served) > wanted.replicas
+    yield deployment(served, wanted, replicas=None if scaled else wanted.replicas)
+    if scaled:
+        yield autoscaler(served, wanted)
+    if wanted.replicas > 1:
+        yield disruption_budget(served, wanted)
+    if wanted.reach.ingress:
+        yield ingress(served, wanted)
+    if wanted.reach.gateway:
+        yield route(served, wanted, {served.name: 1})
+    if wanted.reach.service_monitor:
+        yield service_monitor(served, wanted)
 
 
 def service_account(served: Served, wanted: Wanted) -> Document:
@@ -50,19 +45,21 @@ def service_account(served: Served, wanted: Wanted) -> Document:
     }
 
 
-def deployment(served: Served, sizing: Sizing, wanted: Wanted, track: str = STABLE) -> Document:
-    selector = {NAME: served.name, TRACK: track}
+def deployment(served: Served, wanted: Wanted, *, replicas: int | None, track: str = STABLE) -> Document:
+    """``replicas`` None: an autoscaler says, and applying the document again must not take that back."""
+    selector, sizing = {NAME: served.name, TRACK: track}, size(served, cpu=wanted.cpu, memory=wanted.memory)
     pod = {
         "serviceAccountName": served.name,
         **pod_spec(served, sizing, wanted.pod),
         "topologySpreadConstraints": spread(selector),
     }
+    named = metadata(served, wanted, track="" if track == STABLE else track)
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": {**metadata(served, wanted, track=track), "annotations": told(served)},
+        "metadata": {**named, "annotations": told(served)},
         "spec": {
-            "replicas": wanted.replicas,
+            **({} if replicas is None else {"replicas": replicas}),
             "selector": {"matchLabels": selector},
             "strategy": {"type": "RollingUpdate", "rollingUpdate": _strategy(served, wanted)},
             "progressDeadlineSeconds": max(_LEAST_DEADLINE, 2 * sizing.start.seconds),
@@ -71,48 +68,6 @@ def deployment(served: Served, sizing: Sizing, wanted: Wanted, track: str = STAB
                 "spec": pod,
             },
         },
-    }
-
-
-def service(served: Served, wanted: Wanted) -> Document:
-    ports = [
-        {
-            "name": name,
-            "port": port,
-            "targetPort": name,
-            "appProtocol": "kubernetes.io/h2c" if name == "grpc" else "http",
-        }
-        for name, port in served.ports.named
-    ]
-    return {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": metadata(served, wanted),
-        "spec": {"selector": {NAME: served.name}, "ports": ports},
-    }
-
-
-def metadata(served: Served, wanted: Wanted, *, track: str = STABLE) -> dict[str, Any]:
-    """Of a document of its own; ``track`` other than stable is a part of its name."""
-    name = served.name if track == STABLE else f"{served.name}-{track}"
-    space = {"namespace": wanted.namespace} if wanted.namespace else {}
-    return {"name": name, **space, "labels": labels(served)}
-
-
-def labels(served: Served) -> dict[str, str]:
-    version = re.sub(r"[^A-Za-z0-9._-]+", "-", served.face.version)[:_MOST_LABEL].strip("-._")
-    return {NAME: served.name, **({VERSION: version} if version else {}), MANAGED: "mbuild"}
-
-
-def told(served: Served) -> dict[str, str]:
-    """The face in words that ``kubectl describe`` shows."""
-    face = served.face
-    models = ", ".join(f"{model.name} {model.version}".strip() for model in face.models)
-    return {
-        "mbuild.dev/image": str(served.image),
-        "mbuild.dev/models": models,
-        "mbuild.dev/target": f"{face.server} for {face.target}",
-        "mbuild.dev/lock": face.lock_digest,
     }
 
 

@@ -1,0 +1,136 @@
+"""The commands of ``mbuild deploy`` for clusters: Kubernetes, KServe, and what would change."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from builder.cli import deploy, options
+from builder.errors import UsageError
+
+IngressOption = Annotated[str, typer.Option("--ingress", metavar="HOST", help="Also an Ingress for this host.")]
+IngressClassOption = Annotated[str, typer.Option("--ingress-class", metavar="NAME", help="Of the Ingress.")]
+TlsOption = Annotated[str, typer.Option("--tls-secret", metavar="NAME", help="The Ingress's certificate.")]
+GatewayOption = Annotated[
+    str, typer.Option("--gateway", metavar="[NAMESPACE/]NAME", help="Also an HTTPRoute of this Gateway.")
+]
+HostOption = Annotated[list[str] | None, typer.Option("--host", help="With --gateway: for this host only.")]
+MonitorOption = Annotated[
+    bool, typer.Option("--service-monitor", help="Also a ServiceMonitor, for the Prometheus Operator.")
+]
+FromNamespaceOption = Annotated[
+    list[str] | None, typer.Option("--from-namespace", metavar="NAME", help="Whose pods may ask, beside its own.")
+]
+CanaryOption = Annotated[
+    int | None, typer.Option("--canary", min=1, max=99, metavar="PERCENT", help="Of the requests; --from has the rest.")
+]
+FromOption = Annotated[str, typer.Option("--from", metavar="REF", help="With --canary: the image that runs now.")]
+
+
+class CanaryNeedsFrom(UsageError):
+    code = "canary-needs-from"
+    message = "{given} was given without {other}"
+    hint = "a canary has two images: mbuild deploy kubernetes NEW --canary 10 --from OLD"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module to the group."""
+    app.command("kubernetes")(kubernetes_command)
+    app.command("kserve")(kserve_command)
+
+
+def kubernetes_command(
+    image: deploy.ImageArgument,
+    name: deploy.NameOption = "",
+    namespace: deploy.NamespaceOption = "",
+    replicas: deploy.ReplicasOption = 2,
+    max_replicas: deploy.MostOption = 0,
+    cpu: deploy.CpuOption = "1",
+    memory: deploy.MemoryOption = "",
+    gpus: deploy.GpusOption = 1,
+    gpu_labels: deploy.GpuLabelsOption = True,
+    pull_secret: deploy.PullSecretOption = None,
+    ingress: IngressOption = "",
+    ingress_class: IngressClassOption = "",
+    tls_secret: TlsOption = "",
+    gateway: GatewayOption = "",
+    host: HostOption = None,
+    service_monitor: MonitorOption = False,
+    from_namespace: FromNamespaceOption = None,
+    canary: CanaryOption = None,
+    running: FromOption = "",
+    kubernetes: deploy.KubernetesOption = "",
+    output: deploy.DirectoryOption = None,
+    repository: deploy.RepositoryOption = "",
+    platform: options.PlatformOption = "",
+    username: options.UsernameOption = "",
+    password_stdin: options.PasswordOption = False,
+    plain_http: options.PlainHttpOption = False,
+    output_format: options.FormatOption = options.OutputFormat.HUMAN,
+) -> None:
+    """Write Kubernetes documents: `mbuild deploy kubernetes REF | kubectl apply -f -`."""
+    from builder.deploy.canary import canary_documents
+    from builder.deploy.kubernetes import kubernetes_documents
+    from builder.deploy.pod import PodOptions
+    from builder.deploy.schemas import require_valid
+    from builder.deploy.wanted import Reach, Wanted
+
+    if (canary is None) != (not running):
+        raise CanaryNeedsFrom(given="--from" if running else "--canary", other="--canary" if running else "--from")
+    wanted = Wanted(
+        namespace=namespace,
+        replicas=replicas,
+        most=max_replicas,
+        cpu=cpu,
+        memory=memory,
+        pod=PodOptions(pull_secrets=tuple(pull_secret or ()), gpus=gpus, by_gpu_labels=gpu_labels),
+        reach=Reach(
+            ingress=ingress,
+            ingress_class=ingress_class,
+            tls_secret=tls_secret,
+            gateway=gateway,
+            hosts=tuple(host or ()),
+            service_monitor=service_monitor,
+            from_namespaces=tuple(from_namespace or ()),
+        ),
+    )
+    images = [image, *([running] if running else [])]
+    served, *others = deploy.find_all(images, name, repository, platform, username, password_stdin, plain_http)
+    made = canary_documents(others[0], served, wanted, canary or 0) if others else kubernetes_documents(served, wanted)
+    comment = f"Written by `mbuild deploy kubernetes` for {served.image}"
+    deploy.put(require_valid(made, kubernetes), comment, output_format, directory=output, name=served.name)
+
+
+def kserve_command(
+    image: deploy.ImageArgument,
+    name: deploy.NameOption = "",
+    namespace: deploy.NamespaceOption = "",
+    replicas: deploy.ReplicasOption = 2,
+    max_replicas: deploy.MostOption = 0,
+    cpu: deploy.CpuOption = "1",
+    memory: deploy.MemoryOption = "",
+    gpus: deploy.GpusOption = 1,
+    gpu_labels: deploy.GpuLabelsOption = True,
+    pull_secret: deploy.PullSecretOption = None,
+    kubernetes: deploy.KubernetesOption = "",
+    output: deploy.DirectoryOption = None,
+    repository: deploy.RepositoryOption = "",
+    platform: options.PlatformOption = "",
+    username: options.UsernameOption = "",
+    password_stdin: options.PasswordOption = False,
+    plain_http: options.PlainHttpOption = False,
+    output_format: options.FormatOption = options.OutputFormat.HUMAN,
+) -> None:
+    """Write an InferenceService of KServe; of Triton's images with a ServingRuntime."""
+    from builder.deploy.kserve import kserve_documents
+    from builder.deploy.pod import PodOptions
+    from builder.deploy.schemas import require_valid
+    from builder.deploy.wanted import Wanted
+
+    pod = PodOptions(pull_secrets=tuple(pull_secret or ()), gpus=gpus, by_gpu_labels=gpu_labels)
+    wanted = Wanted(namespace=namespace, replicas=replicas, most=max_replicas, cpu=cpu, memory=memory, pod=pod)
+    served = deploy.find(image, name, repository, platform, username, password_stdin, plain_http)
+    documents = require_valid(kserve_documents(served, wanted), kubernetes)
+    comment = f"Written by `mbuild deploy kserve` for {served.image}"
+    deploy.put(documents, comment, output_format, directory=output, name=served.name)
