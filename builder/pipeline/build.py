@@ -132,7 +132,7 @@ def _stream(spec: BuildSpec, delivery: Delivery, steps: Steps, host: Host) -> Bu
 def _with_report(result: BuildResult, graph: Graph, delivery: Delivery, host: Host) -> BuildResult:
     """The result, which an image that was pushed has attached to it then, in each repository."""
     for reference in dict.fromkeys(one.reference for one in result.pushed):
-        attach_report(report_of(result), graph.top.descriptor, reference, _pushing(delivery, host))
+        attach_report(report_of(result), graph, reference, _pushing(delivery, host))
     return result
 
 

@@ -51,7 +51,7 @@ def copy_image(source: str, destination: Reference, host: Host, *, force: bool =
         result = push_graph(graph, destination, host)
         note.detail = str(result.reference)
         if report:
-            attach_report(report, graph.top.descriptor, result.reference, host)
+            attach_report(report, graph, result.reference, host)
         if origin:
             attached = tuple(_copy_attached(graph, origin, destination, host))
             result = replace(result, moved=(*result.moved, *_summed(attached)))

@@ -80,7 +80,7 @@ def push_layout(
         result = push_graph(graph, reference, host)
         note.detail = str(result.reference)
         if report := report_in(directory, graph.top.descriptor.digest):
-            attach_report(report, graph.top.descriptor, result.reference, host)
+            attach_report(report, graph, result.reference, host)
     return attach(graph, result, wanted, steps, host)
 
 

@@ -19,6 +19,7 @@ from builder.oci.reference import PinnedReference, Reference
 from builder.oci.unpack import unpack_layers
 from builder.pipeline.cache import sweep_cache
 from builder.pipeline.checks import check_cache, check_output
+from builder.pipeline.report import bring_report
 from builder.pipeline.steps import Steps
 from builder.plan.image import LayerRole
 from builder.registry.credentials import acting_for
@@ -70,7 +71,8 @@ class PullResult:
 def pull_image(
     reference: Reference | PinnedReference, platform: Platform | None, output: Path | None, host: Host
 ) -> PullResult:
-    """An image as an OCI layout in ``output`` (default: a place in the cache), its bytes as the registry has them.
+    """An image as an OCI layout in ``output`` (default: a place in the cache), its bytes as the registry has them, and
+    its report beside it.
 
     ``platform`` chooses from an index; None takes everything that it names. Raises what a registry says,
     PlatformMissing, OutputNotUsable, IntegrityError; what was fetched until then is kept in the cache.
@@ -79,11 +81,13 @@ def pull_image(
     check_output(output)
     sweep_cache(host)
     with Steps(host).effect(_STEP) as note:
-        image = find_image(reference, platform, acting_for(reference.registry, host))
+        acting = acting_for(reference.registry, host)
+        image = find_image(reference, platform, acting)
         moved = fetch_blobs(image, image.graph.blobs, host)
         path = output or host.store.root / "images" / "pulled" / image.reference.digest.hex
         with host.store.exclusive(f"layout-{image.reference.digest.hex}"), disk_errors(path):
             _write_layout(image, path, host)
+            bring_report(image.reference, path, acting)
         note.detail = str(image.reference)
     return PullResult(reference=image.reference, path=path, moved=moved)
 

@@ -4,10 +4,11 @@ in its registry (a referrer), and beside the manifest in a layout."""
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from builder.canonical import readable_json
-from builder.errors import RegistryError
+from builder.errors import IntegrityError, RegistryError
 from builder.events import Warned
 from builder.host import Host
 from builder.host.clock import rfc3339
@@ -15,7 +16,7 @@ from builder.host.fs import atomic_write
 from builder.model.measured import REPORT_TYPE
 from builder.oci.descriptor import Descriptor
 from builder.oci.digest import Digest
-from builder.oci.graph import Blob, artifact_graph
+from builder.oci.graph import Blob, Graph, artifact_graph
 from builder.oci.manifest import MalformedManifest, Manifest
 from builder.oci.reference import PinnedReference
 from builder.oci.verify import MOST_JSON, TooLarge
@@ -60,24 +61,42 @@ def read_report(layout: Path, digest: Digest) -> object:
     return None if content is None else _parsed(content, f"the report {_place(layout, digest)}")
 
 
-def attach_report(content: bytes, subject: Descriptor, image: PinnedReference, host: Host) -> None:
-    """Attach it to an image that was pushed, unless a report is there. The image stays pushed where that fails: it is
-    warned of."""
+def attach_report(content: bytes, graph: Graph, image: PinnedReference, host: Host) -> None:
+    """Attach it to what was pushed as ``image``, and to each image of an index, which is what a machine runs and does
+    not lead to its index; unless a report is there. All stays pushed where that fails: it is warned of."""
     host = acting_for(image.registry, host)
+    blob = Blob(descriptor=Descriptor.of(content, REPORT_TYPE), open=lambda: (content,), role="report")
+    created = {_CREATED: rfc3339(int(host.clock.now()))}
     try:
-        if list_referrers(image, host, REPORT_TYPE):
-            return
-        blob = Blob(descriptor=Descriptor.of(content, REPORT_TYPE), open=lambda: (content,), role="report")
-        created = {_CREATED: rfc3339(int(host.clock.now()))}
-        push_referrer(image, artifact_graph(REPORT_TYPE, (blob,), subject, created), host)
+        for document in reversed(graph.documents):
+            subject = replace(image, digest=document.descriptor.digest)
+            if not list_referrers(subject, host, REPORT_TYPE):
+                push_referrer(subject, artifact_graph(REPORT_TYPE, (blob,), document.descriptor, created), host)
     except RegistryError as error:
         message = f"the image is pushed, but its report could not be attached to it: {error}"
         host.events.emit(Warned(message=message, hint="`mbuild push LAYOUT REF` tries again"))
 
 
+def bring_report(image: PinnedReference, layout: Path, host: Host) -> None:
+    """Put the report that is attached to an image beside it in a layout; where that fails, it is warned of."""
+    try:
+        content = _newest_report(image, host)
+    except (RegistryError, IntegrityError) as error:
+        hint = "the image is whole; `mbuild inspect LAYOUT` shows it without what was measured"
+        host.events.emit(Warned(message=f"the report of {image} could not be pulled: {error}", hint=hint))
+        return
+    if content is not None:
+        write_report(layout, image.digest, content)
+
+
 def fetch_report(image: PinnedReference, host: Host) -> object:
     """The newest report that is attached to an image, as a JSON value; None where there is none. Raises what a registry
     says, IntegrityError."""
+    content = _newest_report(image, host)
+    return None if content is None else _parsed(content, f"the report of {image}")
+
+
+def _newest_report(image: PinnedReference, host: Host) -> bytes | None:
     found = list_referrers(image, host, REPORT_TYPE)
     if not found:
         return None
@@ -88,7 +107,7 @@ def fetch_report(image: PinnedReference, host: Host) -> object:
         return None
     if layers[0].size > MOST_JSON:
         raise TooLarge(what=f"the report {newest.digest}", limit=MOST_JSON)
-    return _parsed(client.fetch_blob(layers[0]), f"the report {newest.digest}")
+    return client.fetch_blob(layers[0])
 
 
 def _parsed(content: bytes, what: str) -> object:

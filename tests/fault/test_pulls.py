@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from builder.errors import IntegrityError, MbuildError, RegistryError
+from builder.events import Warned
 from builder.host import Host
 from builder.host.fs import DiskFull, NotEnoughRoom
 from builder.host.http import Http
@@ -19,12 +20,14 @@ from builder.oci.layout import Layout
 from builder.oci.platform import Platform
 from builder.oci.reference import Reference
 from builder.pipeline.copy import SourceNamesNoRegistry, copy_image
+from builder.pipeline.existing import push_layout
 from builder.pipeline.pull import DirectoryInUse, NoModelLayer, pull_image, pull_model
+from builder.pipeline.report import report_in, write_report
 from builder.registry.push import push
 from builder.registry.referrers import list_referrers, push_referrer
 from tests.support.artifacts import BOM, SIGNATURE, artifact
 from tests.support.disks import leave_free
-from tests.support.hosts import HastyClock, ImpatientClock
+from tests.support.hosts import HastyClock, ImpatientClock, RecordedEvents
 from tests.support.registry_faults import Corrupt, Cut, Drip, Fault, Hangup, Misreport, Status, Surplus, Swallow
 from tests.support.scripted_registry import Abilities, ScriptedRegistry
 from tests.support.tiny_image import AMD64, tiny_layout
@@ -32,6 +35,7 @@ from tests.support.tiny_image import AMD64, tiny_layout
 PIECE = 64 << 10
 
 WEIGHTS = random.Random(7).randbytes(3_000_000)
+REPORT = b'{"schema": 1}'
 ARM64 = Platform(os="linux", architecture="arm64")
 
 
@@ -271,6 +275,24 @@ def test_what_is_attached_comes_along(host: Host, tmp_path: Path, here: bool, th
         assert copied.to_json()["by_role"]["attached"] == {"uploaded": whole - empty, "reused": empty}
         again = copy_image(str(registry.reference()), Reference.parse(f"{other.name}/mirror:1"), host)
         assert again.to_json()["by_role"]["attached"] == {"reused": whole}
+
+
+@pytest.mark.parametrize(("path", "fault"), [("/referrers/", Status(400)), (f"/blobs/{Digest.of(REPORT)}", Corrupt())])
+def test_an_image_is_whole_without_its_report(
+    registry: ScriptedRegistry, host: Host, tmp_path: Path, path: str, fault: Fault
+) -> None:
+    source = tiny_layout(tmp_path / "image")
+    digest = source.find().digest
+    write_report(source.path, digest, REPORT)
+    push_layout(source.path, registry.reference(), host)
+    pull_image(registry.reference(), AMD64, tmp_path / "pulled", host)
+    assert report_in(tmp_path / "pulled", digest) == REPORT
+    registry.next("GET", path, fault, times=9)
+    pull_image(registry.reference(), AMD64, tmp_path / "again", host)
+    assert Layout(tmp_path / "again").find().digest == digest
+    assert report_in(tmp_path / "again", digest) is None
+    assert isinstance(host.events, RecordedEvents)
+    assert any(isinstance(event, Warned) and "report" in event.message for event in host.events.events)
 
 
 def test_within_a_registry_nothing_is_moved(pushed: ScriptedRegistry, host: Host, layout: Layout) -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from builder.host import Host
-from builder.model.measured import REPORT_TYPE
+from builder.model.measured import REPORT_TYPE, Measured
+from builder.oci.graph import layout_graph
 from builder.oci.layout import Layout
 from builder.oci.platform import Platform
 from builder.oci.reference import Reference
@@ -19,7 +20,8 @@ from builder.pipeline.copy import copy_image
 from builder.pipeline.differences import diff_packages
 from builder.pipeline.existing import push_layout
 from builder.pipeline.listing import list_packages
-from builder.pipeline.package import NotAnImage, inspect_image
+from builder.pipeline.package import NotAnImage, inspect_image, inspect_layout
+from builder.pipeline.pull import pull_image
 from builder.pipeline.remove import StillNeeded, plan_removal, remove
 from builder.pipeline.report import write_report
 from builder.pipeline.tag import AnotherRepository, tag_image
@@ -68,12 +70,19 @@ def test_of_an_index_the_platform_that_is_asked_for(
     registry: SecuredRegistry, host: Host, layout: Layout, tmp_path: Path
 ) -> None:
     tiny_layout(tmp_path, platform=ARM64)
+    write_report(layout.path, layout_graph(layout).top.descriptor.digest, json.dumps(REPORT).encode())
     reference = registry.fresh("index")
     pushed = push_layout(layout.path, reference, host).reference
     package = inspect_image(reference, ARM64, host)
     assert (package.digest, package.platform, package.face) == (pushed.digest, ARM64, None)
     assert [str(platform) for platform, _ in package.platforms] == ["linux/amd64", "linux/arm64"]
-    assert inspect_image(reference, AMD64, host).face == FACE
+    package = inspect_image(reference, AMD64, host)
+    assert (package.face, package.measured) == (FACE, Measured(ready_seconds=0.5))
+    by_digest = replace(reference, tag="", digest=package.manifest.digest)
+    assert inspect_image(by_digest, AMD64, host).measured == package.measured, "an image does not lead to its index"
+    for platform in (None, AMD64):
+        pulled = pull_image(reference, platform, tmp_path / f"{platform}".replace("/", "-"), host)
+        assert inspect_layout(pulled.path, AMD64).measured == package.measured
 
 
 def test_an_artifact_is_no_image(registry: SecuredRegistry, host: Host, layout: Layout) -> None:
