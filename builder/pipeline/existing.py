@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from builder.assemble.docker import export_image
@@ -43,17 +45,26 @@ def is_path(image: str) -> bool:
 
 
 def test_image(image: str, platform: Platform, host: Host) -> ProbeReport:
-    """Test an image: of the layout directory ``image``, or of that name in the local Docker engine, or, where there is
-    neither, behind that reference in a registry. Raises NotALayout, ImageNotFound, or what a registry says."""
+    """Test an image, wherever it is. Raises what ``opened_image`` does, and what is wrong with it."""
     check_cache(host)
+    with opened_image(image, platform, host) as layout:
+        return _test_layout(layout, platform, host)
+
+
+@contextmanager
+def opened_image(image: str, platform: Platform, host: Host) -> Iterator[Layout]:
+    """A layout with the image: the directory ``image``, or, for as long as it is open, one with the image of that name
+    in the local Docker engine, or, where there is neither, with the one behind that reference in a registry. Raises
+    NotALayout, ImageNotFound, or what a registry says."""
     if is_path(image):
-        return _test_layout(Layout(Path(image)), platform, host)
+        yield Layout(Path(image))
+        return
     engine, known = engine_image(image, host)
     with temporary_directory(host.store.root / "tmp") as directory:
         if engine and known:
-            return prove(export_image(known, engine, directory / "layout", host), engine, host)
-        pulled = pull_image(Reference.parse(image), platform, directory / "layout", host)
-        return _test_layout(Layout(pulled.path), platform, host)
+            yield export_image(known, engine, directory / "layout", host).layout
+        else:
+            yield Layout(pull_image(Reference.parse(image), platform, directory / "layout", host).path)
 
 
 def engine_image(image: str, host: Host) -> tuple[DockerEngine | None, str]:

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
-from builder.assemble.docker import export_image
 from builder.assemble.image import AssembledImage
 from builder.assemble.streamed import StreamedImage
 from builder.errors import AssemblyError
 from builder.host import Host
-from builder.host.fs import temporary_directory
 from builder.oci.digest import Digest
 from builder.oci.graph import layer_roles
 from builder.oci.layout import Layout
 from builder.oci.platform import Platform
-from builder.oci.reference import Reference
 from builder.pipeline.cache import parse_size
-from builder.pipeline.existing import engine_image, is_path
-from builder.pipeline.pull import pull_image
+from builder.pipeline.existing import opened_image
 from builder.probe.contents import read_contents
 from builder.probe.parts import LayerParts, Part, image_parts
 
@@ -69,9 +62,8 @@ class Explained:
 
 
 def explain_image(image: str, platform: Platform, host: Host) -> Explained:
-    """Of a layout directory, of the local Docker engine, or of a registry. Raises what ``test_image`` does before it
-    runs anything."""
-    with _opened(image, platform, host) as layout:
+    """Of a layout directory, of the local Docker engine, or of a registry. Raises what ``opened_image`` does."""
+    with opened_image(image, platform, host) as layout:
         return explain_layout(layout, platform, host)
 
 
@@ -96,19 +88,6 @@ def check_size(image: AssembledImage | StreamedImage, most: str, host: Host) -> 
         layers = sorted(image.layers, key=lambda layer: -layer.descriptor.size)[:_MOST_NAMED]
         parts = ", ".join(f"{layer.name} {_megabytes(layer.descriptor.size)}" for layer in layers)
     raise ImageTooLarge(platform=image.config.platform, size=_megabytes(size), most=most, parts=parts)
-
-
-@contextmanager
-def _opened(image: str, platform: Platform, host: Host) -> Iterator[Layout]:
-    if is_path(image):
-        yield Layout(Path(image))
-        return
-    engine, known = engine_image(image, host)
-    with temporary_directory(host.store.root / "tmp") as directory:
-        if engine and known:
-            yield export_image(known, engine, directory / "layout", host).layout
-        else:
-            yield Layout(pull_image(Reference.parse(image), platform, directory / "layout", host).path)
 
 
 def _megabytes(size: int) -> str:
