@@ -79,4 +79,4 @@ def _rows(removal: Removal, word: str) -> Iterator[Row]:
         tags = f" with its tags {', '.join(image.tags)}" if image.tags else ""
         yield word, f"{removal.repository.familiar}@{image.descriptor.digest}{platform}{tags}"
     for attached in removal.attached:
-        yield word, f"{attached.digest}, attached to it: {attached.artifact_type}"
+        yield word, f"{attached.digest}, attached to it: {attached.artifact_type or attached.media_type}"

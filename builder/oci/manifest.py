@@ -112,8 +112,12 @@ class Manifest:
     @property
     def subject(self) -> Descriptor | None:
         """The manifest that this one is about."""
-        subject = self._fields.get("subject")
-        return Descriptor.from_json(subject) if subject else None
+        return _subject(self._fields)
+
+
+def _subject(fields: Mapping[str, Any]) -> Descriptor | None:
+    subject = fields.get("subject")
+    return Descriptor.from_json(subject) if subject else None
 
 
 def _manifest_value(config: Descriptor, layers: Sequence[Descriptor]) -> dict[str, object]:
@@ -178,3 +182,8 @@ class Index:
     def artifact_type(self) -> str:
         """Empty where it is an index of images."""
         return str(self._fields.get("artifactType") or "")
+
+    @property
+    def subject(self) -> Descriptor | None:
+        """What this one is about."""
+        return _subject(self._fields)

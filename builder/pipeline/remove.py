@@ -117,7 +117,7 @@ def plan_removal(references: Sequence[Reference], host: Host, *, force: bool = F
     tagged |= {one.tag: document for one, document in named if one.tag}
     choice = _Choice(named, tagged, force=force, client=client)
     doomed = tuple(choice.images())
-    attached = tuple(_attached(doomed, choice.needed, repository, acting_for(repository.registry, host)))
+    attached = tuple(_attached(doomed, choice.needed, client, host))
     gone = {one.descriptor.digest for one in doomed} | {one.digest for one in attached}
     hidden = [tag for tag in listed if any(tag.startswith(f"sha256-{digest.hex}") for digest in gone)]
     return Removal(
@@ -182,7 +182,9 @@ class _Choice:
         self.needed: dict[Digest, list[str]] = {}
         for tag, document in tagged.items():
             if tag not in going:
-                for digest in dict.fromkeys((document.descriptor.digest, *(d.digest for d in self._below(document)))):
+                for digest in dict.fromkeys(
+                    (document.descriptor.digest, *(d.digest for d in _below(document, self._client)))
+                ):
                     self.needed.setdefault(digest, []).append(tag)
         for digest in by_digest & self.needed.keys():
             if not force:
@@ -199,7 +201,7 @@ class _Choice:
             seen.add(digest)
             tags = (tag for tag, one in self._tagged.items() if one.descriptor.digest == digest and tag in self._going)
             yield DoomedImage(descriptor=top.descriptor, tags=tuple(sorted(tags)), subject=_subject(top))
-            for inner in self._below(top):
+            for inner in _below(top, self._client):
                 if inner.digest not in seen | tops.keys():
                     seen.add(inner.digest)
                     yield DoomedImage(descriptor=inner)
@@ -211,35 +213,39 @@ class _Choice:
                 names = own or [str(document.descriptor.digest)]
                 yield LooseTag(tag=one.tag, image=document, kept_by=tuple(names))
 
-    def _below(self, document: Document) -> Iterator[Descriptor]:
-        """What an index names, also through an index in it."""
-        if document.descriptor.media_type not in INDEX_TYPES:
-            return
-        for inner in Index(document.raw).manifests:
-            yield inner
-            if inner.media_type in INDEX_TYPES:
-                yield from self._below(self._client.document(inner))
+
+def _below(document: Document, client: RegistryClient) -> Iterator[Descriptor]:
+    """What an index names, also through an index in it."""
+    if document.descriptor.media_type not in INDEX_TYPES:
+        return
+    for inner in Index(document.raw).manifests:
+        yield inner
+        if inner.media_type in INDEX_TYPES:
+            yield from _below(client.document(inner), client)
 
 
 def _subject(document: Document) -> Digest | None:
-    if document.descriptor.media_type in INDEX_TYPES:
-        return None
-    subject = Manifest(document.raw).subject
+    is_index = document.descriptor.media_type in INDEX_TYPES
+    subject = (Index if is_index else Manifest)(document.raw).subject
     return subject.digest if subject else None
 
 
 def _attached(
-    doomed: Sequence[DoomedImage], needed: Mapping[Digest, object], repository: Reference, host: Host
+    doomed: Sequence[DoomedImage], needed: Mapping[Digest, object], client: RegistryClient, host: Host
 ) -> Iterator[Descriptor]:
-    """Artifacts about them and, in turn, about those; not what has a tag of its own."""
+    """Artifacts about them and, in turn, about those, each after what it names; not what has a tag of its own."""
+    repository = Reference(registry=client.exchange.registry, repository=client.exchange.repository)
     waiting = [one.descriptor.digest for one in doomed]
     seen = {*waiting, *needed}
     while waiting:
-        for found in list_referrers(repository.at(waiting.pop()), host):
+        for found in list_referrers(repository.at(waiting.pop()), acting_for(repository.registry, host)):
             if found.digest not in seen:
-                seen.add(found.digest)
-                waiting.append(found.digest)
-                yield found
+                inner = _below(client.document(found), client) if found.media_type in INDEX_TYPES else ()
+                for one in (*inner, found):
+                    if one.digest not in seen:
+                        seen.add(one.digest)
+                        waiting.append(one.digest)
+                        yield one
 
 
 def _one_repository(references: Sequence[Reference]) -> Reference:

@@ -12,7 +12,9 @@ import pytest
 
 from builder.events import Warned
 from builder.host import Host
-from builder.oci.graph import layout_graph
+from builder.oci.descriptor import IMAGE_MANIFEST, Descriptor
+from builder.oci.graph import index_of, joined, layout_graph
+from builder.oci.manifest import Manifest
 from builder.oci.platform import Platform
 from builder.oci.reference import PinnedReference, Reference
 from builder.pipeline.remove import (
@@ -156,6 +158,19 @@ def test_an_artifact_that_goes_is_no_longer_listed(registry: ScriptedRegistry, h
     assert [one.artifact_type for one in plan.attached] == [SIGNATURE]
     assert list_referrers(image, host) == ()
     assert "1" in tags(registry)
+
+
+def test_an_index_that_is_attached_goes_with_its_images(registry: ScriptedRegistry, host: Host, tmp_path: Path) -> None:
+    image = push(tiny_layout(tmp_path / "image"), registry.reference(), host).reference
+    parts = layout_graph(tiny_layout(tmp_path / "part", weights=b"part"))
+    index = index_of(
+        [(parts.top.descriptor, Manifest(parts.top.raw))],
+        Descriptor(media_type=IMAGE_MANIFEST, digest=image.digest, size=1),
+    )
+    push_referrer(image, joined([parts], index), host)
+    plan = removed(host, registry.reference())
+    assert [one.digest for one in plan.attached] == [parts.top.descriptor.digest, index.descriptor.digest]
+    assert not registry.manifests
 
 
 def test_an_artifact_with_a_tag_of_its_own_stays(host: Host, tmp_path: Path) -> None:
