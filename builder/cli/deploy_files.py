@@ -1,7 +1,8 @@
-"""The commands of ``mbuild deploy`` that write several files: what watches an image."""
+"""The commands of ``mbuild deploy`` that write files for one machine or for what watches it."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +11,15 @@ import typer
 
 from builder.canonical import readable_json
 from builder.cli import options
-from builder.cli.deploy import NameOption, NamespaceOption, RepositoryOption, find
+from builder.cli.deploy import (
+    CpuOption,
+    ImageArgument,
+    MemoryOption,
+    NameOption,
+    NamespaceOption,
+    RepositoryOption,
+    find,
+)
 from builder.errors import UsageError
 from builder.host.fs import atomic_write
 
@@ -25,6 +34,12 @@ class MalformedLabel(UsageError):
     hint = "write KEY=VALUE, for example --label release=prometheus"
 
 
+class NoPlaceForMonitoring(UsageError):
+    code = "no-place-for-monitoring"
+    message = "--monitoring was given, but not where its files go"
+    hint = "name a directory with -o: Prometheus and Grafana read their settings from files beside compose.yaml"
+
+
 class LabelsWithoutKubernetes(UsageError):
     code = "labels-without-kubernetes"
     message = "{option} was given, but not --kubernetes: the files of Prometheus and Grafana have nothing like it"
@@ -34,6 +49,7 @@ class LabelsWithoutKubernetes(UsageError):
 def register(app: typer.Typer) -> None:
     """Add the commands of this module to the group."""
     app.command("monitoring")(monitoring_command)
+    app.command("compose")(compose_command)
 
 
 def monitoring_command(
@@ -83,6 +99,48 @@ def monitoring_command(
         shown = readable_json(dashboard(watched)).decode()
         files = {"rules.yaml": to_yaml([alert_rules(watched)], comment), "dashboard.json": shown}
     write(output, files)
+
+
+def compose_command(
+    image: ImageArgument,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="DIR", help="Write compose.yaml there; default: to the terminal."),
+    ] = None,
+    publish: Annotated[
+        str, typer.Option("--publish", metavar="[ADDRESS:]PORT", help="Where it is reached; of this machine alone.")
+    ] = "8000",
+    monitoring: Annotated[
+        bool, typer.Option("--monitoring", help="With Prometheus and Grafana beside it, set up; needs -o.")
+    ] = False,
+    cpu: CpuOption = "1",
+    memory: MemoryOption = "",
+    name: NameOption = "",
+    repository: RepositoryOption = "",
+    platform: options.PlatformOption = "",
+    username: options.UsernameOption = "",
+    password_stdin: options.PasswordOption = False,
+    plain_http: options.PlainHttpOption = False,
+) -> None:
+    """Write a Compose file for one machine: `docker compose up --wait`."""
+    from builder.deploy.compose import Published, compose_document
+    from builder.deploy.documents import to_yaml
+    from builder.deploy.monitoring.stack import monitoring_files, with_monitoring
+    from builder.deploy.monitoring.watched import watch
+    from builder.deploy.sizing import size
+
+    published = Published.parse(publish)
+    if monitoring and output is None:
+        raise NoPlaceForMonitoring
+    served = find(image, name, repository, platform, username, password_stdin, plain_http)
+    document = compose_document(served, size(served, cpu=cpu, memory=memory), published)
+    files = monitoring_files(served, watch(served)) if monitoring else {}
+    comment = f"Written by `mbuild deploy compose` for {served.image}"
+    text = to_yaml([with_monitoring(document) if monitoring else document], comment)
+    if output is None:
+        sys.stdout.write(text)
+    else:
+        write(output, {"compose.yaml": text, **files})
 
 
 def write(directory: Path, files: Mapping[str, str]) -> None:

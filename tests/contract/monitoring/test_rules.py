@@ -12,8 +12,10 @@ import yaml
 from builder.deploy.documents import to_yaml
 from builder.deploy.monitoring.grafana import dashboard
 from builder.deploy.monitoring.rules import alert_rules
-from builder.deploy.monitoring.watched import Watched
+from builder.deploy.monitoring.stack import monitoring_files
+from builder.deploy.monitoring.watched import Watched, watch
 from tests.support.dashboards import asked
+from tests.support.deployed import SERVED
 from tests.support.tools import run_tool
 
 CASES = Path(__file__).with_name("alerts.yaml")
@@ -53,3 +55,11 @@ def test_alerts_fire_when_they_should(tmp_path: Path) -> None:
     }
     assert fired == set(alert_names(DIGITS)), "each alert is seen to fire"
     run_tool("promtool", "test", "rules", str(tmp_path / "alerts.yaml"))
+
+
+@pytest.mark.parametrize("name", ["http-cpu", "triton-cuda12"])
+def test_prometheus_takes_the_settings_of_a_compose_file(name: str, tmp_path: Path) -> None:
+    for path, text in monitoring_files(SERVED[name], watch(SERVED[name])).items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text)
+    run_tool("promtool", "check", "config", str(tmp_path / "monitoring" / "prometheus.yaml"))
