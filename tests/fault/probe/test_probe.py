@@ -31,7 +31,7 @@ def test_a_good_server_gives_a_report(host: Host, tmp_path: Path) -> None:
     assert {tensor.name for tensor in report.cases[0].json.tensors} == {"y", "twice"}
     assert 0 < report.ready_seconds < 30 and report.start is None
     assert 0 < report.latency_json.p50_ms <= report.latency_json.p99_ms
-    assert report.latency_binary.requests == 100
+    assert 3 <= report.latency_binary.requests <= 100
     assert report.peak_memory_bytes
     assert all(check.passed and not check.findings for check in report.checks)
     assert len(report.checks) == 9
