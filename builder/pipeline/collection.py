@@ -95,9 +95,10 @@ class LoadedImage:
 
     @property
     def summary(self) -> str:
-        opsets = ", ".join(str(number) for number in sorted({one.artifact.opset for one in self.models}))
+        opsets = ", ".join(str(number) for number in sorted({one.artifact.opset for one in self.models} - {0}))
         formats = ", ".join(dict.fromkeys(one.format for one in self.models if one.origin))
-        return f"ONNX opset {opsets}" + (f" from {formats}" if formats else ", as it is")
+        graph = f"ONNX opset {opsets}" if opsets else "ONNX"  # trees alone are of another domain
+        return graph + (f" from {formats}" if formats else ", as it is")
 
 
 def find_image(directory: Path, options: ConvertOptions = NO_OPTIONS) -> FoundImage:

@@ -21,6 +21,7 @@ from builder.targets import Target
 ONNX_ENTRY = PurePosixPath("model.onnx")
 """Where converters and the passes after them write the graph."""
 _SAMPLES, _RANGES = PurePosixPath("samples.json"), PurePosixPath("ranges.json")
+_CONTINUOUS = PurePosixPath("continuous.json")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,6 +41,13 @@ class OnnxModel:
             served.get(name, name): tuple(v.encode() if isinstance(v, str) else float(v) for v in values)
             for name, values in json.loads(self.source.locate(_SAMPLES).read_bytes()).items()
         }
+
+    def continuous(self, renames: Renames) -> frozenset[str]:
+        """Inputs whose samples are some of all the numbers that the model takes, by the names that clients see."""
+        if not self.is_converted or not self.source.find(_CONTINUOUS):
+            return frozenset()
+        served = dict(renames.inputs)
+        return frozenset(served.get(name, name) for name in json.loads(self.source.locate(_CONTINUOUS).read_bytes()))
 
     def cases(self, renames: Renames) -> tuple[GoldenCase, ...]:
         """Inputs that a converter made, since it knows what they mean to the model: ``cases/NAME.npz``."""

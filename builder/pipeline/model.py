@@ -127,7 +127,8 @@ def load_model(found: FoundModel, target: Target, host: Host) -> LoadedModel:
     artifact = stage_artifact(
         onnx.source, graph, lambda path: remembered_digest(path, host.store, host.clock.now()), found.most_chunks
     )
-    samples = onnx.samples(manifest.renames)
+    samples, continuous = onnx.samples(manifest.renames), onnx.continuous(manifest.renames)
+    exact = {name: values for name, values in samples.items() if name not in continuous}
     manifest = with_ranges(manifest, signature, onnx.ranges())
     tolerance = manifest.tolerance.usual(found.origin.converter.tolerance) if found.origin else manifest.tolerance
     manifest = replace(manifest, tolerance=tolerance.fitted(signature))
@@ -148,7 +149,7 @@ def load_model(found: FoundModel, target: Target, host: Host) -> LoadedModel:
         signature=signature,
         artifact=artifact,
         cases=cases,
-        edges=edge_cases(signature, manifest, cases, samples) if found.origin else (),
+        edges=edge_cases(signature, manifest, cases, exact) if found.origin else (),
         digest=_digest(manifest, signature, artifact, cases),
         most_chunks=found.most_chunks,
     )

@@ -2,8 +2,10 @@
 
 For each: what it was detected as, whether the ONNX agrees with its framework and how closely, the batches that were
 asked, whether the image answered the same over HTTP, the seconds of a first build with its environment installed, those
-of a second one, and how large the environment is. ``--only WORD`` takes the rows whose title has the word; ``--write
-FILE`` puts the table between the ``matrix`` marks of that file. The exit status is 1 where a row is not green.
+of a second one, which must convert nothing, beside the seconds of processors that it took (on a busy machine they tell
+more), and how large the environment is. ``--only WORD`` takes the rows whose title has the word; ``--write FILE`` puts
+each row as it comes between the ``matrix`` marks of that file, where rows that were not asked for stay: so a run that
+was interrupted goes on where it stopped. The exit status is 1 where a row is not green.
 """
 
 from __future__ import annotations
@@ -11,11 +13,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,39 +53,40 @@ def run(row: Row, scratch: Path, host: Host) -> Line:
         detected = seen.model.format if seen.model else str(seen.error)
         if detected != row.format:
             return Line((row.title, detected, *[""] * 7), f"{row.title}: detected as {detected}, not {row.format}")
-        first, seconds = build(directory)
-        _, again = build(directory)
+        first, seconds, _ = build(directory)
+        second, again, processors = build(directory)
     except (RuntimeError, subprocess.SubprocessError, OSError) as error:
         return Line((row.title, "failed", *[""] * 7), f"{row.title}: {error}")
     size = "-"
     if seen.origin and (environment := find_environment(seen.origin.converter.environment, host)):
         size = f"{directory_bytes(environment) / 1e6:.0f} MB"
     error = max((tensor["max_absolute"] for tensor in tensors(first)), default=0.0)
+    count = len(first["test"]["cases"])
     cells = (
         row.title,
         detected,
         f"{len(first['parity']['edges'])} edges",
         f"{error:.1e}",
         ", ".join(map(str, batches(first, host))),
-        f"{len(first['test']['cases'])} cases equal",
+        f"{count} case{'s' if count > 1 else ''} equal",
         f"{seconds:.1f} s",
-        f"{again:.1f} s",
+        f"{again:.1f} s ({processors:.1f} s)",
         size,
     )
-    return Line(cells, "" if again < SECOND else f"{row.title}: the second build took {again:.1f} s")
+    done_again = [step["name"] for step in second["steps"] if not step["cached"] and step["name"] != "test"]
+    return Line(cells, f"{row.title}: the second build did {', '.join(done_again)} again" if done_again else "")
 
 
-SECOND = 10.0
-"""Seconds: far beyond any build that converts nothing, and what one that converts again could not reach."""
-
-
-def build(directory: Path) -> tuple[dict[str, Any], float]:
-    began = time.perf_counter()
+def build(directory: Path) -> tuple[dict[str, Any], float, float]:
+    """The result, the seconds that it took, and those of processors."""
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     command = [COMMAND, directory, "--no-load", "--format", "json"]
     done = subprocess.run(command, env=dict(os.environ), capture_output=True, text=True, timeout=1800)
     if done.returncode:
         raise RuntimeError(done.stderr.strip().splitlines()[-2:])
-    return dict(json.loads(done.stdout)), time.perf_counter() - began
+    seconds, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+    processors = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return dict(json.loads(done.stdout)), seconds, processors
 
 
 def tensors(result: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -102,9 +106,19 @@ def batches(result: dict[str, Any], host: Host) -> list[int]:
     return sorted(asked | {array.shape[0] for array in arrays if array.ndim})
 
 
-def tabulated(lines: list[Line]) -> str:
+def tabulated(lines: Iterable[Line]) -> str:
     rows = [COLUMNS, tuple("---" for _ in COLUMNS), *(line.cells for line in lines)]
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def write(file: Path, lines: list[Line]) -> None:
+    """Put these rows between the marks, in the place of those with their titles; other rows stay."""
+    head, rest = file.read_text().split(BEGIN)
+    table, tail = rest.split(END)
+    kept = [Line(tuple(row.strip("| ").split(" | "))) for row in table.splitlines()[2:]]
+    by_title = {line.cells[0]: line for line in (*kept, *lines)}
+    ordered = (by_title[row.title] for row in ROWS if row.title in by_title)
+    file.write_text(head + BEGIN + tabulated(ordered) + END + tail)
 
 
 def main() -> None:
@@ -118,12 +132,10 @@ def main() -> None:
             if chosen.only.lower() in row.title.lower():
                 lines.append(run(row, Path(scratch), host))
                 sys.stderr.write(f"{' | '.join(lines[-1].cells)}\n")
-    table = tabulated(lines)
-    if chosen.write:
-        head, rest = chosen.write.read_text().split(BEGIN)
-        chosen.write.write_text(head + BEGIN + table + END + rest.split(END)[1])
-    else:
-        sys.stdout.write(table)
+                if chosen.write:
+                    write(chosen.write, lines)
+    if not chosen.write:
+        sys.stdout.write(tabulated(lines))
     problems = [line.problem for line in lines if line.problem]
     if problems:
         raise SystemExit("\n".join(problems))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -94,11 +95,13 @@ ROWS = (
 
 
 def model_of(row: Row, scratch: Path, host: Host) -> Path:
-    """The row's model in a directory of its own below ``scratch``."""
+    """The row's model in a directory of its own below ``scratch``, with a file that makes it one that was never
+    converted before."""
     source = _made(row.making, scratch / row.making.place, host) / row.source if row.making else ROOT / row.source
     directory = scratch / "models" / row.source.replace("/", "-")
     shutil.copytree(source, directory, dirs_exist_ok=True)
     (directory / "mbuild.lock").unlink(missing_ok=True)
+    (directory / "made.log").write_text(f"for the matrix: {secrets.token_hex()}\n")
     return directory
 
 

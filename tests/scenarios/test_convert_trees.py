@@ -110,6 +110,19 @@ def test_what_the_exporter_gets_wrong_is_refused(
     assert "numpy 2" in caught.value.advice
 
 
+@pytest.mark.parametrize("framework", ["xgboost", "lightgbm", "catboost"])
+def test_every_part_of_trees_is_asked_without_rows_of_the_users(
+    models: Models, host: Host, tmp_path: Path, framework: str
+) -> None:
+    """The features of this one lie between 4000 and 6000: numbers about zero would all reach the same leaves."""
+    directory = Path(shutil.copytree(models(framework) / "far", tmp_path / "far"))
+    shutil.rmtree(directory / "golden")
+    model = loaded(directory, host)
+    assert {case.inputs["features"].shape[0] for case in model.cases} >= {1, 2, 7}
+    cases, _ = answer(model, host)
+    assert len(np.unique(np.concatenate([case.outputs["prediction"] for case in cases]))) > 12
+
+
 def test_early_stopping_answers_as_the_classifier_did(models: Models, host: Host) -> None:
     cases, _ = answer(loaded(models("xgboost") / "early", host), host)
     np.testing.assert_allclose(cases[0].outputs["probabilities"], np.load(models("xgboost") / "early.npy"), atol=1e-6)

@@ -11,6 +11,7 @@ import catboost
 import numpy as np
 import onnx
 import onnx_output
+import tree_splits
 from worker_io import Arrays, Failure, main
 
 INPUT = "features"
@@ -54,6 +55,8 @@ def convert(request: dict[str, Any]) -> dict[str, Any]:
     # CatBoost imports ai.onnx.ml only, and an IR that has no notion of the graph's own opset.
     proto.opset_import.append(onnx.helper.make_opsetid("", 17))
     proto.ir_version = 8
+    values = tree_splits.values_between(proto.graph, INPUT)
+    tree_splits.write_cases(INPUT, len(model.feature_names_), values, Path(request["output"]))
     onnx_output.write_model(proto, request["output"], "mbuild-catboost")
     return {"features": len(model.feature_names_)}
 

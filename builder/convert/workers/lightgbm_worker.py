@@ -11,6 +11,7 @@ from typing import Any
 import lightgbm
 import numpy as np
 import onnx_output
+import tree_splits
 from onnxmltools.convert import convert_lightgbm
 from onnxmltools.convert.common.data_types import FloatTensorType
 from worker_io import Arrays, Failure, main
@@ -69,6 +70,8 @@ def convert(request: dict[str, Any]) -> dict[str, Any]:
     outputs = [output.name for output in model.graph.output]
     names = dict(zip(outputs, ("label", "probabilities") if len(outputs) == 2 else ("prediction",), strict=True))
     onnx_output.batch_first(model.graph, names)
+    values = tree_splits.values_between(model.graph, INPUT)
+    tree_splits.write_cases(INPUT, booster.num_feature(), values, Path(request["output"]))
     onnx_output.write_model(model, request["output"], "mbuild-lightgbm")
     return {"features": booster.num_feature(), "classes": booster._Booster__num_class}
 

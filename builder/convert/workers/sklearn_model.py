@@ -23,10 +23,12 @@ _SAMPLES = 12
 
 @dataclass
 class Column:
-    """A column of the table: ``values`` are some that the model was fitted with, where it remembers them."""
+    """A column of the table: ``values`` are some that the model was fitted with, where it remembers them;
+    ``is_continuous`` where any number between them would do as well."""
 
     kind: str = NUMBER
     values: list[Any] = field(default_factory=list)
+    is_continuous: bool = False
 
 
 def final_estimator(model: Any) -> Any:
@@ -132,8 +134,8 @@ def _learn(column: Column, step: Any, place: int) -> None:
         elif kind == "SimpleImputer" and getattr(part, "statistics_", np.zeros(1)).dtype.kind == "O":
             fills = part.statistics_
             column.kind = TEXT if place < len(fills) and isinstance(fills[place], str) else column.kind
-        elif kind == "StandardScaler" and not column.values and getattr(part, "scale_", None) is not None:
-            column.values = spread(part, place)
+        elif not column.values and (values := spread(part, place)):
+            column.values, column.is_continuous = values, True
 
 
 def _learn_categories(column: Column, encoder: Any, place: int) -> None:
@@ -148,8 +150,32 @@ def _learn_categories(column: Column, encoder: Any, place: int) -> None:
 
 
 def spread(scaler: Any, place: int) -> list[float]:
-    mean = scaler.mean_[place] if scaler.mean_ is not None else 0.0
-    return [float(np.float32(mean + step * scaler.scale_[place])) for step in (-2.0, -0.7, -0.1, 0.3, 1.1, 2.5)]
+    """Numbers like those that a scaler was fitted to; none of another estimator."""
+    kind = type(scaler).__name__
+    if kind == "MinMaxScaler":
+        middle = (scaler.data_min_[place] + scaler.data_max_[place]) / 2
+        width = scaler.data_range_[place] / 4
+    elif kind in ("StandardScaler", "RobustScaler") and scaler.scale_ is not None:
+        centre = scaler.mean_ if kind == "StandardScaler" else scaler.center_
+        middle, width = centre[place] if centre is not None else 0.0, scaler.scale_[place]
+    elif kind == "MaxAbsScaler":
+        middle, width = 0.0, scaler.max_abs_[place] / 2
+    else:
+        return []
+    return [float(np.float32(middle + step * width)) for step in (-2.0, -0.7, -0.1, 0.3, 1.1, 2.5)]
+
+
+def passed_columns(model: Any) -> dict[str, int]:
+    """The columns of a table that its last step sees as they are, with their places in what it sees."""
+    first = first_step(model)
+    if not isinstance(model, Pipeline) or len(model.steps) != 2 or not isinstance(first, ColumnTransformer):
+        return {}
+    names, found = list(model.feature_names_in_), dict[str, int]()
+    for name, step, chosen in fitted_transformers(first):
+        if step == "passthrough" or (type(step).__name__ == "FunctionTransformer" and step.func is None):
+            begin = first.output_indices_[name].start
+            found |= {column: begin + place for place, column in enumerate(_chosen(chosen, names))}
+    return found
 
 
 def sentences(vectorizer: Any) -> list[str]:

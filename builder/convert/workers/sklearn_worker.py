@@ -5,7 +5,6 @@ A table with names becomes one input [batch, 1] for each column, text or number;
 ``prediction``, a transformer ``transformed``. Loading a pickle runs what it names; the build has read its names before.
 """
 
-import json
 import pickle
 import warnings
 import zipfile
@@ -19,6 +18,7 @@ import onnx_output
 import pandas as pd
 import sklearn_missing  # noqa: F401 - completes skl2onnx
 import sklearn_model
+import sklearn_samples
 from skl2onnx import to_onnx
 from skl2onnx.common.data_types import (
     BooleanTensorType,
@@ -89,7 +89,7 @@ def convert(request: dict[str, Any]) -> dict[str, Any]:
     proto = export(model, inputs)
     tidy(proto, names)
     declare(proto.graph, declared)
-    _write_samples(model, inputs, Path(request["output"]))
+    sklearn_samples.write(model, proto.graph, Path(request["output"]))
     onnx_output.write_model(proto, request["output"], "mbuild-sklearn")
     return {"inputs": [name for name, _ in inputs]}
 
@@ -186,16 +186,6 @@ def _append(graph: Any, output: str, operator: str, more: list[str], **attribute
         node.output[:] = [inner if name == output else name for name in node.output]
         node.input[:] = [inner if name == output else name for name in node.input]
     graph.node.append(onnx.helper.make_node(operator, [inner, *more], [output], name=f"last_{operator}", **attributes))
-
-
-def _write_samples(model: Any, inputs: list[tuple[str, Any]], directory: Path) -> None:
-    """Values that the model knows, for golden cases: random words would all be unknown categories."""
-    columns = sklearn_model.columns_of(model) or {}
-    samples = {name: columns[name].values for name, _ in inputs if name in columns and columns[name].values}
-    if sklearn_model.takes_text(model):
-        first = sklearn_model.first_step(model)
-        samples = {inputs[0][0]: sklearn_model.sentences(first)} if len(inputs) == 1 else samples
-    (directory / "samples.json").write_text(json.dumps(samples, sort_keys=True), encoding="utf-8")
 
 
 def answer(request: dict[str, Any], inputs: Arrays) -> Arrays:

@@ -5,10 +5,12 @@ One input ``features`` [batch, features] of FP32; a classifier gives ``label`` I
 """
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx_output
+import tree_splits
 import xgboost
 from onnxmltools.convert import convert_xgboost
 from onnxmltools.convert.common.data_types import FloatTensorType
@@ -82,6 +84,8 @@ def convert(request: dict[str, Any]) -> dict[str, Any]:
     outputs = [output.name for output in model.graph.output]
     names = dict(zip(outputs, ("label", "probabilities") if len(outputs) == 2 else ("prediction",), strict=True))
     onnx_output.batch_first(model.graph, names)
+    values = tree_splits.values_between(model.graph, INPUT)
+    tree_splits.write_cases(INPUT, booster.num_features(), values, Path(request["output"]))
     onnx_output.write_model(model, request["output"], "mbuild-xgboost")
     return {"features": booster.num_features(), "objective": kind}
 

@@ -8,6 +8,7 @@ import joblib
 import numpy as np
 import pandas as pd
 import skops.io
+from sklearn.base import clone
 from sklearn.cluster import KMeans
 from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_diabetes, load_iris
@@ -55,6 +56,9 @@ def twice(values):
     return values * 2
 
 
+far = flowers * 300 + 4000
+heights = people.assign(age=people["age"] + 4000)[["age", "income", "city", "plan"]]
+trees = RandomForestRegressor(20, random_state=0)
 some = [("a", LogisticRegression(max_iter=500)), ("b", RandomForestClassifier(5, random_state=0))]
 imputed = make_pipeline(SimpleImputer(), StandardScaler())
 MODELS = {
@@ -79,6 +83,9 @@ MODELS = {
     "stacking.joblib": StackingClassifier(some).fit(flowers, kinds),
     "searched.joblib": GridSearchCV(LogisticRegression(max_iter=500), {"C": [0.1, 1]}).fit(flowers, kinds),
     "outliers.joblib": IsolationForest(n_estimators=10, random_state=0).fit(flowers),
+    "far-forest.joblib": clone(trees).fit(far, far[:, 0]),
+    "far-scaled.joblib": make_pipeline(StandardScaler(), clone(trees)).fit(far, far[:, 0]),
+    "far-columns.joblib": mixed(clone(trees), "passthrough").fit(heights, heights["age"] ** 2),
     "own-code.joblib": make_pipeline(FunctionTransformer(twice), LogisticRegression()).fit(flowers, kinds),
 }
 for name, model in MODELS.items():

@@ -15,6 +15,7 @@ X[RANDOM.random(X.shape) < 0.1] = np.nan
 NUMBER = np.nan_to_num(X[:, 0]) + np.nan_to_num(X[:, 1]) ** 2
 BINARY, CLASS = (NUMBER > 1).astype(int), np.digitize(NUMBER, [0.5, 1.5])
 GROUPS = np.repeat(np.arange(3), 100)
+FAR = X * 300 + 5000
 
 
 def xgboost(root: Path) -> None:
@@ -35,6 +36,8 @@ def xgboost(root: Path) -> None:
     add("reg_logistic", BINARY)
     add("binary_hinge", BINARY)
     add("binary_logitraw", BINARY, booster="dart")
+    parameters = {"objective": "reg:squarederror", "max_depth": 3, "nthread": 1}
+    xgb.train(parameters, xgb.DMatrix(FAR, label=NUMBER), 6).save_model(place(root, "far") / "model.ubj")
     train, check = xgb.DMatrix(X[:200], label=BINARY[:200]), xgb.DMatrix(X[200:], label=RANDOM.integers(0, 2, 100))
     stopping = {"evals": [(check, "check")], "early_stopping_rounds": 5, "verbose_eval": False}
     booster = xgb.train({"objective": "binary:logistic", "max_depth": 4, "nthread": 1}, train, 40, **stopping)
@@ -48,10 +51,10 @@ def xgboost(root: Path) -> None:
 def lightgbm(root: Path) -> None:
     import lightgbm as lgb
 
-    def add(name: str, label: Any, objective: str = "", **more: Any) -> None:
+    def add(name: str, label: Any, objective: str = "", values: Any = X, **more: Any) -> None:
         fixed = {"verbose": -1, "num_leaves": 7, "num_threads": 1, "seed": 0, "deterministic": True}
         group = [100] * 3 if name == "lambdarank" else None
-        rows = lgb.Dataset(X, label=label, group=group, feature_name=list("abcd"))
+        rows = lgb.Dataset(values, label=label, group=group, feature_name=list("abcd"))
         booster = lgb.train({**fixed, "objective": objective or name, **more}, rows, 6)
         booster.save_model(place(root, name) / "model.txt")
 
@@ -61,6 +64,7 @@ def lightgbm(root: Path) -> None:
     add("poisson", np.abs(NUMBER))
     add("lambdarank", BINARY)
     add("dart", BINARY, "binary", boosting="dart")
+    add("far", NUMBER, "regression", FAR)
     add("cross_entropy", BINARY)
     add("multiclassova", CLASS, num_class=3)
     add("sigmoid", BINARY, "binary", sigmoid=2.0)
@@ -82,6 +86,7 @@ def catboost(root: Path) -> None:
     add("Logloss", BINARY)
     add("MultiClass", np.array(["red", "green", "blue"])[CLASS])
     add("RMSE", NUMBER + 100)
+    add("far", NUMBER, FAR, loss_function="RMSE")
     add("YetiRank", BINARY)
     add("MultiClassOneVsAll", CLASS)
     add("MultiRMSE", np.stack([NUMBER, -NUMBER], axis=1))
