@@ -150,8 +150,7 @@ def report(error: MbuildError) -> int:
     with no_commands(sys.stderr) if on_github else nullcontext():
         _complain("error", f" ({error.code})", message, error.advice)
     if on_github:
-        advised = f"{message}\n{error.advice}".rstrip()
-        sys.stderr.write(f"::error title=mbuild {error.code}::{github_message(advised)}\n")
+        _annotate(error.code, f"{message}\n{error.advice}".rstrip())
     if os.environ.get("MBUILD_DEBUG"):
         sys.stderr.write(traceback.format_exc())
     return error.exit_code
@@ -169,8 +168,16 @@ def report_bug() -> int:
     except OSError:
         path = Path("the text above")
         sys.stderr.write(text)
-    _complain("error", " (internal)", text.strip().splitlines()[-1], f"this is a bug of mbuild; please report {path}")
+    last = text.strip().splitlines()[-1]
+    _complain("error", " (internal)", last, f"this is a bug of mbuild; please report {path}")
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        _annotate("internal", last)
     return MbuildError.exit_code
+
+
+def _annotate(code: str, text: str) -> None:
+    """On the page of a run of GitHub Actions."""
+    sys.stderr.write(f"::error title=mbuild {code}::{github_message(text)}\n")
 
 
 def _complain(word: str, code: str, message: str, hint: str = "") -> None:

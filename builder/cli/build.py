@@ -84,7 +84,7 @@ def build_command(
         )
         with host_session() as host:
             result = build(spec, delivery, host)
-        keep(result)
+        keep(result.to_json())
     show(result, output_format, lambda: tables.print_result(result, verbose=verbose))
 
 

@@ -10,13 +10,14 @@ from typing import Annotated
 
 import typer
 
-from builder import __version__
 from builder.cli import options
+from builder.cli.action import app as action_app
 from builder.host.fs import atomic_write
 from builder.plan.fleet import Fleet, PlannedMember, read_fleet
 from builder.plan.spec import IN_THE_CACHE
 
 app = typer.Typer(help="Have many models built elsewhere.", no_args_is_help=True)
+app.add_typer(action_app, name="action", hidden=True)
 
 RootOption = Annotated[Path, typer.Option("--root", help="What paths are relative to: the checkout, or the volume.")]
 OutputOption = Annotated[
@@ -27,6 +28,9 @@ OutputOption = Annotated[
 @app.command("github")
 def github_command(
     models: options.ModelsArgument,
+    action: Annotated[
+        str, typer.Option("--action", metavar="OWNER/REPOSITORY@REF", help="Where mbuild's action is: its repository.")
+    ],
     registry: options.RegistryOption = "",
     target: options.FleetTargetOption = "",
     platform: options.CiPlatformsOption = None,
@@ -37,7 +41,7 @@ def github_command(
     from builder.deploy.documents import to_yaml
     from builder.deploy.github import github_workflow
 
-    document = github_workflow(_members(read_fleet(models, target, registry), platform or (), root), __version__)
+    document = github_workflow(_members(read_fleet(models, target, registry), platform or (), root), action)
     comment = "Written by `mbuild ci github`. REGISTRY_USERNAME and REGISTRY_PASSWORD are secrets of the repository."
     _put(to_yaml([document], comment), output)
 

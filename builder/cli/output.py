@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from builder.canonical import readable_json
 from builder.cli.options import OutputFormat
@@ -35,20 +35,22 @@ def show(result: Told, output_format: OutputFormat, table: Callable[[], None]) -
         table()
 
 
+Keep = Callable[[Mapping[str, Any]], None]
+
+
 @contextmanager
-def kept(report: Path | None, summarized: Path | None, name: str) -> Iterator[Callable[[Told], None]]:
-    """Gives what keeps the result of a build: ``report`` as JSON, ``summarized`` with a summary below what it has; that
-    of an error names what was to be built. Raises FileNotWritable."""
+def kept(report: Path | None, summarized: Path | None, name: str) -> Iterator[Keep]:
+    """Gives what keeps the JSON result of a build: ``report`` as it is, ``summarized`` with a summary below what it
+    has. An error is summarized, too; ``name`` is what was to be built. Raises FileNotWritable."""
     for option, path in (("--report", report), ("--summary", summarized)):
         if path and (reason := "it is a directory" if path.is_dir() else why_not_writable(path.parent)):
             raise FileNotWritable(option=option, path=path, reason=reason)
 
-    def keep(result: Told) -> None:
-        value = result.to_json()
+    def keep(result: Mapping[str, Any]) -> None:
         if report:
-            atomic_write(report, readable_json(value))
+            atomic_write(report, readable_json(result))
         if summarized:
-            _append(summarized, summary(value))
+            _append(summarized, summary(result))
 
     try:
         yield keep

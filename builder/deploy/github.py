@@ -1,58 +1,44 @@
-"""A GitHub Actions workflow that builds a fleet, one job for each model (docs.github.com, workflow syntax)."""
+"""A GitHub Actions workflow that builds a fleet, one job for each model (docs.github.com, workflow syntax). A job uses
+the action of mbuild's repository, which knows what a runner needs."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from builder.deploy.documents import Document
-from builder.oci.platform import Platform
+from builder.errors import UsageError
 from builder.plan.fleet import PlannedMember
 
 _RUNNER = "ubuntu-24.04"
-_RUNS = Platform(os="linux", architecture="amd64")
-_EMULATORS = "sudo apt-get update && sudo apt-get install -y --no-install-recommends qemu-user-static"
-_PYTHON = "3.11"
-_NAMESPACES = "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"
-"""Ubuntu 24.04 keeps user namespaces from ordinary users; mbuild's sandbox and its test of the image need them."""
+_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
+_ACTION = re.compile(rf"{_NAME}/{_NAME}(/[^@\s]+)?@\S+|\./\S*")
 
 
-def github_workflow(members: Sequence[PlannedMember], version: str) -> Document:
-    """``version`` is mbuild's; members are all for the same platforms. Values of the matrix reach the shell through
-    variables, never through its text."""
-    platforms = members[0].platforms
-    options = " ".join(members[0].options)
-    foreign = any(platform != _RUNS for platform in platforms)
-    emulators = [{"name": "Install what tests images of other platforms", "run": _EMULATORS}] if foreign else []
+class MalformedAction(UsageError):
+    code = "malformed-action"
+    message = "{text!r} does not name an action"
+    hint = "write it as OWNER/REPOSITORY@REF: the repository that has mbuild, and a tag, a branch or a commit of it"
+
+
+def github_workflow(members: Sequence[PlannedMember], action: str) -> Document:
+    """``action`` is where mbuild's is; members are all for the same platforms. Raises MalformedAction."""
+    if not _ACTION.fullmatch(action):
+        raise MalformedAction(text=action)
+    platforms = ",".join(map(str, members[0].platforms))
     matrix = [{"name": each.name, "model": each.path, "target": each.target, "tag": each.tag} for each in members]
     build = {
-        "name": "Build, test and push",
-        "run": f'mbuild build "$MODEL" --target "$TARGET" {options + " " if options else ""}--tag "$TAG" --push',
-        "env": {
-            "MODEL": "${{ matrix.model }}",
-            "TARGET": "${{ matrix.target }}",
-            "TAG": "${{ matrix.tag }}",
-            "MBUILD_REGISTRY": members[0].registry,
-            "MBUILD_REGISTRY_USERNAME": "${{ secrets.REGISTRY_USERNAME }}",
-            "MBUILD_REGISTRY_PASSWORD": "${{ secrets.REGISTRY_PASSWORD }}",
+        "uses": action,
+        "with": {
+            "model": "${{ matrix.model }}",
+            "target": "${{ matrix.target }}",
+            **({"platforms": platforms} if platforms else {}),
+            "tags": "${{ matrix.tag }}",
+            "push": True,
+            "username": "${{ secrets.REGISTRY_USERNAME }}",
+            "password": "${{ secrets.REGISTRY_PASSWORD }}",
         },
     }
-    steps = [
-        {"uses": "actions/checkout@v4", "with": {"lfs": True, "persist-credentials": False}},
-        {"uses": "actions/setup-python@v5", "with": {"python-version": _PYTHON}},
-        {
-            "name": "Keep mbuild's cache between runs",
-            "uses": "actions/cache@v4",
-            "with": {
-                "path": "~/.cache/mbuild",
-                "key": "mbuild-${{ matrix.name }}-${{ github.sha }}",
-                "restore-keys": "mbuild-${{ matrix.name }}-\nmbuild-\n",
-            },
-        },
-        {"name": "Let mbuild make namespaces", "run": _NAMESPACES},
-        *emulators,
-        {"name": "Install mbuild", "run": f"pip install mbuild=={version}"},
-        build,
-    ]
     return {
         "name": "models",
         "on": {"push": {"branches": ["main"]}, "workflow_dispatch": {}},
@@ -63,7 +49,10 @@ def github_workflow(members: Sequence[PlannedMember], version: str) -> Document:
                 "runs-on": _RUNNER,
                 "timeout-minutes": 60,
                 "strategy": {"fail-fast": False, "matrix": {"include": matrix}},
-                "steps": steps,
+                "steps": [
+                    {"uses": "actions/checkout@v6", "with": {"lfs": True, "persist-credentials": False}},
+                    build,
+                ],
             }
         },
     }

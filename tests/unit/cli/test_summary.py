@@ -126,16 +126,11 @@ def test_a_failure_is_quoted_as_it_is() -> None:
     assert len(failure_summary("a", Wrong(said="x" * 3_000_000))) < 30_000
 
 
-class Built:
-    def to_json(self) -> dict[str, object]:
-        return result()
-
-
 def test_both_files_are_kept(tmp_path: Path) -> None:
     report, page = tmp_path / "new" / "result.json", tmp_path / "new" / "summary.md"
     for _ in range(2):
         with kept(report, page, "model") as keep:
-            keep(Built())
+            keep(result())
     assert json.loads(report.read_text())["name"] == "a_b"
     assert page.read_text() == summary(result()) * 2
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
-from importlib.resources import files
 from typing import Any
 
 import jsonschema
@@ -13,10 +11,11 @@ import pytest
 import yaml
 
 from builder.deploy.documents import to_yaml
-from builder.deploy.github import github_workflow
+from builder.deploy.github import MalformedAction, github_workflow
 from builder.deploy.jobs import JobSettings, build_jobs
 from builder.oci.platform import Platform
 from builder.plan.fleet import PlannedMember
+from tests.support.github_actions import ROOT, vendored_schema
 
 MEMBERS = (
     PlannedMember(name="digits", path="models/digits", target="cpu", tag="registry.example:5000/team/digits:1.0.0"),
@@ -31,28 +30,36 @@ SETTINGS = (
 
 
 def test_a_workflow() -> None:
-    text = to_yaml([github_workflow(MEMBERS, "1.2.3")], "two\nlines")
+    text = to_yaml([github_workflow(MEMBERS, "acme/mbuild@v1")], "two\nlines")
     assert text.startswith("# two\n# lines\nname: models\n")
     workflow = yaml.safe_load(text)
-    schemas = files("check_jsonschema") / "builtin_schemas" / "vendor"
-    schema = json.loads((schemas / "github-workflows.json").read_text())
-    jsonschema.validate(workflow, schema)
+    jsonschema.validate(workflow, vendored_schema("github-workflows"))
     job = workflow["jobs"]["build"]
     assert [row["model"] for row in job["strategy"]["matrix"]["include"]] == ["models/digits", "models/it's $HERE"]
-    shell = [step["run"] for step in job["steps"] if "run" in step]
-    assert not any("${{" in line for line in shell)
-    assert "pip install mbuild==1.2.3" in shell
-    assert shell[-1] == 'mbuild build "$MODEL" --target "$TARGET" --tag "$TAG" --push'
-    assert not any("qemu" in line for line in shell)
+    action = yaml.safe_load((ROOT / "action.yml").read_text())
+    _, use = job["steps"]
+    assert use["uses"] == "acme/mbuild@v1"
+    assert use["with"]["tags"] == "${{ matrix.tag }}" and use["with"]["push"] is True
+    assert set(use["with"]) <= set(action["inputs"])
+    assert "platforms" not in use["with"]
+
+
+@pytest.mark.parametrize("action", ["acme/mbuild@v1", "acme/tools/mbuild@0123abc", "./", "./.github/actions/mbuild"])
+def test_where_the_action_is(action: str) -> None:
+    assert github_workflow(MEMBERS, action)["jobs"]["build"]["steps"][-1]["uses"] == action
+
+
+@pytest.mark.parametrize("action", ["", "mbuild", "acme/mbuild", "acme/mbuild@", "acme/mbuild@v1 x", "/acme/mbuild@v1"])
+def test_what_names_no_action_is_refused(action: str) -> None:
+    with pytest.raises(MalformedAction, match="does not name an action"):
+        github_workflow(MEMBERS, action)
 
 
 def test_both_systems_build_for_the_platforms_asked_for() -> None:
     platforms = (Platform.parse("linux/amd64"), Platform.parse("linux/arm64"))
     members = [replace(member, platforms=platforms) for member in MEMBERS]
-    job = github_workflow(members, "1.2.3")["jobs"]["build"]
-    shell = [step["run"] for step in job["steps"] if "run" in step]
-    assert "--platform linux/amd64,linux/arm64 " in shell[-1]
-    assert any("qemu-user" in line for line in shell)
+    job = github_workflow(members, "acme/mbuild@v1")["jobs"]["build"]
+    assert job["steps"][-1]["with"]["platforms"] == "linux/amd64,linux/arm64"
     (document,) = build_jobs(members[:1], SETTINGS[0])
     command = document["spec"]["template"]["spec"]["containers"][0]["command"]
     assert command[command.index("--platform") + 1] == "linux/amd64,linux/arm64"
