@@ -85,11 +85,19 @@ def find_all(
     """The options for a registry are for that of the first."""
     from builder.pipeline.deploy import find_served
 
-    chosen = Platform.parse(platform) if platform else Platform.of_this_machine()
-    registry = "" if is_layout(Path(images[0])) else Reference.parse(images[0]).registry
-    settings = options.registry_settings(registry, username, password_stdin, plain_http) if registry else {}
-    with host_session(quiet=True, settings=settings) as host:
+    chosen = chosen_platform(platform)
+    with host_session(quiet=True, settings=settings_for(images[0], username, password_stdin, plain_http)) as host:
         return [find_served(image, chosen, host, name=name, repository=repository) for image in images]
+
+
+def chosen_platform(given: str) -> Platform:
+    return Platform.parse(given) if given else Platform.of_this_machine()
+
+
+def settings_for(image: str, username: str, password_stdin: bool, plain_http: bool) -> dict[str, str]:
+    """What the options for a registry come to: none for a layout."""
+    registry = "" if is_layout(Path(image)) else Reference.parse(image).registry
+    return options.registry_settings(registry, username, password_stdin, plain_http) if registry else {}
 
 
 def put(

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from builder.canonical import canonical_json
 from builder.cli import deploy, options
+from builder.cli.diff import print_comparison
+from builder.cli.output import show
+from builder.cli.session import host_session
+from builder.cli.tables import Row, print_rows, print_table
 from builder.errors import UsageError
+
+if TYPE_CHECKING:
+    from builder.deploy.compared import DocumentChange
+    from builder.pipeline.rollout import Rollout
 
 IngressOption = Annotated[str, typer.Option("--ingress", metavar="HOST", help="Also an Ingress for this host.")]
 IngressClassOption = Annotated[str, typer.Option("--ingress-class", metavar="NAME", help="Of the Ingress.")]
@@ -38,6 +48,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands of this module to the group."""
     app.command("kubernetes")(kubernetes_command)
     app.command("kserve")(kserve_command)
+    app.command("diff")(diff_command)
 
 
 def kubernetes_command(
@@ -134,3 +145,85 @@ def kserve_command(
     documents = require_valid(kserve_documents(served, wanted), kubernetes)
     comment = f"Written by `mbuild deploy kserve` for {served.image}"
     deploy.put(documents, comment, output_format, directory=output, name=served.name)
+
+
+def diff_command(
+    image: deploy.ImageArgument,
+    name: deploy.NameOption = "",
+    namespace: Annotated[str, typer.Option("-n", "--namespace", help="Where it runs; default: kubectl's own.")] = "",
+    context: Annotated[
+        str, typer.Option("--context", help="Of kubectl's configuration; default: the current one.")
+    ] = "",
+    exit_code: Annotated[
+        bool, typer.Option("--exit-code", help="End with status 1 where anything would change.")
+    ] = False,
+    repository: deploy.RepositoryOption = "",
+    platform: options.PlatformOption = "",
+    username: options.UsernameOption = "",
+    password_stdin: options.PasswordOption = False,
+    plain_http: options.PlainHttpOption = False,
+    output_format: options.FormatOption = options.OutputFormat.HUMAN,
+) -> None:
+    """Show what an image would change of what runs, with the options that that was deployed with. Asks kubectl."""
+    from builder.host.kubectl import Kubectl
+    from builder.pipeline.deploy import find_served
+    from builder.pipeline.rollout import compare_rollout
+
+    settings = deploy.settings_for(image, username, password_stdin, plain_http)
+    with host_session(quiet=True, settings=settings) as host:
+        served = find_served(image, deploy.chosen_platform(platform), host, name=name, repository=repository)
+        kubectl = Kubectl(run=host.run, namespace=namespace, context=context)
+        found = compare_rollout(image, served, kubectl, host)
+    show(found, output_format, lambda: _print(found))
+    raise typer.Exit(int(exit_code and found.is_change))
+
+
+def _print(found: Rollout) -> None:
+    place = f" in {found.namespace}" if found.namespace else ""
+    rows: list[Row] = [("name", f"{found.name}{place}"), ("runs", found.before or "nothing of this name")]
+    rows += [("beside", f"{found.canary} (canary)")] if found.canary else []
+    rows += [("would", found.after if found.before != found.after else "the same image")]
+    rows += [("remark", found.remark)] if found.remark else []
+    print_rows([*rows, ("", "")])
+    changes = [row for one in found.documents for row in _rows(one)]
+    print_table(["document", "what", "now", "then"], changes)
+    if found.packages:
+        print_rows([("", "")])
+        print_comparison(found.packages)
+
+
+def _rows(change: DocumentChange) -> Iterator[tuple[str, str, str, str]]:
+    document = f"{change.kind} {change.name}"
+    if not change.is_change:
+        yield document, "the same", "", ""
+    elif change.is_new:
+        yield document, "new", "-", ""
+    for number, one in enumerate(change.fields):
+        yield "" if number else document, _words(one.path), _value(one.before), _value(one.after)
+
+
+_MOST_SHOWN = 60
+_CONTAINER = "spec.template.spec.containers[server]."
+_WORDS = {
+    f"{_CONTAINER}image": "image",
+    f"{_CONTAINER}resources.requests.memory": "memory reserved",
+    f"{_CONTAINER}resources.limits.memory": "memory at most",
+    f"{_CONTAINER}resources.requests.cpu": "processors reserved",
+    f"{_CONTAINER}resources.limits.cpu": "processors at most",
+    f"{_CONTAINER}startupProbe.failureThreshold": "checks until a start has failed",
+    f"{_CONTAINER}startupProbe.periodSeconds": "seconds between checks of a start",
+    "spec.template.spec.terminationGracePeriodSeconds": "seconds to take leave",
+    "spec.progressDeadlineSeconds": "seconds until a rollout has failed",
+}
+
+
+def _words(path: str) -> str:
+    return _WORDS.get(path, path.removeprefix("spec.template.spec."))
+
+
+def _value(value: Any) -> str:
+    """Images and other words whole, what is a structure by its beginning."""
+    if value is None:
+        return "-"
+    text = value if isinstance(value, str) else canonical_json(value).decode()
+    return text if isinstance(value, str) or len(text) <= _MOST_SHOWN else f"{text[: _MOST_SHOWN - 3]}..."

@@ -37,10 +37,10 @@ def diff_command(
     chosen = Platform.parse(platform) if platform else Platform.of_this_machine()
     with host_session(quiet=True) as host:
         found = diff_packages(before, after, chosen, host)
-    show(found, output_format, lambda: _print(found))
+    show(found, output_format, lambda: print_comparison(found))
 
 
-def _print(found: Comparison) -> None:
+def print_comparison(found: Comparison) -> None:
     print_rows([(name, one.image) for name, one in (("before", found.before), ("after", found.after))])
     sizes = f"{amount(found.before.size, 'bytes')}, then {amount(found.after.size, 'bytes')}"
     fetch = f"who has the first fetches {amount(found.to_fetch, 'bytes')} for the second"

@@ -11,7 +11,7 @@ from builder.deploy.scaling import autoscaler, disruption_budget
 from builder.deploy.served import Served
 from builder.deploy.sizing import size
 from builder.deploy.traffic import ingress, network_policy, route, service, service_monitor
-from builder.deploy.wanted import NAME, STABLE, TRACK, Wanted, labels, metadata, told
+from builder.deploy.wanted import NAME, STABLE, TRACK, WANTED, Wanted, labels, metadata, told
 
 _LEAST_DEADLINE = 600
 
@@ -57,7 +57,7 @@ def deployment(served: Served, wanted: Wanted, *, replicas: int | None, track: s
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": {**named, "annotations": told(served)},
+        "metadata": {**named, "annotations": {**told(served), WANTED: wanted.to_text()}},
         "spec": {
             **({} if replicas is None else {"replicas": replicas}),
             "selector": {"matchLabels": selector},

@@ -6,16 +6,20 @@ Deployment. A Deployment's selector never changes, so it has both from the start
 
 from __future__ import annotations
 
+import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from builder.canonical import canonical_json
 from builder.deploy.pod import PodOptions
 from builder.deploy.served import Served
 from builder.errors import UsageError
 
 NAME, VERSION, MANAGED = "app.kubernetes.io/name", "app.kubernetes.io/version", "app.kubernetes.io/managed-by"
 TRACK = "mbuild.dev/track"
+WANTED = "mbuild.dev/wanted"
+"""Annotation of a Deployment: what was decided, so that the same can be asked of another image."""
 STABLE, CANARY = "stable", "canary"
 
 _MOST_LABEL = 63
@@ -90,11 +94,32 @@ class Wanted:
         for option, given in (("--ingress", self.reach.ingress), *(("--host", each) for each in self.reach.hosts)):
             _require(option, given, _HOST.pattern, "host", "models.example.com")
 
+    def to_text(self) -> str:
+        """All but the namespace, which the document itself has."""
+        said = asdict(self)
+        del said["namespace"]
+        return canonical_json(said).decode()
+
+    @classmethod
+    def from_text(cls, text: str, namespace: str) -> Wanted | None:
+        """None where somebody changed it, or a mbuild that decides otherwise wrote it."""
+        try:
+            said = json.loads(text)
+            pod, reach = PodOptions(**_tuples(said.pop("pod"))), Reach(**_tuples(said.pop("reach")))
+            return cls(**{**said, "namespace": namespace, "pod": pod, "reach": reach})
+        except (ValueError, TypeError, KeyError, AttributeError, UsageError):
+            return None
+
     def most_of(self, served: Served) -> int:
         """A GPU's load is not in its processor's, by which an autoscaler counts unless it is told otherwise."""
         if self.most or served.on_gpu or self.replicas == 1:
             return max(self.most, self.replicas)
         return self.replicas * _SCALED
+
+
+def _tuples(said: dict[str, Any]) -> dict[str, Any]:
+    """JSON has no tuples."""
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in said.items()}
 
 
 def _require(option: str, given: str, pattern: str, what: str, example: str) -> None:

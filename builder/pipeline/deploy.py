@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from builder.deploy.served import Served, grace_of, label_of, require_name
-from builder.errors import UsageError
+from builder.errors import RegistryError, UsageError
 from builder.host import Host
 from builder.oci.graph import layer_roles
 from builder.oci.layout import is_layout
@@ -16,6 +16,10 @@ from builder.pipeline.package import Package, inspect_image, inspect_layout
 from builder.plan.image import LayerRole
 from builder.registry.push import require_registry
 
+_LOOKED_UP = (
+    "what runs an image names it by digest, so its registry is asked for that and for what the image says of itself; "
+    "without a registry: mbuild deploy ... LAYOUT --repository {registry}/{repository}"
+)
 _MODEL_ROLES = (LayerRole.MODEL, LayerRole.WEIGHTS)
 
 
@@ -44,7 +48,11 @@ def find_served(image: str, platform: Platform, host: Host, *, name: str = "", r
         require_registry(reference)
     else:
         reference = source_reference(image)
-        package = inspect_image(reference, platform, host)
+        try:
+            package = inspect_image(reference, platform, host)
+        except RegistryError as error:
+            error.add_note(_LOOKED_UP.format(registry=reference.registry, repository=reference.repository))
+            raise
     return served(package, reference.at(package.digest), name)
 
 

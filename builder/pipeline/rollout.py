@@ -1,0 +1,106 @@
+"""What an image would change of what runs in a cluster: its documents there and here, and the two images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from builder.deploy.compared import DocumentChange, compare_document
+from builder.deploy.documents import Document
+from builder.deploy.kubernetes import kubernetes_documents
+from builder.deploy.schemas import require_valid
+from builder.deploy.served import Served
+from builder.deploy.wanted import CANARY, NAME, STABLE, TRACK, WANTED, Wanted
+from builder.errors import MbuildError
+from builder.host import Host
+from builder.host.kubectl import Kubectl
+from builder.oci.platform import Platform
+from builder.pipeline.differences import Comparison, diff_packages
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rollout:
+    """``before`` and ``after`` are images by digest, ``before`` empty where nothing runs; ``packages`` is what differs
+    between them, None where they are one or ``remark`` says why it is not known; ``canary`` is the image beside."""
+
+    name: str
+    namespace: str
+    before: str
+    after: str
+    documents: tuple[DocumentChange, ...]
+    packages: Comparison | None = None
+    remark: str = ""
+    canary: str = ""
+
+    @property
+    def is_change(self) -> bool:
+        return any(one.is_change for one in self.documents)
+
+    def to_json(self) -> dict[str, object]:
+        return {
+            "schema": SCHEMA,
+            "name": self.name,
+            "namespace": self.namespace or None,
+            "before": self.before or None,
+            "after": self.after,
+            "canary": self.canary or None,
+            "documents": [one.to_json() for one in self.documents],
+            "packages": self.packages.to_json() if self.packages else None,
+            "remark": self.remark,
+        }
+
+
+def compare_rollout(image: str, served: Served, kubectl: Kubectl, host: Host) -> Rollout:
+    """``image`` is as whoever asks names it, ``served`` what that is. The documents are those that the same decisions
+    give for another image: what was decided stands in what runs. Raises KubectlMissing, ClusterRefused."""
+    running = {_track(one): one for one in kubectl.deployments(f"{NAME}={served.name}")}
+    wanted, remark = _decided(running.get(STABLE), kubectl.namespace)
+    documents = require_valid(kubernetes_documents(served, wanted))
+    there = {_identity(one): one for one in kubectl.existing(documents)}
+    before = _image(running.get(STABLE))
+    packages, unknown = None, ""
+    if before and before != str(served.image):
+        packages, unknown = _packages(before, image, Platform.parse(served.face.platform), host)
+    return Rollout(
+        name=served.name,
+        namespace=kubectl.namespace,
+        before=before,
+        after=str(served.image),
+        documents=tuple(compare_document(one, there.get(_identity(one))) for one in documents),
+        packages=packages,
+        remark="; ".join(filter(None, (remark, unknown))),
+        canary=_image(running.get(CANARY)),
+    )
+
+
+def _decided(deployment: Document | None, namespace: str) -> tuple[Wanted, str]:
+    usual = Wanted(namespace=namespace)
+    if deployment is None:
+        return usual, ""
+    said = deployment["metadata"].get("annotations", {}).get(WANTED, "")
+    known = Wanted.from_text(said, namespace)
+    return known or usual, "" if known else "what runs does not say with which options: compared with the usual ones"
+
+
+def _track(deployment: Document) -> str:
+    return str(deployment["spec"]["template"]["metadata"].get("labels", {}).get(TRACK, ""))
+
+
+def _identity(document: Document) -> tuple[str, str]:
+    return str(document["kind"]), str(document["metadata"]["name"])
+
+
+def _image(deployment: Document | None) -> str:
+    containers: Sequence[dict[str, Any]] = deployment["spec"]["template"]["spec"]["containers"] if deployment else ()
+    return next((str(one["image"]) for one in containers), "")
+
+
+def _packages(before: str, after: str, platform: Platform, host: Host) -> tuple[Comparison | None, str]:
+    """What the images say of themselves; why not, where a registry does not answer."""
+    try:
+        return diff_packages(before, after, platform, host), ""
+    except MbuildError as error:
+        return None, f"what the two images say of themselves is not known: {error}"
