@@ -52,7 +52,14 @@ def build_config(plan: ImagePlan, layers: Sequence[AssembledLayer]) -> ImageConf
     own = layers[len(plan.base.layers) :] if plan.base else layers
     if plan.base and sum(1 for item in inherited if not item.get("empty_layer")) != len(plan.base.layers):
         inherited = [{"created": plan.created, "created_by": str(plan.base.reference)} for _ in plan.base.layers]
-    history = [{"created": plan.created, "created_by": f"mbuild: {layer.role}"} for layer in own]
+    history = [
+        {
+            "created": plan.created,
+            "created_by": f"mbuild: {layer.role}",
+            **({"comment": one.holds} if one.holds else {}),
+        }
+        for layer, one in zip(own, plan.layers, strict=True)
+    ]
     return ImageConfig.build(
         platform=plan.platform,
         created=plan.created,

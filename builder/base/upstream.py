@@ -9,11 +9,12 @@ from __future__ import annotations
 import io
 import re
 import tarfile
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from builder.base.deb822 import parse_stanzas
 from builder.elf import loader_cache, read_elf
 from builder.elf.tree import MACHINES, TRIPLETS
 from builder.errors import ResolutionError
@@ -23,6 +24,7 @@ from builder.oci.verify import UnreadableLayer
 REVISION = 2
 """Bumped by hand when the same layers would give another answer."""
 
+_DPKG = PurePosixPath("/var/lib/dpkg")
 _BINARIES = ("/usr/local/bin", "/usr/bin")
 _INTERPRETER = re.compile(r"python3\.(\d+)")
 _GLIBC = re.compile(rb"GNU C Library [^\n]{0,80}release version (\d+\.\d+)")
@@ -126,6 +128,21 @@ def missing_files(layers: Sequence[Path], wanted: Collection[PurePosixPath]) -> 
     return tuple(path for path in wanted if image.resolve(path) is None)
 
 
+def installed_packages(layers: Sequence[Path]) -> dict[str, str]:
+    """The Debian packages of an image with their versions, as dpkg's ``status`` has them, or ``status.d`` where there
+    is no dpkg; none of an image of another distribution. Raises UnreadableLayer."""
+    image = _Image(layers)
+    apart = [path for path in image.nodes if path.parent == _DPKG / "status.d" and path.suffix != ".md5sums"]
+    texts = (raw.decode(errors="replace") for raw in image.read_each([_DPKG / "status", *apart]))
+    stanzas = (stanza for text in texts for stanza in parse_stanzas(text))
+    found = {
+        stanza["package"]: stanza.get("version", "")
+        for stanza in stanzas
+        if "package" in stanza and stanza.get("status", "installed").split()[-1:] == ["installed"]
+    }
+    return dict(sorted(found.items()))
+
+
 class _Image:
     """The merged view of layers: names only; contents are read when asked for."""
 
@@ -184,6 +201,16 @@ class _Image:
         with tarfile.open(node.layer) as archive:
             stream = archive.extractfile(node.member)
             return stream.read() if stream else b""
+
+    def read_each(self, paths: Collection[PurePosixPath]) -> Iterator[bytes]:
+        """The bytes of those of the files that are there, in no order; each layer is gone through once."""
+        nodes = [self.nodes[real] for path in paths if (real := self.resolve(path))]
+        for layer in dict.fromkeys(node.layer for node in nodes):
+            with tarfile.open(layer) as archive:
+                members = [archive.getmember(node.member) for node in nodes if node.layer == layer]
+                for member in sorted(members, key=lambda one: one.offset):
+                    if stream := archive.extractfile(member):
+                        yield stream.read()
 
 
 def _newest(image: _Image, pythons: Collection[str]) -> tuple[PurePosixPath, str] | None:

@@ -50,6 +50,14 @@ def print_comparison(found: Comparison) -> None:
         for one in found.layers
     ]
     print_table(["layers", "before", "after", "in both"], layers, right=["before", "after", "in both"])
+    parts = [
+        (one.role, part.holds, amount(part.before, "bytes"), amount(part.after, "bytes"))
+        for one in found.layers
+        for part in one.parts
+    ]
+    if parts:
+        print_rows([("", "")])
+        print_table(["changed", "holding", "before", "after"], parts, right=["before", "after"])
     changes = [(one.field, _text(one.before), _text(one.after)) for one in (*found.said, *found.measured)]
     print_rows([("", "")])
     if changes:

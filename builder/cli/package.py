@@ -53,6 +53,8 @@ def _face(face: Face, measured: Measured | None) -> Iterator[Row]:
     for model in face.models:
         yield from _model(model, close.get(model.name))
     yield "wheels", ", ".join(f"{name} {version}" for name, version in sorted(face.wheels.items())) or "none"
+    if face.packages:
+        yield "Debian", ", ".join(f"{name} {version}" for name, version in sorted(face.packages.items()))
     yield "base", f"{face.base_name} {face.base_digest}"
     yield "lock", face.lock_digest
     if gpu := face.gpu:

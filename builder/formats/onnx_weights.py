@@ -103,4 +103,5 @@ def _file(chunk: Chunk, places: Mapping[str, _Place], source: ModelSource) -> Pa
             pieces.append(Piece(None, 0, start - end))
         pieces.append(Piece(files[path], offset, length))
         end = start + length
-    return PackedFile(path=WEIGHTS / f"{chunk.name}.bin", content=tuple(pieces))
+    names = tuple(name for name, _ in chunk.tensors)
+    return PackedFile(path=WEIGHTS / f"{chunk.name}.bin", content=tuple(pieces), tensors=names)

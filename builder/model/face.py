@@ -25,7 +25,7 @@ TITLE, VERSION = "org.opencontainers.image.title", "org.opencontainers.image.ver
 DESCRIPTION, LICENCES = "org.opencontainers.image.description", "org.opencontainers.image.licenses"
 SERVER, TARGET = "dev.mbuild.server", "dev.mbuild.target"
 MODELS, SIGNATURE, PARITY = "dev.mbuild.models", "dev.mbuild.signature", "dev.mbuild.parity"
-WHEELS = "dev.mbuild.wheels"
+WHEELS, PACKAGES = "dev.mbuild.wheels", "dev.mbuild.packages"
 BASE_NAME, BASE_DIGEST, LOCK_DIGEST = "dev.mbuild.base.name", "dev.mbuild.base.digest", "dev.mbuild.lock.digest"
 GPU_CUDA, GPU_DRIVER = "dev.mbuild.gpu.cuda", "dev.mbuild.gpu.driver"
 GPU_CAPABILITIES, GPU_PARTS = "dev.mbuild.gpu.capabilities", "dev.mbuild.gpu.parts"
@@ -117,7 +117,8 @@ class FaceGpu:
 class Face:
     """``name``, ``version``, ``description`` and ``licence`` (SPDX) are the image's; ``server`` is http or triton;
     ``platform`` as in linux/amd64; ``base`` is the name and the digest of what the image stands on; ``lock`` the digest
-    of the lock's entry that it was built from; ``wheels`` are the versions of the Python packages in it."""
+    of the lock's entry that it was built from; ``wheels`` are the versions of the Python packages in it, ``packages``
+    those of the Debian packages (none where they are not known, or more than a label holds)."""
 
     name: str
     version: str
@@ -132,6 +133,7 @@ class Face:
     description: str = ""
     licence: str = ""
     wheels: Mapping[str, str] = field(default_factory=dict)
+    packages: Mapping[str, str] = field(default_factory=dict)
     gpu: FaceGpu | None = None
 
     def to_json(self) -> dict[str, object]:
@@ -150,6 +152,7 @@ class Face:
             "base": {"name": self.base_name, "digest": self.base_digest},
             "lock": {"digest": self.lock_digest},
             "wheels": dict(sorted(self.wheels.items())),
+            "packages": dict(sorted(self.packages.items())),
             "gpu": self.gpu.to_json() if self.gpu else None,
         }
 
@@ -183,6 +186,7 @@ class Face:
             SIGNATURE: _text({model.name: model.signature.to_json() for model in self.models}),
             PARITY: _text({model.name: model.parity.to_json() for model in self.models}),
             WHEELS: _text(dict(self.wheels)),
+            PACKAGES: _text(dict(self.packages)) if self.packages else "",
             BASE_NAME: self.base_name,
             BASE_DIGEST: self.base_digest,
             LOCK_DIGEST: self.lock_digest,
@@ -212,6 +216,7 @@ class Face:
             "base": {"name": labels.get(BASE_NAME, ""), "digest": labels.get(BASE_DIGEST, "")},
             "lock": {"digest": labels.get(LOCK_DIGEST, "")},
             "wheels": parts[WHEELS],
+            "packages": _value(labels, PACKAGES, image) if PACKAGES in labels else {},
             "gpu": _gpu(labels) if GPU_CUDA in labels else None,
         }
         return cls.from_json(value, image)

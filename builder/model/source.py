@@ -135,10 +135,12 @@ class Detection:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PackedFile:
-    """A file of the image below the model's version directory, and where its bytes are."""
+    """A file of the image below the model's version directory, and where its bytes are. ``tensors`` are the names of
+    those that a chunk of weights holds, in its order."""
 
     path: PurePosixPath
     content: bytes | Content
+    tensors: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

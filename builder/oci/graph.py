@@ -152,11 +152,22 @@ def artifact_graph(
 
 def layer_roles(manifest: Manifest, config: ImageConfig) -> tuple[str, ...]:
     """What each layer is for, as the config's history says of images that mbuild made; elsewhere ``layer``."""
-    made_by = [str(item.get("created_by", "")) for item in config.history if not item.get("empty_layer")]
-    if len(made_by) != len(manifest.layers):
-        return (LAYER_ROLE,) * len(manifest.layers)
-    ours = [text.removeprefix(_MADE_BY) if text.startswith(_MADE_BY) else "" for text in made_by]
+    ours = [text.removeprefix(_MADE_BY) if text.startswith(_MADE_BY) else "" for text, _ in _steps(manifest, config)]
     return tuple(role or ("base" if any(ours) else LAYER_ROLE) for role in ours)
+
+
+def layer_contents(manifest: Manifest, config: ImageConfig) -> tuple[str, ...]:
+    """What of its role each layer holds (tensors, models, a library's part), as the history says of images that mbuild
+    made; empty where it says nothing."""
+    return tuple(comment if text.startswith(_MADE_BY) else "" for text, comment in _steps(manifest, config))
+
+
+def _steps(manifest: Manifest, config: ImageConfig) -> list[tuple[str, str]]:
+    """``created_by`` and ``comment`` of each layer; empty where the history is not one of these layers."""
+    steps = [item for item in config.history if not item.get("empty_layer")]
+    if len(steps) != len(manifest.layers):
+        return [("", "")] * len(manifest.layers)
+    return [(str(item.get("created_by", "")), str(item.get("comment", ""))) for item in steps]
 
 
 def _blobs(manifest: Manifest, source: Source, origins: tuple[tuple[str, str], ...]) -> Iterator[Blob]:

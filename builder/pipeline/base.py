@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from pathlib import PurePosixPath
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
 
 from builder.base.lock import BaseLock, read_lock
 from builder.base.spec import BaseImage, load_base
 from builder.base.stage import base_key, stage_base
-from builder.base.upstream import REVISION, Interpreter, inspect_rootfs, missing_files
+from builder.base.upstream import REVISION, Interpreter, inspect_rootfs, installed_packages, missing_files
 from builder.canonical import content_key
 from builder.errors import ResolutionError
 from builder.host import Host
@@ -25,7 +25,7 @@ from builder.plan.wheel import LockedWheel
 from builder.registry.pull import pull_base
 from builder.targets import Target
 
-_INSPECTED = "inspected-bases"
+_INSPECTED, _PACKAGES = "inspected-bases", "packages-of-bases"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,7 +67,7 @@ class ResolvedBase:
     """What the other steps need to know of a base. ``python`` is exact (3.13.5), ``glibc`` as in (2, 41), ``created``
     RFC 3339; one of ``own`` and ``upstream`` is set; without a ``compiler`` the image has no bytecode; ``gpu`` is None
     where the image is for processors. Where the server is the base's own, ``python`` is empty
-    and ``interpreter`` and ``glibc`` mean nothing."""
+    and ``interpreter`` and ``glibc`` mean nothing. ``packages`` are the Debian packages with their versions."""
 
     name: str
     digest: Digest
@@ -79,6 +79,7 @@ class ResolvedBase:
     own: OwnBase | None = None
     upstream: UpstreamBase | None = None
     gpu: OfferedLibraries | None = None
+    packages: Mapping[str, str] = field(default_factory=dict)
 
 
 class BaseLacksServer(ResolutionError):
@@ -98,7 +99,7 @@ def resolve_base(spec: BuildSpec, target: Target, programs: tuple[PurePosixPath,
 
 def _with_server(base: UpstreamBase, programs: tuple[PurePosixPath, ...], host: Host) -> ResolvedBase:
     name = f"{base.reference.registry}/{base.reference.repository}"
-    missing = missing_files([host.store.blob_path(layer.digest) for layer in base.layers], programs)
+    missing = missing_files(_layers(base, host), programs)
     if missing:
         raise BaseLacksServer(base=name, missing=", ".join(map(str, missing)))
     return ResolvedBase(
@@ -110,6 +111,7 @@ def _with_server(base: UpstreamBase, programs: tuple[PurePosixPath, ...], host: 
         created=_created(base),
         compiler=None,
         upstream=base,
+        packages=_packages(base, host),
     )
 
 
@@ -135,6 +137,7 @@ def own_base(name: str, platform: Platform, environ: Mapping[str, str]) -> Resol
         compiler=_compiler(own, platform),
         own=own,
         gpu=_offered(own, platform),
+        packages={package.package: package.version for package in lock.platforms[platform]},
     )
 
 
@@ -176,18 +179,34 @@ def _upstream(base: UpstreamBase, platform: Platform, target: Target, host: Host
         compiler=ours if ours and ours.own.image.python == found.minor else None,
         upstream=base,
         gpu=replace(own.gpu, present=found.libraries) if own.gpu else None,
+        packages=_packages(base, host),
     )
 
 
 def _interpreter(base: UpstreamBase, platform: Platform, host: Host) -> Interpreter:
     """Looked for once: reading the layers takes seconds."""
-    key = content_key({"layers": [str(layer.digest) for layer in base.layers], "revision": REVISION})
-    if known := host.store.record(_INSPECTED, key):
+    if known := host.store.record(_INSPECTED, _inspection(base)):
         return Interpreter.from_json(known)
-    layers = [host.store.blob_path(layer.digest) for layer in base.layers]
-    found = inspect_rootfs(layers, architecture=platform.architecture)
-    host.store.put_record(_INSPECTED, key, found.to_json())
+    found = inspect_rootfs(_layers(base, host), architecture=platform.architecture)
+    host.store.put_record(_INSPECTED, _inspection(base), found.to_json())
     return found
+
+
+def _packages(base: UpstreamBase, host: Host) -> Mapping[str, str]:
+    """Read once, too."""
+    known = host.store.record(_PACKAGES, _inspection(base))
+    if known is None:
+        known = {"packages": installed_packages(_layers(base, host))}
+        host.store.put_record(_PACKAGES, _inspection(base), known)
+    return dict(known["packages"])
+
+
+def _inspection(base: UpstreamBase) -> str:
+    return content_key({"layers": [str(layer.digest) for layer in base.layers], "revision": REVISION})
+
+
+def _layers(base: UpstreamBase, host: Host) -> list[Path]:
+    return [host.store.blob_path(layer.digest) for layer in base.layers]
 
 
 def glibc_of(lock: BaseLock, platform: Platform) -> tuple[int, int]:

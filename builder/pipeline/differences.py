@@ -3,7 +3,7 @@ read."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from builder.host import Host
 from builder.model.measured import Measured
 from builder.oci.descriptor import Descriptor
 from builder.oci.digest import Digest
-from builder.oci.graph import layer_roles
+from builder.oci.graph import layer_contents, layer_roles
 from builder.oci.layout import is_layout
 from builder.oci.platform import Platform
 from builder.pipeline.copy import source_reference
@@ -21,6 +21,8 @@ from builder.registry.credentials import acting_for
 
 SCHEMA = 1
 _ELSEWHERE = {"schema", "platform"}
+_Layer = tuple[Descriptor, str]
+"""With what it says that it holds."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,9 +38,23 @@ class Change:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class PartChange:
+    """A layer that is not in both images and says what it holds: a group of tensors, a model, a library. ``before`` and
+    ``after`` are its bytes as they travel, 0 where there is none of that."""
+
+    holds: str
+    before: int
+    after: int
+
+    def to_json(self) -> dict[str, object]:
+        return {"holds": self.holds, "before": self.before, "after": self.after}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RoleChange:
-    """The layers of one role: bytes as they travel, ``shared`` in both images; ``gone`` and ``new`` are digests. Large
-    weights are cut into layers by groups of tensors, so a fine-tune of the head has few new ones."""
+    """The layers of one role: bytes as they travel, ``shared`` in both images; ``gone`` and ``new`` are digests, and
+    ``parts`` what those hold. Large weights are cut into layers by groups of tensors, so a fine-tune of the head has
+    few new ones."""
 
     role: str
     before: int
@@ -46,6 +62,7 @@ class RoleChange:
     shared: int
     gone: tuple[Digest, ...]
     new: tuple[Digest, ...]
+    parts: tuple[PartChange, ...] = ()
 
     def to_json(self) -> dict[str, object]:
         return {
@@ -55,6 +72,7 @@ class RoleChange:
             "shared": self.shared,
             "gone": [str(digest) for digest in self.gone],
             "new": [str(digest) for digest in self.new],
+            "parts": [one.to_json() for one in self.parts],
         }
 
 
@@ -146,8 +164,8 @@ def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[Chang
 def _layers(before: Package, after: Package) -> Iterator[RoleChange]:
     one, other = _by_role(before), _by_role(after)
     for role in dict.fromkeys((*one, *other)):
-        old = {layer.digest: layer.size for layer in one.get(role, ())}
-        new = {layer.digest: layer.size for layer in other.get(role, ())}
+        was, now = one.get(role, []), other.get(role, [])
+        old, new = ({layer.digest: layer.size for layer, _ in side} for side in (was, now))
         yield RoleChange(
             role=role,
             before=sum(old.values()),
@@ -155,11 +173,23 @@ def _layers(before: Package, after: Package) -> Iterator[RoleChange]:
             shared=sum(size for digest, size in new.items() if digest in old),
             gone=tuple(digest for digest in old if digest not in new),
             new=tuple(digest for digest in new if digest not in old),
+            parts=tuple(_parts(was, now)),
         )
 
 
-def _by_role(package: Package) -> dict[str, list[Descriptor]]:
-    roles: dict[str, list[Descriptor]] = {}
-    for layer, role in zip(package.manifest.layers, layer_roles(package.manifest, package.config), strict=True):
-        roles.setdefault(role, []).append(layer)
+def _parts(was: Sequence[_Layer], now: Sequence[_Layer]) -> Iterator[PartChange]:
+    both = {layer.digest for layer, _ in was} & {layer.digest for layer, _ in now}
+    before, after = (
+        {holds: layer.size for layer, holds in side if holds and layer.digest not in both} for side in (was, now)
+    )
+    for holds in dict.fromkeys((*before, *after)):
+        yield PartChange(holds=holds, before=before.get(holds, 0), after=after.get(holds, 0))
+
+
+def _by_role(package: Package) -> dict[str, list[_Layer]]:
+    roles: dict[str, list[_Layer]] = {}
+    manifest, config = package.manifest, package.config
+    said = zip(manifest.layers, layer_roles(manifest, config), layer_contents(manifest, config), strict=True)
+    for layer, role, holds in said:
+        roles.setdefault(role, []).append((layer, holds))
     return roles

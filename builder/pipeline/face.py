@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from builder.canonical import canonical_json, content_key
 from builder.host import Host
-from builder.model.face import Face, FaceModel, FaceParity
+from builder.model.face import PACKAGES, Face, FaceModel, FaceParity
 from builder.model.manifest import ModelManifest
 from builder.oci.digest import Digest
 from builder.pipeline.answered import AnsweredModel
@@ -17,6 +17,10 @@ from builder.resources import schema_file
 from builder.targets.lock import LockedTarget
 
 _CHECKED = "faces"
+
+MOST_LABEL = 4096
+"""Bytes of a label's key and value that containerd takes on a container (labels/validate.go). From a longer one some
+versions start no container (containerd#6123), so a base of so many packages is known by its digest alone."""
 
 
 def image_face(
@@ -37,7 +41,13 @@ def image_face(
         base_digest=str(base.digest),
         lock_digest=str(Digest.of(canonical_json(locked.to_json()))),
         wheels={wheel.name: wheel.version for wheel in locked.wheels},
+        packages=packages_that_fit(base.packages),
     )
+
+
+def packages_that_fit(packages: Mapping[str, str]) -> Mapping[str, str]:
+    """All of them, or none where they are more than a label may hold."""
+    return packages if len(PACKAGES) + len(canonical_json(dict(packages))) <= MOST_LABEL else {}
 
 
 def check_face(plan: ImagePlan, host: Host) -> None:

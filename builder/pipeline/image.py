@@ -74,6 +74,7 @@ def plan_image(
             {role: tree.entries for role, tree in staged.roles.items()},
             {name: tree.entries for name, tree in staged.models.items()},
             {part: tree.entries for part, tree in staged.libraries.trees.items()},
+            staged.tensors,
         ),
         config=replace(config, labels=tuple(sorted(labels.items()))),
         created=created,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
 from builder.assemble.weights import Keep, stage_chunks
@@ -19,6 +19,7 @@ from builder.pipeline.answered import AnsweredModel
 from builder.pipeline.base import ResolvedBase
 from builder.pipeline.libraries import StagedLibraries
 from builder.pipeline.model import LoadedModel
+from builder.plan.chunks import in_words
 from builder.plan.image import LayerRole
 from builder.plan.spec import BuildSpec
 from builder.servers import PackedModel, PackedPlain, Server
@@ -36,11 +37,12 @@ REVISION = 8
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StagedLayers:
     """The tree of each role, of each model and each part of the libraries by its name, and all of them as one (what an
-    assembler reads bytes from)."""
+    assembler reads bytes from). ``tensors`` says by its path what a chunk of weights holds."""
 
     roles: Mapping[LayerRole, StagedTree]
     models: Mapping[str, StagedTree]
     libraries: StagedLibraries
+    tensors: Mapping[PurePosixPath, str]
 
     @property
     def tree(self) -> StagedTree:
@@ -64,11 +66,12 @@ def stage_server(server: Server, host: Host) -> StagedTree:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StagedModel:
-    """A model's tree, and apart from it the chunks of its weights."""
+    """A model's tree, and apart from it the chunks of its weights; ``tensors`` says by its path what one holds."""
 
     name: str
     tree: StagedTree
     weights: StagedTree
+    tensors: Mapping[PurePosixPath, str]
 
 
 def packed_model(
@@ -97,6 +100,8 @@ def stage_model(server: Server, answered: AnsweredModel, keep: Keep, host: Host)
     packed = packed_model(model, answered.cases, answered.plain, verdict)
     home = server.model_home(packed.tensors_name)
     chunks = [(home / file.path, file.content) for file in model.artifact.packed if isinstance(file.content, tuple)]
+    name = model.manifest.name
+    tensors = {home / file.path: f"{name}: {in_words(file.tensors)}" for file in model.artifact.packed if file.tensors}
     answers = [[str(Digest.of(write_case(case))) for case in side] for side in (answered.cases, answered.plain)]
     decides: dict[str, object] = {
         "model": str(model.digest),
@@ -108,7 +113,7 @@ def stage_model(server: Server, answered: AnsweredModel, keep: Keep, host: Host)
         decides["engines"] = model.engines.key
     key = content_key({**decides, "chunks": [str(path) for path, _ in chunks], "revision": REVISION})
     tree = _staged("model", key, lambda writer: server.write_model(writer, packed), host)
-    return StagedModel(name=model.manifest.name, tree=tree, weights=stage_chunks(chunks, keep, host))
+    return StagedModel(name=name, tree=tree, weights=stage_chunks(chunks, keep, host), tensors=tensors)
 
 
 def _staged(kind: str, key: str, write: Callable[[TreeWriter], None], host: Host) -> StagedTree:
@@ -138,7 +143,12 @@ def stage_layers(
         python = {LayerRole.BASE: base.own.stage(spec.platform, host), **python}
     weights = merged(one.weights for one in models)
     roles = {**_with_bytecode(python, base, host), LayerRole.WEIGHTS: weights}
-    return StagedLayers(roles=roles, models={one.name: one.tree for one in models}, libraries=libraries)
+    return StagedLayers(
+        roles=roles,
+        models={one.name: one.tree for one in models},
+        libraries=libraries,
+        tensors={path: text for one in models for path, text in one.tensors.items()},
+    )
 
 
 def _with_bytecode(

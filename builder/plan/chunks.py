@@ -49,6 +49,13 @@ def plan_chunks(sizes: Mapping[str, int], most: int = MOST_CHUNKS) -> tuple[Chun
     return tuple(_chunk(group, sizes) for group in groups)
 
 
+def in_words(tensors: Sequence[str]) -> str:
+    """A group by its first and its last tensor: between them are all whose names lie between theirs."""
+    if len(tensors) < 2:
+        return "".join(tensors)
+    return f"{tensors[0]} to {tensors[-1]} ({len(tensors)} tensors)"
+
+
 def _split(names: Sequence[str], sizes: Mapping[str, int], limit: int) -> list[Sequence[str]]:
     """``names`` in groups of at most ``limit`` bytes (or one tensor)."""
     ranks = {name: _hash(name) for name in names}

@@ -42,13 +42,20 @@ class LayerRole(StrEnum):
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LayerPlan:
     """One layer: its entries, sorted by path, and how it is stored. ``models`` are the names of those that a layer of
-    models holds, ``part`` the name of the part that a layer of libraries is."""
+    models holds, ``part`` the name of the part that a layer of libraries is, ``tensors`` says what is in one of
+    weights."""
 
     role: LayerRole
     entries: tuple[FileEntry, ...]
     compression: Compression
     models: tuple[str, ...] = ()
     part: str = ""
+    tensors: str = ""
+
+    @property
+    def holds(self) -> str:
+        """What of its role is in it, for people; empty where that is all of it."""
+        return self.tensors or ", ".join(self.models) or self.part
 
     @property
     def key(self) -> str:
@@ -122,6 +129,7 @@ class ImagePlan:
                     "role": layer.role.value,
                     "models": list(layer.models),
                     **({"part": layer.part} if layer.part else {}),
+                    **({"tensors": layer.tensors} if layer.tensors else {}),
                     "compression": layer.compression.value,
                     "key": layer.key,
                     "size": layer.size,

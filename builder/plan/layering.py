@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import PurePosixPath
 from types import MappingProxyType
 
 from builder.oci.entry import EntryKind, FileEntry
@@ -23,25 +24,27 @@ MOST_MODEL_LAYERS = 60
 """Models have a layer of their own each; more than these share layers, so that engines still take the image."""
 
 NOTHING: Mapping[str, Sequence[FileEntry]] = MappingProxyType({})
+UNTOLD: Mapping[PurePosixPath, str] = MappingProxyType({})
 
 
 def _model_compression(entries: Sequence[FileEntry]) -> Compression:
     return Compression.NONE if sum(entry.size for entry in entries) >= PLAIN_FROM else Compression.GZIP
 
 
-def weights_layer(entry: FileEntry) -> LayerPlan:
+def weights_layer(entry: FileEntry, tensors: str = "") -> LayerPlan:
     """The layer of one chunk file: the file alone, so that its digest depends on nothing else. Its directories are made
     by the model's layer above."""
-    return LayerPlan(role=LayerRole.WEIGHTS, entries=(entry,), compression=Compression.NONE)
+    return LayerPlan(role=LayerRole.WEIGHTS, entries=(entry,), compression=Compression.NONE, tensors=tensors)
 
 
 def plan_layers(
     trees: Mapping[LayerRole, Sequence[FileEntry]],
     models: Mapping[str, Sequence[FileEntry]] = NOTHING,
     libraries: Mapping[str, Sequence[FileEntry]] = NOTHING,
+    tensors: Mapping[PurePosixPath, str] = UNTOLD,
 ) -> tuple[LayerPlan, ...]:
-    """One layer for each role that has entries, one for each chunk of weights, one for each of ``models``, and one for
-    each part of ``libraries`` in their own order.
+    """One layer for each role that has entries, one for each chunk of weights (of which ``tensors`` tells what it
+    holds), one for each of ``models``, and one for each part of ``libraries`` in their own order.
 
     A directory that a layer of a lower role already made in the same way is left out of the upper one, so that layers
     differ only in what they add. Layers of one role do not know of each other: a model or a part that comes, goes or
@@ -50,12 +53,14 @@ def plan_layers(
     made: dict[object, FileEntry] = {}
     layers: list[LayerPlan] = []
     for role in LayerRole:
+        if role is LayerRole.WEIGHTS:
+            layers += [weights_layer(entry, tensors.get(entry.path, "")) for entry in _sorted(trees.get(role, ()))]
+            continue
         whole = tuple(_layers(role, trees, models, libraries))
         for layer in whole:
             entries = tuple(e for e in layer.entries if not (e.kind is EntryKind.DIRECTORY and made.get(e.path) == e))
             layers += [replace(layer, entries=entries)] if entries else []
-        if role is not LayerRole.WEIGHTS:
-            made |= {entry.path: entry for layer in whole for entry in layer.entries}
+        made |= {entry.path: entry for layer in whole for entry in layer.entries}
     return tuple(layers)
 
 
@@ -65,10 +70,8 @@ def _layers(
     models: Mapping[str, Sequence[FileEntry]],
     libraries: Mapping[str, Sequence[FileEntry]],
 ) -> Iterator[LayerPlan]:
-    """The layers of a role, with all their directories."""
-    if role is LayerRole.WEIGHTS:
-        yield from map(weights_layer, _sorted(trees.get(role, ())))
-    elif role is LayerRole.MODEL:
+    """The layers of a role that is not weights, with all their directories."""
+    if role is LayerRole.MODEL:
         for names, group in _grouped(models).items():
             yield LayerPlan(role=role, entries=_sorted(group), compression=_model_compression(group), models=names)
     elif role is LayerRole.LIBRARIES:

@@ -41,7 +41,9 @@ def layers(result: dict[str, Any], role: str = "weights") -> dict[str, int]:
 
 
 @pytest.mark.registry
-def test_only_what_changed_moves(push: Push, mbuild: Mbuild, model: Path, tmp_path: Path) -> None:
+def test_only_what_changed_moves(
+    push: Push, mbuild: Mbuild, model: Path, registry_environ: dict[str, str], tmp_path: Path
+) -> None:
     first = push()
     weights = layers(first)
     assert len(weights) >= 2
@@ -58,6 +60,11 @@ def test_only_what_changed_moves(push: Push, mbuild: Mbuild, model: Path, tmp_pa
     tuned = push()
     (moved,) = layers(tuned).items() - weights.items()
     assert moved[1] <= tuned["push"]["uploaded"] <= moved[1] + MEGABYTE
+    pinned = [one["image"]["reference"] for one in (first, tuned)]
+    found = {one["role"]: one["parts"] for one in mbuild.json("diff", *pinned, **registry_environ)["layers"]}
+    (group,) = found["weights"]
+    assert group["after"] == moved[1]
+    assert f"to layers.{COUNT - 1:03}.weight" in group["holds"]
 
     (model / "model.yaml").write_text("description: only words\nname: layers\n")
     described = push()

@@ -30,4 +30,5 @@ FACE = Face(
     base_digest="sha256:" + "a" * 64,
     lock_digest="sha256:" + "b" * 64,
     wheels={"numpy": "2.2.0", "onnxruntime": "1.31.1"},
+    packages={"libc6": "2.41-12", "zlib1g": "1:1.3"},
 )

@@ -26,11 +26,13 @@ def tiny_layout(
     weights: bytes = bytes(range(256)) * 64,
     base_name: str = "",
     roles: tuple[str, str] | None = None,
+    holds: str = "",
     more: tuple[str, ...] = (),
     labels: Mapping[str, str] | None = None,
 ) -> Layout:
-    """An OCI layout in ``directory`` with (after several calls: one more) image; with ``roles``, as one of mbuild's.
-    ``more``: paths of files that it also has; ``labels`` are those of its config."""
+    """An OCI layout in ``directory`` with (after several calls: one more) image; with ``roles``, as one of mbuild's,
+    ``holds`` being what the upper layer says of itself. ``more``: paths of files that it also has; ``labels`` are those
+    of its config."""
     files = {"etc/os-release": OS_RELEASE, "var/lib/dpkg/status.d/tiny": STATUS, **dict.fromkeys(more, b"")}
     blobs = directory / "layers"
     blobs.mkdir(parents=True, exist_ok=True)
@@ -47,7 +49,7 @@ def tiny_layout(
             **({"Labels": dict(labels), "ExposedPorts": {"8080/tcp": {}}} if labels else {}),
         },
         diff_ids=[layer.diff_id for layer in written],
-        history=[{"created_by": f"mbuild: {role}"} for role in roles] if roles else [{"created_by": "tests"}] * 2,
+        history=_history(roles, holds),
     )
     layers = [layer.descriptor for layer in written]
     annotations = {"org.opencontainers.image.base.name": base_name} if base_name else {}
@@ -55,6 +57,13 @@ def tiny_layout(
     layout = Layout(directory / "layout")
     layout.write_image(manifest, config, lambda digest: blobs / digest.hex)
     return layout
+
+
+def _history(roles: tuple[str, str] | None, holds: str) -> list[dict[str, str]]:
+    if roles is None:
+        return [{"created_by": "tests", "comment": "not mbuild's"}] * 2
+    lower, upper = ({"created_by": f"mbuild: {role}"} for role in roles)
+    return [lower, {**upper, **({"comment": holds} if holds else {})}]
 
 
 def _layer(files: dict[PurePosixPath, bytes], compression: Compression, blobs: Path) -> WrittenLayer:

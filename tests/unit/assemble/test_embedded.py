@@ -16,6 +16,7 @@ from builder.host.fs import NotEnoughRoom
 from builder.host.trees import StagedTree
 from builder.oci.descriptor import DOCKER_LAYER_GZIP, Descriptor
 from builder.oci.digest import Digest
+from builder.oci.graph import layer_contents
 from builder.oci.layer_writer import ChangedFile
 from builder.oci.layout import Layout
 from builder.oci.reference import PinnedReference
@@ -170,6 +171,7 @@ def test_an_upstream_base_lends_layers_and_settings(host: Host, tmp_path: Path) 
     assert settings["User"] == plan.config.user
     assert settings["ExposedPorts"] == {"8000/tcp": {}, "9/tcp": {}}
     assert len(image.config.fields["history"]) == 2
+    assert layer_contents(image.manifest, image.config) == layer_contents(own.manifest, own.config) == ("", "digits")
     validate_image(image.layout, Layout(tmp_path / "layout").find())
 
 

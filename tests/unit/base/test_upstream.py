@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from builder.base.upstream import Interpreter, UnsupportedBase, inspect_rootfs, missing_files
+from builder.base.upstream import Interpreter, UnsupportedBase, inspect_rootfs, installed_packages, missing_files
 from builder.oci.verify import UnreadableLayer
 from tests.support.archives import tar_member
 
@@ -137,3 +137,27 @@ def test_which_files_an_image_lacks(tmp_path: Path) -> None:
     wanted = [PurePosixPath("/opt/tritonserver/bin/tritonserver"), PurePosixPath("/usr/bin/curl")]
     assert missing_files(layers, wanted) == (PurePosixPath("/usr/bin/curl"),)
     assert missing_files(layers[:1], wanted) == ()
+
+
+def test_the_debian_packages_of_a_base(tmp_path: Path) -> None:
+    """dpkg's own list, whose newest version counts, and the stanzas of images without dpkg."""
+    stanza = "Package: {}\nStatus: {}\nVersion: {}\n"
+    old = stanza.format("libc6", "install ok installed", "2.36-9")
+    new = "\n".join(
+        (
+            stanza.format("libc6", "install ok installed", "2.41-12"),
+            stanza.format("vim", "deinstall ok config-files", "9"),
+            stanza.format("zlib1g", "hold ok installed", "1:1.3"),
+        )
+    )
+    lower, upper = (
+        layer(tmp_path / name, {"var/lib/dpkg/status": text.encode()}) for name, text in (("1", old), ("2", new))
+    )
+    assert installed_packages([lower, upper]) == {"libc6": "2.41-12", "zlib1g": "1:1.3"}
+    apart = {
+        "var/lib/dpkg/status.d/tzdata": b"Package: tzdata\nVersion: 2026a-1\n",
+        "var/lib/dpkg/status.d/tzdata.md5sums": b"0 usr/share\n",
+        "var/lib/dpkg/status.d/base": b"Package: base-files\nVersion: 13.8\n",
+    }
+    assert installed_packages([layer(tmp_path / "3", apart)]) == {"base-files": "13.8", "tzdata": "2026a-1"}
+    assert installed_packages([layer(tmp_path / "4", {"etc/alpine-release": b"3"})]) == {}

@@ -18,7 +18,7 @@ def again(face: Face, **changed: str) -> Face | None:
 
 def test_labels_and_json_say_all_of_it() -> None:
     gpu = FaceGpu(cuda="13.0", driver="580.65", capabilities=("7.5", "12.0a"), ptx="12.0", parts=("cublas",))
-    for face in (FACE, replace(FACE, gpu=gpu), replace(FACE, description="", licence="", wheels={})):
+    for face in (FACE, replace(FACE, gpu=gpu), replace(FACE, description="", licence="", wheels={}, packages={})):
         assert again(face) == face
         assert Face.from_json(face.to_json()) == face
 

@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 
 from builder.oci.digest import Digest
 from builder.oci.entry import EntryKind, FileEntry
+from builder.plan.chunks import in_words
 from builder.plan.image import Compression, LayerRole
 from builder.plan.layering import MOST_MODEL_LAYERS, PLAIN_FROM, plan_layers
 
@@ -43,6 +44,22 @@ def test_large_models_are_plain_and_the_rest_is_compressed() -> None:
     assert (model.role, model.compression) == (LayerRole.MODEL, Compression.NONE)
     (small,) = plan_layers({}, {"m": [replace(weights, size=PLAIN_FROM - 1)]})
     assert small.compression is Compression.GZIP
+
+
+def test_a_layer_tells_what_it_holds_and_its_bytes_do_not_depend_on_it() -> None:
+    chunks = [file(f"/models/m/1/weights/{name}.bin", name.encode()) for name in "ab"]
+    tensors = {chunks[0].path: f"m: {in_words(('conv.bias', 'conv.weight', 'fc.bias'))}", chunks[1].path: in_words("w")}
+    trees = {LayerRole.RUNTIME: [file("/r")], LayerRole.WEIGHTS: chunks}
+    told = plan_layers(trees, {"m": [file("/models/m/x")]}, {"cublas": [file("/lib/cublas")]}, tensors)
+    assert [(layer.role.value, layer.holds) for layer in told] == [
+        ("runtime", ""),
+        ("libraries", "cublas"),
+        ("weights", "m: conv.bias to fc.bias (3 tensors)"),
+        ("weights", "w"),
+        ("model", "m"),
+    ]
+    untold = plan_layers(trees, {"m": [file("/models/m/x")]}, {"cublas": [file("/lib/cublas")]})
+    assert [layer.key for layer in told] == [layer.key for layer in untold]
 
 
 def test_roles_without_entries_make_no_layer() -> None:
