@@ -85,6 +85,11 @@ def server_image(images: Sequence[SplitImage], subject: Descriptor, weights: Dig
     return _about(subject, [_server(one, weights) for one in images])
 
 
+def spoken_annotations(image: SplitImage) -> dict[str, str]:
+    """Those of the image that hold for its models, which stand on no base."""
+    return {key: value for key, value in image.annotations.items() if key not in (BASE_NAME, _BASE_DIGEST)}
+
+
 _Made = tuple[ImageConfig, tuple[Part, ...], dict[str, str]]
 
 
@@ -98,9 +103,7 @@ def _weights(image: SplitImage) -> _Made:
         diff_ids=[part.diff_id for part in image.models],
         history=[{"created": created, "created_by": f"mbuild: {part.blob.role}"} for part in image.models],
     )
-    base = (BASE_NAME, _BASE_DIGEST)
-    annotations = {key: value for key, value in image.annotations.items() if key not in base}
-    return config, image.models, {**annotations, USE: Use.WEIGHTS}
+    return config, image.models, {**spoken_annotations(image), USE: Use.WEIGHTS}
 
 
 def _server(image: SplitImage, weights: Digest) -> _Made:

@@ -34,6 +34,7 @@ def build_command(
     tag: options.TagsOption = None,
     push: Annotated[bool, typer.Option("--push", help="Push to the registry of --tag, after the test.")] = False,
     force: options.ForceOption = False,
+    modelpack: options.ModelpackOption = False,
     weights_image: options.WeightsImageOption = False,
     load: Annotated[
         bool | None,
@@ -80,7 +81,7 @@ def build_command(
             template_dir=template_dir,
             max_size=max_size,
             force=force,
-            attach=options.attachments(weights_image=weights_image),
+            attach=options.attachments(modelpack=modelpack, weights_image=weights_image),
         )
         with host_session() as host:
             result = build(spec, delivery, host)

@@ -137,6 +137,9 @@ UsernameOption = Annotated[
 ]
 PasswordOption = Annotated[bool, typer.Option("--password-stdin", help="Read the password from standard input.")]
 ForceOption = Annotated[bool, typer.Option("--force", help="Move a version's tag (X.Y.Z) that is there to this image.")]
+ModelpackOption = Annotated[
+    bool, typer.Option("--modelpack", help="Also attach its models as a CNCF ModelPack artifact, over the same layers.")
+]
 WeightsImageOption = Annotated[
     bool,
     typer.Option("--weights-image", help="Also attach the image in two: the server alone, and its models as a volume."),
@@ -146,9 +149,10 @@ PlainHttpOption = Annotated[
 ]
 
 
-def attachments(*, weights_image: bool) -> tuple[Attachment, ...]:
+def attachments(*, modelpack: bool, weights_image: bool) -> tuple[Attachment, ...]:
     """What is to be attached, in words of the plan."""
-    return (Attachment.WEIGHTS_IMAGE,) if weights_image else ()
+    asked = {Attachment.MODELPACK: modelpack, Attachment.WEIGHTS_IMAGE: weights_image}
+    return tuple(attachment for attachment, wanted in asked.items() if wanted)
 
 
 def registry_settings(registry: str, username: str, password_stdin: bool, plain_http: bool) -> dict[str, str]:

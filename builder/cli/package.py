@@ -9,17 +9,43 @@ from typing import TYPE_CHECKING
 from builder.cli.inspect import tensor_text
 from builder.cli.sinks import amount
 from builder.cli.tables import Row, print_rows
+from builder.model.attached import MOUNT_PATH, SUB_PATH, USE, WEIGHTS, Use
+from builder.model.modelpack import param_size
 
 if TYPE_CHECKING:
     from builder.model.face import Face, FaceModel
     from builder.model.measured import Measured, MeasuredParity
+    from builder.pipeline.modelpack import PackedModel
     from builder.pipeline.package import Package
 
 
-def print_package(package: Package) -> None:
+def print_package(package: Package | PackedModel) -> None:
+    from builder.pipeline.modelpack import PackedModel
+
+    if isinstance(package, PackedModel):
+        print_rows(list(_packed(package)))
+        return
     print_rows([*_image(package), *(_face(package.face, package.measured) if package.face else _foreign(package))])
     if package.measured:
         print_rows(list(_measured(package.measured)))
+    print_rows([("with", f"{what}  {digest}") for what, digest in package.attached])
+
+
+def _packed(packed: PackedModel) -> Iterator[Row]:
+    said, manifest = packed.said, packed.manifest
+    yield "pack", f"{packed.reference} (ModelPack)"
+    yield "size", f"{amount(packed.size, 'bytes')} to pull, in {amount(len(manifest.layers), 'layers')}"
+    if said.created:
+        yield "created", said.created
+    licences = f" ({', '.join(said.licences)})" if said.licences else ""
+    yield "model", f"{said.name} {said.version}".strip() + licences
+    if said.description:
+        yield "", said.description
+    size = f"{said.parameters} parameters" if said.parameters else ""
+    made = [said.format, " in ".join(filter(None, (size, said.precision.replace(",", ", ")))), said.quantization]
+    yield "format", ", ".join(filter(None, made)) or "not said"
+    if manifest.subject:
+        yield "image", str(manifest.subject.digest)
 
 
 def _image(package: Package) -> Iterator[Row]:
@@ -32,9 +58,15 @@ def _image(package: Package) -> Iterator[Row]:
     yield "size", f"{amount(package.size, 'bytes')} to pull, in {layers}"
     if package.created:
         yield "created", package.created
+    labels = package.config.labels
+    if labels.get(USE) == Use.SERVER:
+        yield "models", f"not in it; directory {SUB_PATH} of {labels.get(WEIGHTS)} belongs at {MOUNT_PATH}"
 
 
 def _foreign(package: Package) -> Iterator[Row]:
+    if package.config.labels.get(USE) == Use.WEIGHTS:
+        yield "weights", f"its directory {SUB_PATH} is a volume for a server without models; it runs nothing"
+        return
     yield "face", "none: this mbuild did not make it; what any image says follows"
     for name, value in package.settings.items():
         yield name, " ".join(map(str, value)) if isinstance(value, list) else str(value)
@@ -65,6 +97,8 @@ def _face(face: Face, measured: Measured | None) -> Iterator[Row]:
 
 def _model(model: FaceModel, close: MeasuredParity | None) -> Iterator[Row]:
     made = [f"from {model.format}", *([model.quantized] if model.quantized else [])]
+    if model.parameters.count:
+        made.append(f"{param_size(model.parameters.count)} parameters in {', '.join(model.parameters.precision)}")
     made += [f"{name} {version}" for name, version in sorted(model.frameworks.items())]
     yield "model", f"{model.name} {model.version}: {', '.join(made)}"
     for name, side in (("inputs", model.signature.inputs), ("outputs", model.signature.outputs)):

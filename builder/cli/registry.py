@@ -47,6 +47,7 @@ def push_command(
     layout: Annotated[Path, typer.Argument(metavar="LAYOUT", help="The directory of an OCI image layout.")],
     reference: Annotated[str, typer.Argument(metavar="REF", help="Where to, for example localhost:5000/digits:1.")],
     force: options.ForceOption = False,
+    modelpack: options.ModelpackOption = False,
     weights_image: options.WeightsImageOption = False,
     username: options.UsernameOption = "",
     password_stdin: options.PasswordOption = False,
@@ -59,7 +60,7 @@ def push_command(
     target = Reference.parse(reference)
     settings = options.registry_settings(target.registry, username, password_stdin, plain_http)
     with host_session(settings=settings) as host:
-        wanted = options.attachments(weights_image=weights_image)
+        wanted = options.attachments(modelpack=modelpack, weights_image=weights_image)
         result = push_layout(layout, target, host, force=force, wanted=wanted)
     show(result, output_format, lambda: tables.print_push(result))
 

@@ -60,7 +60,7 @@ def external_files(source: ModelSource, entry: PurePosixPath, graphs: Iterable[A
     """
     found: dict[str, ModelFile] = {}  # by location: thousands of tensors lie in one file
     for graph in graphs:
-        for tensor in _tensors(graph):
+        for tensor in all_tensors(graph):
             if tensor.data_location == TensorProto.EXTERNAL:
                 _check_external(source, entry, tensor, found)
     return tuple(sorted({file.path for file in found.values()}))
@@ -87,7 +87,8 @@ def _holds_graphs(attribute: Any) -> bool:
     return attribute.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS)
 
 
-def _tensors(graph: Any) -> Iterator[Any]:
+def all_tensors(graph: Any) -> Iterator[Any]:
+    """Initializers, and what nodes of a graph or function hold, also in the graphs inside them."""
     yield from getattr(graph, "initializer", ())
     yield from _inner_tensors(graph)
 
@@ -109,7 +110,7 @@ def _attribute_tensors(attribute: Any) -> Iterator[Any]:
             yield from (sparse.values, sparse.indices)
     elif _holds_graphs(attribute):
         for inner in (attribute.g, *attribute.graphs):
-            yield from _tensors(inner)
+            yield from all_tensors(inner)
 
 
 def _check_external(source: ModelSource, entry: PurePosixPath, tensor: Any, found: dict[str, ModelFile]) -> None:

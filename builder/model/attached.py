@@ -9,6 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from builder.model.measured import REPORT_TYPE
+from builder.model.modelpack import MANIFEST_TYPE
+from builder.oci.descriptor import Descriptor
 from builder.oci.reference import PinnedReference
 
 USE = "dev.mbuild.use"
@@ -29,6 +32,14 @@ class Use(StrEnum):
 
     SERVER = "server"
     WEIGHTS = "weights"
+
+
+_KNOWN = {MANIFEST_TYPE: "modelpack", REPORT_TYPE: "report"}
+
+
+def attachment_name(entry: Descriptor) -> str:
+    """What an entry of a list of referrers is: in a word, or its artifact type."""
+    return entry.annotations.get(USE) or _KNOWN.get(entry.artifact_type, entry.artifact_type)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,6 +14,7 @@ from typing import Any
 
 from builder.canonical import canonical_json
 from builder.errors import IntegrityError
+from builder.model.parameters import UNKNOWN, Parameters
 from builder.model.problems import Problem, listing
 from builder.model.schema_check import check_schema
 from builder.model.signature import Datatype, Signature, TensorSpec
@@ -55,7 +56,8 @@ class FaceParity:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FaceModel:
     """One model: ``format`` is that of its source, ``quantized`` the choice that made it smaller or empty,
-    ``signature`` what clients see under its name, ``frameworks`` the versions of what it was converted with."""
+    ``signature`` what clients see under its name, ``frameworks`` the versions of what it was converted with,
+    ``parameters`` those of the graph that is in the image."""
 
     name: str
     version: str
@@ -64,6 +66,7 @@ class FaceModel:
     parity: FaceParity
     quantized: str = ""
     frameworks: Mapping[str, str] = field(default_factory=dict)
+    parameters: Parameters = UNKNOWN
 
     def to_json(self) -> dict[str, object]:
         return {**self._named(), "signature": self.signature.to_json(), "parity": self.parity.to_json()}
@@ -76,12 +79,17 @@ class FaceModel:
             "format": self.format,
             "quantized": self.quantized,
             "frameworks": dict(sorted(self.frameworks.items())),
+            "parameters": self.parameters.count,
+            "precision": list(self.parameters.precision),
         }
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> FaceModel:
-        sides = {side: tuple(map(_tensor, value["signature"][side])) for side in ("inputs", "outputs")}
-        return cls(**{**value, "signature": Signature(**sides), "parity": FaceParity(**value["parity"])})
+        given = dict(value)
+        sides = {side: tuple(map(_tensor, given["signature"][side])) for side in ("inputs", "outputs")}
+        counted = Parameters(count=given.pop("parameters", 0), precision=tuple(given.pop("precision", ())))
+        parity = FaceParity(**given["parity"])
+        return cls(**{**given, "signature": Signature(**sides), "parity": parity, "parameters": counted})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

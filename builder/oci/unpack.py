@@ -31,15 +31,19 @@ class _LinkLoop(Exception):
     pass
 
 
-def unpack_layers(layout: Layout, layers: Sequence[Descriptor], destination: Path) -> None:
-    """Some layers of an image, or all, on top of one another below ``destination``, an empty directory."""
+def unpack_layers(layout: Layout, layers: Sequence[Descriptor], destination: Path, names: Sequence[str] = ()) -> None:
+    """Some layers of an image, or all, on top of one another below ``destination``, an empty directory. ``names`` has,
+    where not all are tars, for each layer the path of the one file that it is, or nothing."""
     parts = destination.with_name(f"{destination.name}.layers")
     try:
         directories = []
-        for number, layer in enumerate(layers):
+        for number, (layer, name) in enumerate(zip(layers, names or [""] * len(layers), strict=True)):
             directory = parts / str(number)
             directory.mkdir(parents=True)
-            unpack_layer(layout, layer, directory)
+            if name:
+                unpack_file(layout, layer, name, directory)
+            else:
+                unpack_layer(layout, layer, directory)
             directories.append(directory)
         stack_layers(directories, destination)
     finally:
@@ -63,6 +67,20 @@ def unpack_layer(layout: Layout, layer: Descriptor, directory: Path) -> None:
     for _ in chunks:  # to the end, where the digest is checked
         pass
     (directory / _DIRECTORIES).write_bytes(canonical_json(modes))
+
+
+def unpack_file(layout: Layout, blob: Descriptor, name: str, directory: Path) -> None:
+    """The same of a blob that is one file, whose path is ``name``. Raises WrongBytes or UnsafeLayer."""
+    root = directory / _ROOT
+    root.mkdir()
+    path = safe_path(name, blob.digest)
+    if not path.name:
+        raise UnsafeLayer(digest=blob.digest, path=name, reason="no file's name")
+    place = _place(root, path)
+    with place.open("wb") as out:
+        out.writelines(layout.read_blob(blob))
+    place.chmod(0o644)
+    (directory / _DIRECTORIES).write_bytes(canonical_json({}))
 
 
 def _unpack_member(archive: tarfile.TarFile, member: tarfile.TarInfo, layer: Descriptor, root: Path) -> Path:

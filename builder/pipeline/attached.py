@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from builder.assemble.modelpack import modelpack
 from builder.assemble.uses import server_image, split_images, weights_image
 from builder.host import Host
 from builder.model.attached import USE, WEIGHTS, Use, WeightsVolume
@@ -21,7 +22,7 @@ from builder.registry.referrers import list_referrers, push_referrer
 
 def attach(whole: Graph, pushed: PushResult, wanted: tuple[Attachment, ...], steps: Steps, host: Host) -> PushResult:
     """Attach ``wanted`` to what was ``pushed`` of ``whole``. Its blobs are there, so next to nothing moves; again is
-    harmless. Raises ModelsNotApart, and what a registry says."""
+    harmless. Raises ModelsNotApart, FaceMissing, and what a registry says."""
     if not wanted:
         return pushed
     image = pushed.reference
@@ -46,8 +47,11 @@ def attach_each(
 
 
 def _graphs(whole: Graph, wanted: tuple[Attachment, ...]) -> Iterator[tuple[str, Graph]]:
-    """The weights before the server, which names them."""
+    """The weights before the server, which names them. Models are the same on every platform, so one ModelPack is for
+    all."""
     images, subject = split_images(whole), whole.top.descriptor
+    if Attachment.MODELPACK in wanted:
+        yield Attachment.MODELPACK, modelpack(images[0], subject)
     if Attachment.WEIGHTS_IMAGE in wanted:
         weights = weights_image(images, subject)
         yield Use.WEIGHTS, weights

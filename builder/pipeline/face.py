@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from builder.canonical import canonical_json, content_key
+from builder.formats.onnx_parameters import read_parameters
 from builder.host import Host
 from builder.model.face import PACKAGES, Face, FaceModel, FaceParity
 from builder.model.manifest import ModelManifest
@@ -76,6 +77,7 @@ def _face_model(one: AnsweredModel) -> FaceModel:
         ),
         quantized=model.quantize.chosen if model.quantize and model.quantize.is_smaller else "",
         frameworks=verdict.frameworks,
+        parameters=read_parameters(model.artifact.graph),
     )
 
 

@@ -9,8 +9,10 @@ from dataclasses import dataclass, replace
 
 from builder.errors import IntegrityError
 from builder.host import Host
+from builder.model.modelpack import MANIFEST_TYPE
 from builder.oci.platform import Platform
 from builder.oci.reference import Reference
+from builder.pipeline.modelpack import inspect_modelpack
 from builder.pipeline.package import NotAnImage, Package, look_at
 from builder.registry.credentials import acting_for
 from builder.registry.errors import NotThere
@@ -65,9 +67,17 @@ def _entry(reference: Reference, host: Host) -> Entry:
     try:
         return Entry(reference=reference, package=_package(reference, host))
     except NotAnImage as error:
-        return Entry(reference=reference, package=None, remark=f"no image: {error.facts['artifact_type']}")
+        return Entry(reference=reference, package=None, remark=_what_else(reference, error, host))
     except IntegrityError as error:
         return Entry(reference=reference, package=None, remark=str(error))
+
+
+def _what_else(reference: Reference, error: NotAnImage, host: Host) -> str:
+    artifact_type = error.facts["artifact_type"]
+    if artifact_type != MANIFEST_TYPE:
+        return f"no image: {artifact_type}"
+    said = inspect_modelpack(reference, host).said
+    return " ".join(("ModelPack:", *filter(None, (said.name, said.version))))
 
 
 def _package(reference: Reference, host: Host) -> Package:

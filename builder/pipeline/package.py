@@ -10,6 +10,7 @@ from typing import Any
 
 from builder.errors import UsageError
 from builder.host import Host
+from builder.model.attached import attachment_name
 from builder.model.face import Face
 from builder.model.measured import Measured
 from builder.oci.config import ImageConfig
@@ -25,6 +26,7 @@ from builder.pipeline.report import fetch_report, read_report
 from builder.registry.client import connect
 from builder.registry.credentials import Purpose, acting_for
 from builder.registry.pull import PlatformMissing, manifest_for
+from builder.registry.referrers import list_referrers
 
 SCHEMA = 1
 
@@ -39,7 +41,8 @@ class NotAnImage(UsageError):
 class Package:
     """``image`` is its name by digest or the layout that it is in; ``digest`` is that of what was named, ``manifest``
     and ``config`` those of the image for ``platform``; ``platforms`` are all that an index has, with their manifests'
-    digests. ``face`` is None where mbuild did not make it, ``measured`` where no report is attached."""
+    digests. ``face`` is None where mbuild did not make it, ``measured`` where no report is attached. ``attached`` are
+    all artifacts about it in its registry: what each is, and its digest."""
 
     image: str
     digest: Digest
@@ -48,6 +51,7 @@ class Package:
     platforms: tuple[tuple[Platform, Digest], ...]
     face: Face | None
     measured: Measured | None = None
+    attached: tuple[tuple[str, Digest], ...] = ()
 
     def with_report(self, report: object) -> Package:
         return replace(self, measured=Measured.from_report(report, str(self.platform)))
@@ -92,6 +96,7 @@ class Package:
             "annotations": self.manifest.annotations,
             "face": self.face.to_json() if self.face else None,
             "measured": self.measured.to_json() if self.measured else None,
+            "attached": [{"what": what, "digest": str(digest)} for what, digest in self.attached],
         }
 
 
@@ -100,7 +105,10 @@ def inspect_image(reference: Reference, platform: Platform, host: Host) -> Packa
     MalformedFace, IntegrityError."""
     host = acting_for(reference.registry, host)
     package = look_at(reference, platform, host)
-    report = fetch_report(reference.at(package.digest), host)
+    pinned = reference.at(package.digest)
+    listed = list_referrers(pinned, host)
+    package = replace(package, attached=tuple((attachment_name(one), one.digest) for one in listed))
+    report = fetch_report(pinned, listed, host)
     return package if report is None else package.with_report(report)
 
 

@@ -1,17 +1,19 @@
-"""Images out of a registry again: a whole one as an OCI layout, or its model alone, as files."""
+"""Images out of a registry again: a whole one as an OCI layout, or its model alone, as files; the latter also out of a
+ModelPack artifact, whoever made it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from builder.errors import UsageError
+from builder.errors import IntegrityError, UsageError
 from builder.host import Host
 from builder.host.fs import disk_errors, temporary_directory, why_not_writable
+from builder.model.modelpack import FILE_PATH, is_model_layer, layer_type
 from builder.oci.config import ImageConfig
-from builder.oci.descriptor import DOCKER_CONFIG, IMAGE_CONFIG, INDEX_TYPES
-from builder.oci.graph import Blob, Graph
+from builder.oci.descriptor import DOCKER_CONFIG, IMAGE_CONFIG, INDEX_TYPES, Descriptor
+from builder.oci.graph import CONFIG_ROLE, Blob, Graph
 from builder.oci.layout import Layout
 from builder.oci.manifest import Manifest
 from builder.oci.platform import Platform
@@ -28,12 +30,19 @@ from builder.registry.transfer import Moved, Outcome, bytes_of
 
 _STEP = "pull"
 _MODEL = (LayerRole.WEIGHTS, LayerRole.MODEL)
+_TITLE = "org.opencontainers.image.title"
 
 
 class NoModelLayer(UsageError):
     code = "no-model-layer"
     message = "no layer of {reference} is marked as a model's"
-    hint = "only images that mbuild made can be pulled with --model-only; pull it whole, without"
+    hint = "only images that mbuild made, and ModelPacks, can be pulled with --model-only; pull it whole, without"
+
+
+class FileNameMissing(IntegrityError):
+    code = "file-name-missing"
+    message = "the layer {digest} of {reference} is a file, and does not say which"
+    hint = f"whoever packs a ModelPack must write {FILE_PATH} into the layer's annotations"
 
 
 class DirectoryInUse(UsageError):
@@ -93,20 +102,24 @@ def pull_image(
 
 
 def pull_model(reference: Reference, platform: Platform, output: Path, host: Host) -> PullResult:
-    """The files of an image's model layers below ``output``, at their paths in the image; nothing else is fetched.
+    """The files of an image's model layers below ``output``, at their paths in the image; nothing else is fetched. Of a
+    ModelPack those of all layers but data sets, at the paths that it gives them.
 
-    They are there whole or not at all. Raises what ``pull_image`` does, NoModelLayer, DirectoryInUse, UnsafeLayer.
+    They are there whole or not at all. Raises what ``pull_image`` does, NoModelLayer, FileNameMissing, DirectoryInUse,
+    UnsafeLayer.
     """
     check_cache(host)
     _require_empty(output)
     sweep_cache(host)
     with Steps(host).effect(_STEP) as note:
         image = find_image(reference, platform, acting_for(reference.registry, host))
-        layers = [blob for blob in image.graph.blobs if blob.role in _MODEL]
+        blobs = {blob.descriptor.digest: blob for blob in image.graph.blobs if _is_of_model(blob)}
+        layers = [layer for layer in Manifest(image.graph.top.raw).layers if layer.digest in blobs]
         if not layers:
             raise NoModelLayer(reference=image.reference)
-        moved = fetch_blobs(image, layers, host)
-        _unpack(layers, output, host)
+        names = [_file_name(layer, image) for layer in layers]
+        moved = fetch_blobs(image, blobs.values(), host)
+        _unpack(layers, names, output, host)
         note.detail = str(image.reference)
     return PullResult(reference=image.reference, path=output, moved=moved)
 
@@ -129,6 +142,20 @@ def _platform(graph: Graph, host: Host) -> Platform | None:
     return ImageConfig(b"".join(host.store.read_blob(config.digest))).platform
 
 
+def _is_of_model(blob: Blob) -> bool:
+    return blob.role in _MODEL or (blob.role != CONFIG_ROLE and is_model_layer(blob.descriptor.media_type))
+
+
+def _file_name(layer: Descriptor, image: RemoteImage) -> str:
+    """Of a layer of a ModelPack that is no tar the file's path; else nothing."""
+    if not is_model_layer(layer.media_type) or layer_type(layer.media_type):
+        return ""
+    name = layer.annotations.get(FILE_PATH) or layer.annotations.get(_TITLE, "")
+    if not name:
+        raise FileNameMissing(digest=layer.digest, reference=image.reference)
+    return name
+
+
 def _require_empty(output: Path) -> None:
     reason = why_not_writable(output)
     if not reason and output.exists() and any(output.iterdir()):
@@ -137,13 +164,17 @@ def _require_empty(output: Path) -> None:
         raise DirectoryInUse(path=output, reason=reason)
 
 
-def _unpack(layers: Iterable[Blob], output: Path, host: Host) -> None:
+def _unpack(layers: Sequence[Descriptor], names: Sequence[str], output: Path, host: Host) -> None:
     """Beside its place first, and then there by one rename."""
     with disk_errors(output), temporary_directory(output.absolute().parent, prefix=".mbuild-pull-") as place:
         files = place / "files"
         files.mkdir(mode=0o755)
-        store = Layout(host.store.root)
-        unpack_layers(store, [blob.descriptor for blob in layers], files)
+        unpack_layers(Layout(host.store.root), list(map(_as_layer, layers)), files, names)
         if output.exists():
             output.rmdir()
         files.rename(output)
+
+
+def _as_layer(descriptor: Descriptor) -> Descriptor:
+    """A ModelPack's, as an image would name it."""
+    return replace(descriptor, media_type=layer_type(descriptor.media_type) or descriptor.media_type)

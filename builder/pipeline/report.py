@@ -4,6 +4,7 @@ in its registry (a referrer), and beside the manifest in a layout."""
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -80,7 +81,7 @@ def attach_report(content: bytes, graph: Graph, image: PinnedReference, host: Ho
 def bring_report(image: PinnedReference, layout: Path, host: Host) -> None:
     """Put the report that is attached to an image beside it in a layout; where that fails, it is warned of."""
     try:
-        content = _newest_report(image, host)
+        content = _newest_report(image, list_referrers(image, host, REPORT_TYPE), host)
     except (RegistryError, IntegrityError) as error:
         hint = "the image is whole; `mbuild inspect LAYOUT` shows it without what was measured"
         host.events.emit(Warned(message=f"the report of {image} could not be pulled: {error}", hint=hint))
@@ -89,15 +90,15 @@ def bring_report(image: PinnedReference, layout: Path, host: Host) -> None:
         write_report(layout, image.digest, content)
 
 
-def fetch_report(image: PinnedReference, host: Host) -> object:
-    """The newest report that is attached to an image, as a JSON value; None where there is none. Raises what a registry
-    says, IntegrityError."""
-    content = _newest_report(image, host)
+def fetch_report(image: PinnedReference, attached: Sequence[Descriptor], host: Host) -> object:
+    """The newest report among what is ``attached`` to an image, as a JSON value; None where there is none. Raises what
+    a registry says, IntegrityError."""
+    content = _newest_report(image, attached, host)
     return None if content is None else _parsed(content, f"the report of {image}")
 
 
-def _newest_report(image: PinnedReference, host: Host) -> bytes | None:
-    found = list_referrers(image, host, REPORT_TYPE)
+def _newest_report(image: PinnedReference, attached: Sequence[Descriptor], host: Host) -> bytes | None:
+    found = [one for one in attached if one.artifact_type == REPORT_TYPE]
     if not found:
         return None
     newest = max(found, key=lambda one: one.annotations.get(_CREATED, ""))

@@ -17,6 +17,8 @@ from builder.oci.platform import Platform
 from builder.pipeline.attached import find_weights_volume
 from builder.pipeline.copy import copy_image
 from builder.pipeline.existing import push_layout
+from builder.pipeline.modelpack import PackedModel, inspect_reference
+from builder.pipeline.package import inspect_image
 from builder.pipeline.pull import pull_image, pull_model
 from builder.plan.spec import Attachment
 from builder.registry.credentials import acting_for
@@ -25,6 +27,7 @@ from builder.registry.push import push
 from builder.registry.referrers import list_referrers, push_referrer
 from tests.support.artifacts import BOM, SIGNATURE, artifact
 from tests.support.certificates import make_certificate, server_context
+from tests.support.faces import FACE
 from tests.support.registries import SecuredRegistry
 from tests.support.registry_answers import BearerAuth
 from tests.support.scripted_registry import Abilities, ScriptedRegistry
@@ -200,3 +203,29 @@ def test_an_index_in_two(place: SecuredRegistry, host: Host, tmp_path: Path) -> 
         assert volume is not None
         for half in (volume.server, volume.weights):
             assert {resolve(half, platform, host).digest for platform in (AMD64, ARM64)} != {half.digest}
+
+
+def test_a_modelpack_moves_next_to_nothing_and_is_read_back(
+    place: SecuredRegistry, host: Host, make_host: MakeHost, tmp_path: Path
+) -> None:
+    image = tiny_layout(tmp_path, weights=WEIGHTS, roles=("model", "weights"), labels=FACE.to_labels())
+    pushed = push_layout(image.path, place.fresh("packed"), host, wanted=(Attachment.MODELPACK,))
+    (attached,) = pushed.attached
+    assert (attached.name, attached.pushed.mounted) == ("modelpack", 0)
+    assert attached.pushed.uploaded < 100_000
+    at = replace(
+        place.fresh("x"), repository=pushed.reference.repository, tag="", digest=attached.pushed.reference.digest
+    )
+    elsewhere = make_host(environ=place.environ)
+    packed = inspect_reference(at, AMD64, elsewhere)
+    assert isinstance(packed, PackedModel)
+    manifest = image.manifest(image.find())
+    assert [layer.digest for layer in packed.manifest.layers] == [layer.digest for layer in manifest.layers]
+    assert (packed.said.name, packed.said.format, packed.said.parameters) == ("digits", "onnx", "12.3K")
+    assert packed.to_json()["subject"] == str(manifest.digest)
+    pulled = pull_model(at, AMD64, tmp_path / "files", elsewhere)
+    assert pulled.downloaded == sum(layer.size for layer in manifest.layers)
+    assert (tmp_path / "files/model/weights.bin").read_bytes() == WEIGHTS
+    assert (tmp_path / "files/etc/os-release").is_file()
+    whole = inspect_image(replace(at, digest=pushed.reference.digest), AMD64, elsewhere)
+    assert whole.attached == (("modelpack", attached.pushed.reference.digest),)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from builder.model.face import Face, FaceModel, FaceParity
+from builder.model.parameters import Parameters
 from builder.model.signature import Datatype, Signature, TensorSpec
 
 FACE_MODEL = FaceModel(
@@ -15,6 +16,7 @@ FACE_MODEL = FaceModel(
     ),
     parity=FaceParity(cases=4, edges=3, absolute=1e-5, relative=1e-4),
     frameworks={"keras": "3.9.0", "tensorflow": "2.19.0"},
+    parameters=Parameters(count=12_345, precision=("float32",)),
 )
 FACE = Face(
     name="digits",

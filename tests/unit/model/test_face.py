@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
 
 from builder.model.face import MODELS, SIGNATURE, WHEELS, Face, FaceGpu, MalformedFace
 from builder.model.measured import Measured, MeasuredLatency, MeasuredParity
+from builder.model.parameters import UNKNOWN
 from tests.support.faces import FACE, FACE_MODEL
 
 
@@ -26,6 +28,14 @@ def test_labels_and_json_say_all_of_it() -> None:
 def test_several_models_keep_their_order_and_signatures() -> None:
     face = replace(FACE, models=(FACE_MODEL, replace(FACE_MODEL, name="other", quantized="int8-dynamic")))
     assert again(face) == face
+
+
+def test_an_image_whose_parameters_nobody_counted() -> None:
+    models = json.loads(FACE.to_labels()[MODELS])
+    for name in ("parameters", "precision"):
+        del models[0][name]
+    read = again(FACE, **{MODELS: json.dumps(models)})
+    assert read == replace(FACE, models=(replace(FACE_MODEL, parameters=UNKNOWN),))
 
 
 def test_an_image_of_others_has_no_face() -> None:

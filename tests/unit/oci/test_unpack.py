@@ -17,7 +17,7 @@ from builder.oci.layout import Layout
 from builder.oci.manifest import Manifest
 from builder.oci.platform import Platform
 from builder.oci.tar_reader import UnsafeLayer
-from builder.oci.unpack import unpack_layers
+from builder.oci.unpack import unpack_file, unpack_layers
 
 Member = tuple[str, bytes, int, str]
 """Name, tar type, mode, and the content of a file or the target of a link."""
@@ -172,3 +172,30 @@ def test_a_damaged_layer_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(IntegrityError):
         unpack_layers(layout, manifest.layers, tmp_path / "again")
+
+
+def stored_file(directory: Path) -> tuple[Layout, Descriptor]:
+    blob = Descriptor.of(b"weights", "application/vnd.cncf.model.weight.v1.raw")
+    layout = Layout(directory / "layout")
+    layout.blob_path(blob.digest).parent.mkdir(parents=True)
+    layout.blob_path(blob.digest).write_bytes(b"weights")
+    return layout, blob
+
+
+def test_a_blob_that_is_a_file_of_several_names(tmp_path: Path) -> None:
+    layout, blob = stored_file(tmp_path)
+    (tmp_path / "out").mkdir()
+    unpack_layers(layout, [blob, blob], tmp_path / "out", ["model.onnx", "deep/er/copy.onnx"])
+    found = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    assert found == {"model.onnx", "deep/er/copy.onnx"}
+    assert (tmp_path / "out/deep/er/copy.onnx").read_bytes() == b"weights"
+    assert (tmp_path / "out/model.onnx").stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize("name", ["../outside", "/", ".", "a/../../outside", "a\0b"])
+def test_a_file_stays_inside_and_has_a_name(tmp_path: Path, name: str) -> None:
+    layout, blob = stored_file(tmp_path)
+    (tmp_path / "out").mkdir()
+    with pytest.raises(UnsafeLayer):
+        unpack_file(layout, blob, name, tmp_path / "out")
+    assert not (tmp_path / "outside").exists()
