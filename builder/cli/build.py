@@ -36,14 +36,8 @@ def build_command(
     force: options.ForceOption = False,
     modelpack: options.ModelpackOption = False,
     weights_image: options.WeightsImageOption = False,
-    load: Annotated[
-        bool | None,
-        typer.Option("--load/--no-load", help="Put it into the local Docker engine; default: if there is one."),
-    ] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option("-o", "--output", metavar="DIR", help="Write the OCI image layout here; default: into the cache."),
-    ] = None,
+    load: options.LoadOption = None,
+    output: options.LayoutOption = None,
     engine: Annotated[Engine, typer.Option("--engine", help="embedded: no daemon; docker: through a Dockerfile.")] = (
         Engine.EMBEDDED
     ),

@@ -137,6 +137,14 @@ UsernameOption = Annotated[
 ]
 PasswordOption = Annotated[bool, typer.Option("--password-stdin", help="Read the password from standard input.")]
 ForceOption = Annotated[bool, typer.Option("--force", help="Move a version's tag (X.Y.Z) that is there to this image.")]
+LoadOption = Annotated[
+    bool | None,
+    typer.Option("--load/--no-load", help="Put it into the local Docker engine; default: if there is one."),
+]
+LayoutOption = Annotated[
+    Path | None,
+    typer.Option("-o", "--output", metavar="DIR", help="Write the OCI image layout here; default: into the cache."),
+]
 ModelpackOption = Annotated[
     bool, typer.Option("--modelpack", help="Also attach its models as a CNCF ModelPack artifact, over the same layers.")
 ]

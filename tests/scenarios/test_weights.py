@@ -6,7 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnx
 import pytest
+from onnx import numpy_helper
 
 from tests.scenarios.conftest import Mbuild
 from tests.support.models import save_layers
@@ -30,14 +33,20 @@ def push(mbuild: Mbuild, model: Path, registry: SecuredRegistry, registry_enviro
     reference = str(registry.fresh("layers"))
 
     def run(*words: str | Path) -> dict[str, Any]:
-        command = (model, "-t", reference, "--push", "--no-test", "--no-load", *words)
-        return mbuild.json(*command, **registry_environ)
+        command = (model, "-t", reference, "--push", "--modelpack", "--weights-image", "--no-test", "--no-load", *words)
+        result = mbuild.json(*command, **registry_environ)
+        assert sum(one["uploaded"] for one in result["push"]["attached"]) < MEGABYTE / 10
+        return result
 
     return run
 
 
 def layers(result: dict[str, Any], role: str = "weights") -> dict[str, int]:
     return {layer["digest"]: layer["size"] for layer in result["layers"] if layer["role"] == role}
+
+
+def tensors(path: Path) -> dict[str, Any]:
+    return {tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load(path).graph.initializer}
 
 
 @pytest.mark.registry
@@ -70,6 +79,15 @@ def test_only_what_changed_moves(
     described = push()
     assert described["push"]["uploaded"] < MEGABYTE
     assert layers(described) == layers(tuned)
+
+    packed = described["push"]["attached"][0]["reference"]
+    said = mbuild.json("inspect", packed, **registry_environ)
+    assert [layer["digest"] for layer in said["layers"]] == [*layers(described, "model"), *layers(described)]
+    assert said["modelpack"]["parameters"] == "18.9M"
+    mbuild.json("pull", packed, "--model-only", "-o", tmp_path / "pulled", **registry_environ)
+    numbers = [tensors(place) for place in (model / "model.onnx", tmp_path / "pulled/models/layers/1/model.onnx")]
+    assert numbers[0].keys() == numbers[1].keys()
+    assert all(np.array_equal(array, numbers[1][name]) for name, array in numbers[0].items())
 
 
 def test_a_model_in_chunks_runs(mbuild: Mbuild, model: Path) -> None:
