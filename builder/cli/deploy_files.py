@@ -1,4 +1,4 @@
-"""The commands of ``mbuild deploy`` that write files for one machine or for what watches it."""
+"""The commands of ``mbuild deploy`` that write files of other tools: Compose, Helm, Prometheus and Grafana."""
 
 from __future__ import annotations
 
@@ -13,10 +13,15 @@ from builder.canonical import readable_json
 from builder.cli import options
 from builder.cli.deploy import (
     CpuOption,
+    GpuLabelsOption,
+    GpusOption,
     ImageArgument,
     MemoryOption,
+    MostOption,
     NameOption,
     NamespaceOption,
+    PullSecretOption,
+    ReplicasOption,
     RepositoryOption,
     find,
 )
@@ -50,6 +55,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands of this module to the group."""
     app.command("monitoring")(monitoring_command)
     app.command("compose")(compose_command)
+    app.command("helm")(helm_command)
 
 
 def monitoring_command(
@@ -141,6 +147,37 @@ def compose_command(
         sys.stdout.write(text)
     else:
         write(output, {"compose.yaml": text, **files})
+
+
+def helm_command(
+    image: ImageArgument,
+    output: DirectoryOption,
+    name: NameOption = "",
+    replicas: ReplicasOption = 2,
+    max_replicas: MostOption = 0,
+    cpu: CpuOption = "1",
+    memory: MemoryOption = "",
+    gpus: GpusOption = 1,
+    gpu_labels: GpuLabelsOption = True,
+    pull_secret: PullSecretOption = None,
+    repository: RepositoryOption = "",
+    platform: options.PlatformOption = "",
+    username: options.UsernameOption = "",
+    password_stdin: options.PasswordOption = False,
+    plain_http: options.PlainHttpOption = False,
+) -> None:
+    """Write a Helm chart of what `mbuild deploy kubernetes` writes: `helm install NAME DIR`."""
+    from builder.deploy.helm.chart import chart_files
+    from builder.deploy.kubernetes import kubernetes_documents
+    from builder.deploy.pod import PodOptions
+    from builder.deploy.schemas import require_valid
+    from builder.deploy.wanted import Wanted
+
+    pod = PodOptions(pull_secrets=tuple(pull_secret or ()), gpus=gpus, by_gpu_labels=gpu_labels)
+    wanted = Wanted(replicas=replicas, most=max_replicas, cpu=cpu, memory=memory, pod=pod)
+    served = find(image, name, repository, platform, username, password_stdin, plain_http)
+    require_valid(kubernetes_documents(served, wanted))
+    write(output, chart_files(served, wanted))
 
 
 def write(directory: Path, files: Mapping[str, str]) -> None:

@@ -37,6 +37,10 @@ class Stack:
         return run_tool("docker-compose", "-f", str(self.file), *words, env=self.environ)
 
 
+def by_kind(documents: str) -> dict[str, Any]:
+    return {each["kind"]: each for each in yaml.safe_load_all(documents) if each}
+
+
 @pytest.fixture
 def stack(
     mbuild: Mbuild, registry: SecuredRegistry, registry_environ: dict[str, str], docker_engine: Any, tmp_path: Path
@@ -68,6 +72,16 @@ def test_from_the_registry_to_a_dashboard(
     assert limits["NanoCpus"] == 10**9 and "no-new-privileges:true" in limits["SecurityOpt"]
     assert state["Health"]["Status"] in ("starting", "healthy") and container.attrs["Config"]["StopTimeout"] == 30
     assert container.attrs["Config"]["Healthcheck"]["StartPeriod"] == 60 * 10**9
+
+    # What `helm test` does: the image asks another container of its own for readiness.
+    asking = {"environment": {"MBUILD_HOST": name, "MBUILD_PORT": "8000"}, "network": f"{name}_default"}
+    docker_engine.containers.run(service["image"], ["health"], remove=True, read_only=True, **asking)
+
+    chart = tmp_path / "chart"
+    assert mbuild("deploy", "helm", stack.reference, "-o", chart, **registry_environ).returncode == 0
+    documents = mbuild("deploy", "kubernetes", stack.reference, **registry_environ).stdout
+    rendered = run_tool("helm", "template", "digits", str(chart), "--skip-tests")
+    assert by_kind(rendered) == by_kind(documents)
 
     words = ("-o", tmp_path / "watch", "--job", "digits", "--platform", "linux/amd64")
     done = mbuild("deploy", "monitoring", stack.reference, *words, **registry_environ)
