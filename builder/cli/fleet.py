@@ -10,7 +10,9 @@ import typer
 
 from builder.canonical import readable_json
 from builder.cli import options, tables
+from builder.cli.output import kept
 from builder.cli.session import host_session
+from builder.cli.summary import fleet_summary
 from builder.plan.spec import IN_THE_CACHE, CudaLibraries
 
 if TYPE_CHECKING:
@@ -34,19 +36,24 @@ def build_all_command(
     locked: options.LockedOption = False,
     cuda_libs: options.CudaLibsOption = CudaLibraries.AUTO,
     test: Annotated[bool, typer.Option("--test/--no-test", help="Run each image and replay its golden cases.")] = True,
+    report: options.ReportOption = None,
+    summary: options.SummaryOption = None,
     output_format: options.FormatOption = options.OutputFormat.HUMAN,
 ) -> None:
     """Build, test and (with --push) publish many models; goes on past a failure, does again only what is missing."""
     from builder.pipeline.fleet import build_fleet, plan_fleet
     from builder.plan.fleet import read_fleet
 
-    spec_of = options.member_specs(server, platform or (), locked, cuda_libs)
-    delivery = replace(IN_THE_CACHE, push=push, test=test, force=force)
-    fleet = read_fleet(models, target, registry)
-    with host_session() as host:
-        outcomes = build_fleet(plan_fleet(fleet, spec_of, delivery), host, jobs)
+    with kept(report, summary, "the fleet", fleet_summary) as keep:
+        spec_of = options.member_specs(server, platform or (), locked, cuda_libs)
+        delivery = replace(IN_THE_CACHE, push=push, test=test, force=force)
+        fleet = read_fleet(models, target, registry)
+        with host_session() as host:
+            outcomes = build_fleet(plan_fleet(fleet, spec_of, delivery), host, jobs)
+        told = [outcome.to_json() for outcome in outcomes]
+        keep(told)
     if output_format is options.OutputFormat.JSON:
-        sys.stdout.write(readable_json([outcome.to_json() for outcome in outcomes]).decode())
+        sys.stdout.write(readable_json(told).decode())
     else:
         tables.print_fleet(outcomes)
     raise typer.Exit(exit_code(outcomes))

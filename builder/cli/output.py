@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -35,22 +35,24 @@ def show(result: Told, output_format: OutputFormat, table: Callable[[], None]) -
         table()
 
 
-Keep = Callable[[Mapping[str, Any]], None]
+Keep = Callable[[Any], None]
 
 
 @contextmanager
-def kept(report: Path | None, summarized: Path | None, name: str) -> Iterator[Keep]:
-    """Gives what keeps the JSON result of a build: ``report`` as it is, ``summarized`` with a summary below what it
-    has. An error is summarized, too; ``name`` is what was to be built. Raises FileNotWritable."""
+def kept(
+    report: Path | None, summarized: Path | None, name: str, page: Callable[[Any], str] = summary
+) -> Iterator[Keep]:
+    """Gives what keeps a JSON result: ``report`` as it is, ``summarized`` as a ``page`` below what it has. An error is
+    summarized, too; ``name`` is what was to be built. Raises FileNotWritable."""
     for option, path in (("--report", report), ("--summary", summarized)):
         if path and (reason := "it is a directory" if path.is_dir() else why_not_writable(path.parent)):
             raise FileNotWritable(option=option, path=path, reason=reason)
 
-    def keep(result: Mapping[str, Any]) -> None:
+    def keep(result: Any) -> None:
         if report:
             atomic_write(report, readable_json(result))
         if summarized:
-            _append(summarized, summary(result))
+            _append(summarized, page(result))
 
     try:
         yield keep

@@ -18,6 +18,7 @@ from builder.model.measured import Measured, MeasuredParity
 Result = Mapping[str, Any]
 
 _MOST_MODELS = 200
+_MOST_COMPLAINTS = 20
 _MOST_SAID = 20_000
 """Characters of an error: GitHub takes 1 MiB for the summary of a step."""
 _DRAWN_SECONDS = 0.05
@@ -38,12 +39,35 @@ def summary(result: Result) -> str:
     return "\n\n".join(filter(None, parts)) + "\n\n"
 
 
+def fleet_summary(outcomes: Sequence[Result]) -> str:
+    """What became of each of many models, and why some are not there."""
+    failed = [one for one in outcomes if one["error"]]
+    title = f"## {amount(len(outcomes), 'models')}" + (f", {len(failed)} failed" if failed else "")
+    headings = ("model", "target", "result", "size", "uploaded", "time", "image")
+    complaints = [f"### {_text(one['name'])}\n\n{_complaint(one['error'])}" for one in failed[:_MOST_COMPLAINTS]]
+    return "\n\n".join((title, _table(headings, map(_outcome, outcomes[:_MOST_MODELS])), *complaints)) + "\n\n"
+
+
+def _outcome(one: Result) -> Sequence[str]:
+    became = "failed" if one["error"] else "unchanged" if one["unchanged"] else "built"
+    image = one["reference"] or one["digest"]
+    sizes = (_bytes(one["size"]), _bytes(one["uploaded"]) if one["reference"] else "") if image else ("", "")
+    shown = f"`{image}`" if image else ""
+    return _text(one["name"]), _text(one["target"]), became, *sizes, f"{one['seconds']:.1f} s", shown
+
+
 def failure_summary(name: str, error: MbuildError) -> str:
     """Why there is no image."""
-    said = f"error ({error.code}): {error}\nhint: {error.advice}"
+    complaint = _complaint({"code": error.code, "message": str(error), "hint": error.advice})
+    return f"## {_text(name)}: no image\n\n{complaint}\n\n"
+
+
+def _complaint(error: Result) -> str:
+    """As it is, in a fence that nothing in it ends."""
+    said = f"error ({error['code']}): {error['message']}\nhint: {error['hint']}"
     cut = said if len(said) <= _MOST_SAID else said[:_MOST_SAID] + "\n..."
     fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", cut)), default=0))
-    return f"## {_text(name)}: no image\n\n{fence}text\n{cut}\n{fence}\n\n"
+    return f"{fence}text\n{cut}\n{fence}"
 
 
 def pushed_names(result: Result) -> tuple[str, ...]:

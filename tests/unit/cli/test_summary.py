@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 
 from builder.cli.output import FileNotWritable, kept
-from builder.cli.summary import failure_summary, pushed_names, summary
+from builder.cli.summary import failure_summary, fleet_summary, pushed_names, summary
 from builder.errors import SpecError
 from tests.support.results import DIGESTS, layer, model, parity, push, report, result
 
@@ -124,6 +124,40 @@ def test_a_failure_is_quoted_as_it_is() -> None:
         "hint: say something else\n````\n\n"
     )
     assert len(failure_summary("a", Wrong(said="x" * 3_000_000))) < 30_000
+
+
+def outcome(name: str, **changes: Any) -> dict[str, Any]:
+    return {
+        "name": name,
+        "directory": name,
+        "target": "cpu",
+        "seconds": 1.25,
+        "digest": DIGESTS[1],
+        "size": 41_800_000,
+        "uploaded": 0,
+        "reference": None,
+        "unchanged": False,
+        "error": None,
+        **changes,
+    }
+
+
+def test_a_fleet_says_what_became_of_each() -> None:
+    error = {"code": "broken-onnx", "exit_code": 4, "message": "no\n```", "hint": "mend it"}
+    text = fleet_summary(
+        [
+            outcome("a_b", uploaded=1_000_000, reference=PLACE),
+            outcome("same", unchanged=True),
+            outcome("broken", digest=None, size=0, error=error),
+        ]
+    )
+    assert text.startswith("## 3 models, 1 failed\n")
+    assert rows(text, "model") == [
+        ["a\\_b", "cpu", "built", "41.8 MB", "1.0 MB", "1.2 s", f"`{PLACE}`"],
+        ["same", "cpu", "unchanged", "41.8 MB", "", "1.2 s", f"`{DIGESTS[1]}`"],
+        ["broken", "cpu", "failed", "", "", "1.2 s", ""],
+    ]
+    assert text.endswith("### broken\n\n````text\nerror (broken-onnx): no\n```\nhint: mend it\n````\n\n")
 
 
 def test_both_files_are_kept(tmp_path: Path) -> None:
