@@ -46,6 +46,12 @@ GpuLabelsOption = Annotated[
 PullSecretOption = Annotated[
     list[str] | None, typer.Option("--pull-secret", metavar="NAME", help="A secret with the registry's login.")
 ]
+WeightsVolumeOption = Annotated[
+    bool,
+    typer.Option(
+        "--weights-volume", help="Mount the models from their own image (--weights-image of a push); Kubernetes 1.36."
+    ),
+]
 KubernetesOption = Annotated[
     str, typer.Option("--kubernetes", metavar="1.N", help="The cluster's version; default: 1.33 and 1.36 both.")
 ]
@@ -81,13 +87,15 @@ def find_all(
     username: str,
     password_stdin: bool,
     plain_http: bool,
+    weights_volume: bool = False,
 ) -> list[Served]:
     """The options for a registry are for that of the first."""
-    from builder.pipeline.deploy import find_served
+    from builder.pipeline.deploy import find_served, with_weights_volume
 
     chosen = chosen_platform(platform)
     with host_session(quiet=True, settings=settings_for(images[0], username, password_stdin, plain_http)) as host:
-        return [find_served(image, chosen, host, name=name, repository=repository) for image in images]
+        whole = [find_served(image, chosen, host, name=name, repository=repository) for image in images]
+        return [with_weights_volume(one, host) for one in whole] if weights_volume else whole
 
 
 def chosen_platform(given: str) -> Platform:

@@ -17,6 +17,7 @@ from builder.errors import UsageError
 
 if TYPE_CHECKING:
     from builder.deploy.compared import DocumentChange
+    from builder.deploy.wanted import Reach
     from builder.pipeline.rollout import Rollout
 
 IngressOption = Annotated[str, typer.Option("--ingress", metavar="HOST", help="Also an Ingress for this host.")]
@@ -62,6 +63,7 @@ def kubernetes_command(
     gpus: deploy.GpusOption = 1,
     gpu_labels: deploy.GpuLabelsOption = True,
     pull_secret: deploy.PullSecretOption = None,
+    weights_volume: deploy.WeightsVolumeOption = False,
     ingress: IngressOption = "",
     ingress_class: IngressClassOption = "",
     tls_secret: TlsOption = "",
@@ -85,7 +87,7 @@ def kubernetes_command(
     from builder.deploy.kubernetes import kubernetes_documents
     from builder.deploy.pod import PodOptions
     from builder.deploy.schemas import require_valid
-    from builder.deploy.wanted import Reach, Wanted
+    from builder.deploy.wanted import Wanted
 
     if (canary is None) != (not running):
         raise CanaryNeedsFrom(given="--from" if running else "--canary", other="--canary" if running else "--from")
@@ -95,22 +97,45 @@ def kubernetes_command(
         most=max_replicas,
         cpu=cpu,
         memory=memory,
+        weights_volume=weights_volume,
         pod=PodOptions(pull_secrets=tuple(pull_secret or ()), gpus=gpus, by_gpu_labels=gpu_labels),
-        reach=Reach(
-            ingress=ingress,
-            ingress_class=ingress_class,
-            tls_secret=tls_secret,
-            gateway=gateway,
-            hosts=tuple(host or ()),
-            service_monitor=service_monitor,
-            from_namespaces=tuple(from_namespace or ()),
-        ),
+        reach=_reach(ingress, ingress_class, tls_secret, gateway, host, service_monitor, from_namespace),
     )
     images = [image, *([running] if running else [])]
-    served, *others = deploy.find_all(images, name, repository, platform, username, password_stdin, plain_http)
-    made = canary_documents(others[0], served, wanted, canary or 0) if others else kubernetes_documents(served, wanted)
+    login = (username, password_stdin, plain_http)
+    served, *old = deploy.find_all(images, name, repository, platform, *login, weights_volume)
+    made = canary_documents(old[0], served, wanted, canary or 0) if old else kubernetes_documents(served, wanted)
+    documents = require_valid(made, _version(kubernetes, weights_volume))
     comment = f"Written by `mbuild deploy kubernetes` for {served.image}"
-    deploy.put(require_valid(made, kubernetes), comment, output_format, directory=output, name=served.name)
+    deploy.put(documents, comment, output_format, directory=output, name=served.name)
+
+
+def _version(kubernetes: str, weights_volume: bool) -> str:
+    from builder.deploy.schemas import require_image_volumes
+
+    return require_image_volumes(kubernetes) if weights_volume else kubernetes
+
+
+def _reach(  # one parameter for each option of the command line
+    ingress: str,
+    ingress_class: str,
+    tls_secret: str,
+    gateway: str,
+    hosts: list[str] | None,
+    service_monitor: bool,
+    from_namespaces: list[str] | None,
+) -> Reach:
+    from builder.deploy.wanted import Reach
+
+    return Reach(
+        ingress=ingress,
+        ingress_class=ingress_class,
+        tls_secret=tls_secret,
+        gateway=gateway,
+        hosts=tuple(hosts or ()),
+        service_monitor=service_monitor,
+        from_namespaces=tuple(from_namespaces or ()),
+    )
 
 
 def kserve_command(
@@ -124,6 +149,7 @@ def kserve_command(
     gpus: deploy.GpusOption = 1,
     gpu_labels: deploy.GpuLabelsOption = True,
     pull_secret: deploy.PullSecretOption = None,
+    weights_volume: deploy.WeightsVolumeOption = False,
     kubernetes: deploy.KubernetesOption = "",
     output: deploy.DirectoryOption = None,
     repository: deploy.RepositoryOption = "",
@@ -141,8 +167,9 @@ def kserve_command(
 
     pod = PodOptions(pull_secrets=tuple(pull_secret or ()), gpus=gpus, by_gpu_labels=gpu_labels)
     wanted = Wanted(namespace=namespace, replicas=replicas, most=max_replicas, cpu=cpu, memory=memory, pod=pod)
-    served = deploy.find(image, name, repository, platform, username, password_stdin, plain_http)
-    documents = require_valid(kserve_documents(served, wanted), kubernetes)
+    login = (username, password_stdin, plain_http)
+    (served,) = deploy.find_all([image], name, repository, platform, *login, weights_volume)
+    documents = require_valid(kserve_documents(served, wanted), _version(kubernetes, weights_volume))
     comment = f"Written by `mbuild deploy kserve` for {served.image}"
     deploy.put(documents, comment, output_format, directory=output, name=served.name)
 

@@ -14,6 +14,7 @@ from typing import Any
 from builder.deploy.documents import because
 from builder.deploy.served import LIVE, READY, SCRATCH, UID, Served
 from builder.deploy.sizing import Sizing
+from builder.model.attached import MOUNT_PATH, SUB_PATH
 
 CONTAINER = "server"
 GPU = "nvidia.com/gpu"
@@ -63,7 +64,7 @@ def pod_spec(served: Served, sizing: Sizing, options: PodOptions) -> dict[str, A
 def container(served: Served, sizing: Sizing, options: PodOptions) -> dict[str, Any]:
     return {
         "name": CONTAINER,
-        "image": str(served.image),
+        "image": str(served.runs),
         "ports": [{"name": name, "containerPort": port} for name, port in served.ports.named],
         "resources": _resources(served, sizing, options),
         **_probes(sizing),
@@ -106,6 +107,8 @@ def _mounts(served: Served) -> Iterator[dict[str, Any]]:
     yield {"name": "scratch", "mountPath": SCRATCH}
     if served.face.server == "triton":
         yield {"name": "shared-memory", "mountPath": SHARED_MEMORY}
+    if served.volume:
+        yield {"name": "models", "mountPath": MOUNT_PATH, "subPath": SUB_PATH, "readOnly": True}
 
 
 def _volumes(served: Served, sizing: Sizing) -> Iterator[dict[str, Any]]:
@@ -114,6 +117,8 @@ def _volumes(served: Served, sizing: Sizing) -> Iterator[dict[str, Any]]:
     if served.face.server == "triton":
         size = because(f"{sizing.memory.limit // 2}Mi", "tensors of all requests in flight pass through it")
         yield {"name": "shared-memory", "emptyDir": {"medium": "Memory", "sizeLimit": size}}
+    if served.volume:
+        yield {"name": "models", "image": {"reference": str(served.volume.weights), "pullPolicy": "IfNotPresent"}}
 
 
 def _placement(served: Served, options: PodOptions) -> dict[str, Any]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 BUNDLED = ("1.33", "1.36")
 """Oldest first. A version between two is held to the older one."""
 
+_IMAGE_VOLUMES = "1.35"
 _PREDICTOR, _POD = "kserve.Predictor", "io.k8s.api.core.v1.PodSpec"
 _MOST_TOLD = 5
 
@@ -30,6 +31,12 @@ class UnknownKubernetes(UsageError):
     code = "unknown-kubernetes"
     message = "--kubernetes is {given!r}; what is written is held against the schemas of {known}"
     hint = "name the cluster's version as in --kubernetes 1.36, {oldest} or later"
+
+
+class NoImageVolumes(UsageError):
+    code = "no-image-volumes"
+    message = "Kubernetes {given} has no image volumes to mount weights from; they are there from {least} on"
+    hint = "leave --weights-volume out, and the whole image is run, models and all"
 
 
 class DocumentRefused(MbuildError):
@@ -54,6 +61,14 @@ def _key(version: str) -> tuple[int, int]:
     """(0, 0) of what is none: older than all."""
     found = re.fullmatch(r"v?(\d+)\.(\d+)(?:\.\d+)?", version)
     return (int(found[1]), int(found[2])) if found else (0, 0)
+
+
+def require_image_volumes(asked: str) -> str:
+    """The version whose schema holds for a document with one: image volumes are on from 1.35 on, and stable in 1.36
+    (KEP-4639). Raises NoImageVolumes."""
+    if asked and _key(asked) < _key(_IMAGE_VOLUMES):
+        raise NoImageVolumes(given=asked, least=_IMAGE_VOLUMES)
+    return max(asked or BUNDLED[-1], BUNDLED[-1], key=_key)
 
 
 def require_valid(documents: Iterable[Document], asked: str = "") -> tuple[Document, ...]:

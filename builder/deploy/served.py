@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from builder.errors import UsageError
+from builder.model.attached import WeightsVolume
 from builder.model.face import Face
 from builder.model.measured import Measured
 from builder.model.server_settings import USUAL_SERVER
@@ -60,8 +61,8 @@ class Ports:
 class Served:
     """``name`` is a DNS label (RFC 1035); ``image`` what is run, of several platforms the index; ``face`` and
     ``measured`` are those of the image for one platform, ``platforms`` all that there are. ``grace_seconds`` is how
-    long the server lets requests in flight finish, ``model_bytes`` what models and weights have in layers. ``weights``
-    is an image of the weights alone."""
+    long the server lets requests in flight finish, ``model_bytes`` what models and weights have in layers. With
+    ``volume`` the image is run in two parts."""
 
     name: str
     image: PinnedReference
@@ -70,7 +71,12 @@ class Served:
     grace_seconds: int
     model_bytes: int
     measured: Measured | None = None
-    weights: PinnedReference | None = None
+    volume: WeightsVolume | None = None
+
+    @property
+    def runs(self) -> PinnedReference:
+        """What containers are made of."""
+        return self.volume.server if self.volume else self.image
 
     @property
     def ports(self) -> Ports:

@@ -18,6 +18,8 @@ from builder.errors import UsageError
 
 NAME, VERSION, MANAGED = "app.kubernetes.io/name", "app.kubernetes.io/version", "app.kubernetes.io/managed-by"
 TRACK = "mbuild.dev/track"
+IMAGE = "mbuild.dev/image"
+"""Annotation: the whole image, also where it is run in two parts."""
 WANTED = "mbuild.dev/wanted"
 """Annotation of a Deployment: what was decided, so that the same can be asked of another image."""
 STABLE, CANARY = "stable", "canary"
@@ -63,13 +65,15 @@ class Reach:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Wanted:
     """``replicas`` is how many pods there are at least, ``most`` how many an autoscaler makes of them (0: as many as
-    suit); ``cpu`` and ``memory`` (empty: by what was measured) are what a pod is given."""
+    suit); ``cpu`` and ``memory`` (empty: by what was measured) are what a pod is given. With ``weights_volume`` the
+    models are mounted beside a server without them."""
 
     namespace: str = ""
     replicas: int = 2
     most: int = 0
     cpu: str = "1"
     memory: str = ""
+    weights_volume: bool = False
     pod: PodOptions = field(default_factory=PodOptions)
     reach: Reach = field(default_factory=Reach)
 
@@ -144,7 +148,7 @@ def told(served: Served) -> dict[str, str]:
     face = served.face
     models = ", ".join(f"{model.name} {model.version}".strip() for model in face.models)
     return {
-        "mbuild.dev/image": str(served.image),
+        IMAGE: str(served.image),
         "mbuild.dev/models": models,
         "mbuild.dev/target": f"{face.server} for {face.target}",
         "mbuild.dev/lock": face.lock_digest,

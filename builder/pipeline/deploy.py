@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from builder.deploy.served import Served, grace_of, label_of, require_name
@@ -11,6 +12,7 @@ from builder.oci.graph import layer_roles
 from builder.oci.layout import is_layout
 from builder.oci.platform import Platform
 from builder.oci.reference import PinnedReference, Reference
+from builder.pipeline.attached import find_weights_volume
 from builder.pipeline.copy import source_reference
 from builder.pipeline.package import Package, inspect_image, inspect_layout
 from builder.plan.image import LayerRole
@@ -54,6 +56,20 @@ def find_served(image: str, platform: Platform, host: Host, *, name: str = "", r
             error.add_note(_LOOKED_UP.format(registry=reference.registry, repository=reference.repository))
             raise
     return served(package, reference.at(package.digest), name)
+
+
+class NoWeightsImage(UsageError):
+    code = "no-weights-image"
+    message = "no image of the weights alone is attached to {image}"
+    hint = "`mbuild push LAYOUT REF --weights-image` (or `mbuild build ... --push --weights-image`) attaches one"
+
+
+def with_weights_volume(served: Served, host: Host) -> Served:
+    """Run in two parts, as they are attached to it in its registry. Raises NoWeightsImage, and what that says."""
+    volume = find_weights_volume(served.image, host)
+    if volume is None:
+        raise NoWeightsImage(image=served.image)
+    return replace(served, volume=volume)
 
 
 def served(package: Package, image: PinnedReference, name: str = "") -> Served:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from builder.deploy.compared import DocumentChange, compare_document
 from builder.deploy.documents import Document
 from builder.deploy.kubernetes import kubernetes_documents
 from builder.deploy.schemas import require_valid
 from builder.deploy.served import Served
-from builder.deploy.wanted import CANARY, NAME, STABLE, TRACK, WANTED, Wanted
+from builder.deploy.wanted import CANARY, IMAGE, NAME, STABLE, TRACK, WANTED, Wanted
 from builder.errors import MbuildError
 from builder.host import Host
 from builder.host.kubectl import Kubectl
 from builder.oci.platform import Platform
+from builder.pipeline.deploy import with_weights_volume
 from builder.pipeline.differences import Comparison, diff_packages
 
 SCHEMA = 1
@@ -58,6 +57,8 @@ def compare_rollout(image: str, served: Served, kubectl: Kubectl, host: Host) ->
     give for another image: what was decided stands in what runs. Raises KubectlMissing, ClusterRefused."""
     running = {_track(one): one for one in kubectl.deployments(f"{NAME}={served.name}")}
     wanted, remark = _decided(running.get(STABLE), kubectl.namespace)
+    if wanted.weights_volume:
+        served = with_weights_volume(served, host)
     documents = require_valid(kubernetes_documents(served, wanted))
     there = {_identity(one): one for one in kubectl.existing(documents)}
     before = _image(running.get(STABLE))
@@ -94,8 +95,13 @@ def _identity(document: Document) -> tuple[str, str]:
 
 
 def _image(deployment: Document | None) -> str:
-    containers: Sequence[dict[str, Any]] = deployment["spec"]["template"]["spec"]["containers"] if deployment else ()
-    return next((str(one["image"]) for one in containers), "")
+    """The whole image, where only the server of it is run; that does not say which that is, so the pods are told."""
+    if deployment is None:
+        return ""
+    template = deployment["spec"]["template"]
+    if any("image" in volume for volume in template["spec"].get("volumes", ())):
+        return str(template["metadata"].get("annotations", {}).get(IMAGE, ""))
+    return next((str(one["image"]) for one in template["spec"]["containers"]), "")
 
 
 def _packages(before: str, after: str, platform: Platform, host: Host) -> tuple[Comparison | None, str]:

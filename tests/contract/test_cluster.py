@@ -17,6 +17,7 @@ from builder.deploy.canary import canary_documents
 from builder.deploy.documents import Document, to_yaml
 from builder.deploy.kubernetes import kubernetes_documents
 from builder.deploy.kustomize import kustomize_files
+from builder.deploy.schemas import require_valid
 from builder.deploy.served import Served
 from builder.deploy.wanted import Wanted
 from builder.host import Host
@@ -24,8 +25,10 @@ from builder.host.kubectl import ClusterRefused, Kubectl, KubectlMissing
 from builder.host.run import SystemRunner
 from builder.oci.digest import Digest
 from builder.oci.reference import Reference
-from builder.pipeline.deploy import find_served
+from builder.pipeline.deploy import NoWeightsImage, find_served, with_weights_volume
+from builder.pipeline.existing import push_layout
 from builder.pipeline.rollout import Rollout, compare_rollout
+from builder.plan.spec import Attachment
 from builder.registry.push import push
 from tests.support.deployed import CPU
 from tests.support.faces import FACE
@@ -111,6 +114,48 @@ def test_the_images_are_compared(tmp_path: Path, cluster: ScriptedCluster) -> No
     assert rollout.remark == ""
     assert rollout.packages is not None
     assert ("version", "1.0.0", "1.1.0") in [(one.field, one.before, one.after) for one in rollout.packages.said]
+
+
+def test_weights_of_their_own(tmp_path: Path, cluster: ScriptedCluster) -> None:
+    """The whole image is what is compared, and its two parts are what is run."""
+    with ScriptedRegistry() as registry:
+        host = real_host(tmp_path / "cache", {"MBUILD_PLAIN_HTTP": registry.name})
+        served, names = [], []
+        for tag in ("1.0.0", "1.1.0"):
+            reference = Reference(registry=registry.name, repository="digits", tag=tag)
+            labels, roles = replace(FACE, version=tag).to_labels(), ("runtime", "model")
+            made = tiny_layout(tmp_path / tag, labels=labels, roles=roles, weights=tag.encode())
+            push_layout(made.path, reference, host, wanted=(Attachment.WEIGHTS_IMAGE,))
+            served.append(with_weights_volume(find_served(str(reference), AMD64, host), host))
+            names.append(str(reference))
+        documents = require_valid(
+            kubernetes_documents(served[0], Wanted(namespace="prod", weights_volume=True)), "1.36"
+        )
+        apply(list(documents))
+        whole = find_served(names[0], AMD64, host)
+        same = compare_rollout(names[0], whole, KUBECTL, host)
+        assert (same.is_change, same.before) == (False, str(whole.image))
+        differs = compare_rollout(names[1], find_served(names[1], AMD64, host), KUBECTL, host)
+    pod = documents[3]["spec"]["template"]["spec"]
+    assert pod["containers"][0]["image"] == str(served[0].volume and served[0].volume.server) != str(whole.image)
+    assert {"name": "models", "mountPath": "/models", "subPath": "models", "readOnly": True} in pod["containers"][0][
+        "volumeMounts"
+    ]
+    assert changes(differs)["Deployment"] == [
+        "spec.template.spec.containers[server].image",
+        "spec.template.spec.volumes[models].image.reference",
+    ]
+    assert differs.packages is not None
+    assert (differs.packages.before.image, differs.remark) == (str(whole.image), "")
+
+
+def test_an_image_without_weights_of_their_own(tmp_path: Path) -> None:
+    with ScriptedRegistry() as registry:
+        host = real_host(tmp_path / "cache", {"MBUILD_PLAIN_HTTP": registry.name})
+        reference = Reference(registry=registry.name, repository="digits", tag="1")
+        push(tiny_layout(tmp_path, labels=FACE.to_labels()), reference, host)
+        with pytest.raises(NoWeightsImage, match="attached to"):
+            with_weights_volume(find_served(str(reference), AMD64, host), host)
 
 
 def test_the_command(tmp_path: Path, cluster: ScriptedCluster, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from builder.deploy.served import Served
+from builder.model.attached import WeightsVolume
 from builder.model.face import FaceGpu
 from builder.model.measured import Measured
 from builder.oci.digest import Digest
@@ -27,6 +28,13 @@ CPU = Served(
     model_bytes=3 * 2**20,
     measured=MEASURED,
 )
+
+
+def part(digit: str) -> PinnedReference:
+    """An image of the same repository."""
+    return replace(IMAGE, digest=Digest("sha256:" + digit * 64))
+
+
 SERVED = {
     "http-cpu": CPU,
     "http-cpu-both": replace(CPU, platforms=(Platform.parse("linux/amd64"), Platform.parse("linux/arm64"))),
@@ -38,5 +46,6 @@ SERVED = {
         CPU, face=replace(FACE, server="triton", target="cuda12", ports=(8000, 8001, 8002), gpu=CUDA12)
     ),
     "http-tensorrt": replace(CPU, face=replace(FACE, target="tensorrt", gpu=TENSORRT)),
+    "http-cpu-in-two": replace(CPU, volume=WeightsVolume(server=part("3"), weights=part("4"))),
     "http-tensorrt10": replace(CPU, face=replace(FACE, target="tensorrt10", gpu=CUDA13), measured=None),
 }

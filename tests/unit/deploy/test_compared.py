@@ -103,6 +103,7 @@ def test_decisions_are_read_back() -> None:
         most=5,
         cpu="2",
         memory="2Gi",
+        weights_volume=True,
         pod=PodOptions(pull_secrets=("a", "b"), gpus=2, by_gpu_labels=False),
         reach=Reach(gateway="infra/public", hosts=("a.example",), from_namespaces=("web",), service_monitor=True),
     )

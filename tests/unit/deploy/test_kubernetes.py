@@ -18,7 +18,15 @@ from builder.deploy.kserve import kserve_documents
 from builder.deploy.kubernetes import kubernetes_documents
 from builder.deploy.kustomize import KUSTOMIZATION, kustomize_files, left_over
 from builder.deploy.pod import PodOptions
-from builder.deploy.schemas import BUNDLED, DocumentRefused, UnknownKubernetes, require_valid, versions_for
+from builder.deploy.schemas import (
+    BUNDLED,
+    DocumentRefused,
+    NoImageVolumes,
+    UnknownKubernetes,
+    require_image_volumes,
+    require_valid,
+    versions_for,
+)
 from builder.deploy.served import Served, label_of
 from builder.deploy.wanted import FewerAtMost, MalformedClusterName, Reach, Wanted
 from builder.oci.digest import Digest
@@ -137,7 +145,7 @@ def test_a_cluster_that_is_too_old_or_none(asked: str) -> None:
 def test_the_pod_is_restricted(case: str) -> None:
     pod = pod_of(SERVED[case])
     (container,) = pod["containers"]
-    assert container["image"].endswith("@sha256:" + "1" * 64)
+    assert container["image"] == str(SERVED[case].runs)
     assert not pod["automountServiceAccountToken"]
     assert not pod["enableServiceLinks"]
     assert pod["securityContext"]["runAsNonRoot"]
@@ -173,6 +181,25 @@ def test_who_goes_takes_its_time() -> None:
 def test_one_architecture_is_asked_for_and_several_are_not() -> None:
     assert pod_of(SERVED["http-cpu"])["nodeSelector"]["kubernetes.io/arch"] == "amd64"
     assert "kubernetes.io/arch" not in pod_of(SERVED["http-cpu-both"])["nodeSelector"]
+
+
+def test_models_from_their_own_image() -> None:
+    served = SERVED["http-cpu-in-two"]
+    pod = pod_of(served)
+    assert served.volume is not None
+    (volume,) = (each for each in pod["volumes"] if each["name"] == "models")
+    assert volume["image"]["reference"] == str(served.volume.weights)
+    assert pod["containers"][0]["image"] == str(served.volume.server)
+
+
+@pytest.mark.parametrize(("asked", "schema"), [("", "1.36"), ("1.35", "1.36"), ("1.36", "1.36"), ("1.37", "1.37")])
+def test_clusters_with_image_volumes(asked: str, schema: str) -> None:
+    assert require_image_volumes(asked) == schema
+
+
+def test_a_cluster_without_image_volumes() -> None:
+    with pytest.raises(NoImageVolumes, match=r"1\.34 has no image volumes"):
+        require_image_volumes("1.34")
 
 
 def fits(pod: dict[str, Any], driver: int, major: int, minor: int) -> bool:
