@@ -28,8 +28,8 @@ from builder.registry.removal import delete_if_there, delete_image, remove_tag
 _AT_ONCE = 8
 
 
-class NothingNamed(UsageError):
-    code = "nothing-named"
+class NoTagNamed(UsageError):
+    code = "no-tag-named"
     message = "{reference} names no tag and no digest"
     hint = "say what goes: {reference}:TAG or {reference}@sha256:...; `mbuild ls {reference}` lists what is there"
 
@@ -105,7 +105,7 @@ class Removal:
 def plan_removal(references: Sequence[Reference], host: Host, *, force: bool = False) -> Removal:
     """What goes with these tags and digests of one repository; nothing is removed. A tag with a digest must mean it.
 
-    Raises NothingNamed, SeveralRepositories, NotThere, without ``force`` StillNeeded, and what a registry says.
+    Raises NoTagNamed, SeveralRepositories, NotThere, without ``force`` StillNeeded, and what a registry says.
     """
     repository = _one_repository(references)
     client = _connected(repository, host)
@@ -256,7 +256,7 @@ def _one_repository(references: Sequence[Reference]) -> Reference:
             raise SeveralRepositories(one=first.familiar, other=other.familiar)
     for one in references:
         if not one.tag and not one.digest:
-            raise NothingNamed(reference=one.familiar)
+            raise NoTagNamed(reference=one.familiar)
     return first
 
 

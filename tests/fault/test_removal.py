@@ -18,7 +18,7 @@ from builder.oci.manifest import Manifest
 from builder.oci.platform import Platform
 from builder.oci.reference import PinnedReference, Reference
 from builder.pipeline.remove import (
-    NothingNamed,
+    NoTagNamed,
     Removal,
     RemovalIncomplete,
     SeveralRepositories,
@@ -186,7 +186,7 @@ def test_what_is_not_said_plainly_is_not_removed(host: Host, tmp_path: Path) -> 
     with of("all") as registry:
         image = pushed(registry, host, tmp_path)
         one = registry.reference()
-        with pytest.raises(NothingNamed):
+        with pytest.raises(NoTagNamed):
             removed(host, replace(one, tag=""))
         with pytest.raises(SeveralRepositories):
             removed(host, one, registry.reference("other"))
