@@ -89,6 +89,7 @@ def monitoring_command(
     from builder.deploy.monitoring.kubernetes import dashboard_config_map, prometheus_rule
     from builder.deploy.monitoring.rules import alert_rules
     from builder.deploy.monitoring.watched import Watched, watch
+    from builder.deploy.schemas import require_valid
 
     share, labels = round(objective / 100, 9), _labels(label or ())
     if not kubernetes and (label or namespace):
@@ -99,7 +100,8 @@ def monitoring_command(
         watched = watch(served, job, share)
     comment = "Written by `mbuild deploy monitoring`" + (f" for {served.image}" if image else "")
     if kubernetes:
-        rule, config = prometheus_rule(watched, namespace, labels), dashboard_config_map(watched, namespace, labels)
+        made = prometheus_rule(watched, namespace, labels), dashboard_config_map(watched, namespace, labels)
+        rule, config = require_valid(made)
         files = {"prometheusrule.yaml": to_yaml([rule], comment), "dashboard.yaml": to_yaml([config], comment)}
     else:
         shown = readable_json(dashboard(watched)).decode()

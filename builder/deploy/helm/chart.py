@@ -1,7 +1,7 @@
 """A chart (Helm 3 and 4, chart API v2): the documents of ``mbuild deploy kubernetes``, named after the release.
 
 Rendered with the values that it brings and the release name that ``deploy kubernetes`` would take, it is the same
-documents. What is optional there by an option is optional here by a value.
+documents, but for the note of what was decided. What is optional there by an option is optional here by a value.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from builder.deploy.kubernetes import deployment, service_account
 from builder.deploy.scaling import autoscaler, disruption_budget
 from builder.deploy.served import Served
 from builder.deploy.traffic import ingress, network_policy, service, service_monitor
-from builder.deploy.wanted import Reach, Wanted
+from builder.deploy.wanted import WANTED, Reach, Wanted
 
 _KUBERNETES = ">=1.33.0-0"
 _SEMVER = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?")
@@ -77,10 +77,13 @@ def _templates(served: Served, wanted: Wanted) -> Iterator[tuple[str, str]]:
 
 
 def _deployment(document: Document, marks: Marks) -> Document:
-    spec, template = document["spec"], document["spec"]["template"]
+    """Without the note of what was decided: a release keeps its values, and they may be others."""
+    about, spec, template = document["metadata"], document["spec"], document["spec"]["template"]
+    notes = {key: text for key, text in about["annotations"].items() if key != WANTED}
     count = if_value(f"not ({_SCALED})", "replicas: {{ .Values.replicas }}")
     return {
         **document,
+        "metadata": {**about, "annotations": notes},
         "spec": {
             **marks.key(*count),
             **spec,

@@ -19,6 +19,7 @@ from builder.deploy.monitoring.kubernetes import dashboard_config_map, prometheu
 from builder.deploy.monitoring.load import slow_bound
 from builder.deploy.monitoring.rules import alert_rules
 from builder.deploy.monitoring.watched import LATENCY_BOUNDS, Watched, le, watch
+from builder.deploy.schemas import BUNDLED, require_valid
 from builder.model.measured import Measured, MeasuredLatency
 from builder.serve.observe.metrics import LATENCY_SECONDS
 from tests.support.deployed import CPU, SERVED
@@ -142,7 +143,8 @@ def test_as_kubernetes_takes_them() -> None:
     watched, labels = watch(CPU), (("release", "prometheus"),)
     rule, config = prometheus_rule(watched, "models", labels), dashboard_config_map(watched, "models", labels)
     assert rule["spec"] == alert_rules(watched) and rule["metadata"]["labels"]["release"] == "prometheus"
-    for version in ("1.33", "1.36"):
+    require_valid([rule, config])
+    for version in BUNDLED:
         kubernetes_validate.validate(dict(config), version, strict=True)
     assert config["metadata"]["labels"]["grafana_dashboard"] == "1" and config["metadata"]["namespace"] == "models"
     assert json.loads(config["data"]["digits-monitoring-dashboard.json"]) == dashboard(watched)
