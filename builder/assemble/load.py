@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from builder.assemble.image import AssembledImage
-from builder.host.docker import DockerEngine, EngineFailed
+from builder.host.docker import DockerEngine
+from builder.host.docker_calls import EngineFailed
 from builder.oci.docker_archive import write_archive
 from builder.oci.reference import Reference
 

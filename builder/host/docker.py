@@ -10,33 +10,23 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from itertools import takewhile
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 from urllib.parse import urlsplit
 
 from builder.errors import AssemblyError, ToolMissing
 from builder.host.build_context import context_chunks
 from builder.host.buildkit import trace_lines
-from builder.host.container import ContainerSpec, ContainerState
+from builder.host.container import ContainerSpec, EngineImage
+from builder.host.docker_calls import EngineFailed, mapped
+from builder.host.docker_containers import Container, Containers
 from builder.oci.digest import Digest
 
 _ANSWER_SECONDS = 3
 _CALL_SECONDS = 600
 _LINES_KEPT = 30
-_CONFLICT = 409
-_LABEL = "io.mbuild.owner"
 _MODEL_LABEL = "dev.mbuild.model.digest"
-_ALL_GPUS = {"count": -1, "capabilities": [["gpu"]]}
-"""What ``docker run --gpus all`` asks for."""
-_ISOLATED, _UNROUTED = "mbuild-isolated", "mbuild-unrouted"
-
-
-class EngineFailed(AssemblyError):
-    code = "docker-engine-failed"
-    message = "the Docker engine could not {action}: {reason}"
-    hint = "`docker info` shows whether the engine is well; `--engine embedded` does without it"
 
 
 class EngineUnreachable(ToolMissing):
@@ -51,102 +41,16 @@ class BuildFailed(AssemblyError):
     hint = "the lines above are the engine's own; `mbuild render` writes the same context for `docker build` by hand"
 
 
-@contextmanager
-def _mapped(action: str) -> Iterator[None]:
-    import docker.errors
-
-    try:
-        yield
-    except (docker.errors.DockerException, OSError) as error:  # what requests raises is an OSError
-        _fail(action, error)
-
-
-def _fail(action: str, error: Exception) -> NoReturn:
-    reason = getattr(error, "explanation", None) or str(error)
-    raise EngineFailed(action=action, reason=str(reason).strip()) from error
-
-
-class Container:
-    """A started container. Whoever started it calls ``remove``."""
-
-    def __init__(self, inner: Any, address: tuple[str, int], *, here: bool = False) -> None:
-        self._inner = inner
-        self._here = here
-        self.id: str = inner.id
-        self.address = address
-        self._peak = 0
-
-    def logs(self, tail: int = 50) -> str:
-        """The last ``tail`` lines of stdout and stderr together."""
-        with _mapped("read a container's log"):
-            return bytes(self._inner.logs(tail=tail)).decode(errors="replace")
-
-    def state(self) -> ContainerState:
-        with _mapped("inspect a container"):
-            self._inner.reload()
-        state: Mapping[str, Any] = self._inner.attrs["State"]
-        running = bool(state["Running"])
-        return ContainerState(
-            running=running,
-            exit_code=None if running else int(state["ExitCode"]),
-            out_of_memory=bool(state.get("OOMKilled")),
-        )
-
-    def peak_memory_bytes(self) -> int | None:
-        """The most memory the container has used so far, page cache included; ask while it runs.
-
-        cgroup v1 tells through the API. cgroup v2 does not, so ``memory.peak`` is read where this machine has the
-        cgroup; else it is the largest of the values seen at each call. None: the engine tells nothing.
-        """
-        with _mapped("measure a container"):
-            memory = self._inner.client.api.stats(self.id, stream=False, one_shot=True).get("memory_stats") or {}
-        seen = (int(memory.get("max_usage") or 0), int(memory.get("usage") or 0), _cgroup_peak(self.id))
-        self._peak = max(self._peak, *seen)
-        return self._peak or None
-
-    def pid(self) -> int | None:
-        """Its first process, as this machine numbers it; None when it has ended or runs on another machine."""
-        with _mapped("inspect a container"):
-            self._inner.reload()
-        return int(self._inner.attrs["State"]["Pid"]) or None if self._here else None
-
-    def stop(self, grace_seconds: int = 10) -> int:
-        """SIGTERM (the image's stop signal), after the grace SIGKILL; the exit code."""
-        with _mapped("stop a container"):
-            self._inner.stop(timeout=grace_seconds)
-            return int(self._inner.wait(timeout=_CALL_SECONDS)["StatusCode"])
-
-    def remove(self) -> None:
-        """Gone, running or not; it is no error when it already is."""
-        import docker.errors
-
-        with _mapped("remove a container"):
-            try:
-                self._inner.remove(force=True, v=True)
-            except docker.errors.NotFound:
-                return
-
-
-def _cgroup_peak(container: str) -> int:
-    groups = Path("/sys/fs/cgroup")
-    for place in (f"system.slice/docker-{container}.scope", f"docker/{container}"):
-        try:
-            return int((groups / place / "memory.peak").read_text())
-        except (OSError, ValueError):
-            continue
-    return 0
-
-
 class DockerEngine:
     """A Docker engine that answers. Every call raises EngineFailed (with the engine's words) when it refuses."""
 
     def __init__(self, client: Any, remote_host: str = "") -> None:
         self._client = client
         self._api = client.api
-        self._remote_host = remote_host
-        with _mapped("say what it is"):
+        with mapped("say what it is"):
             self._about: Mapping[str, Any] = client.version()
             self._info: Mapping[str, Any] = client.info()
+        self._containers = Containers(client, self._info, remote_host)
 
     @property
     def version(self) -> str:
@@ -177,16 +81,34 @@ class DockerEngine:
         """The id (``sha256:...``) of an image by id or reference, or None."""
         import docker.errors
 
-        with _mapped(f"look for {reference}"):
+        with mapped(f"look for {reference}"):
             try:
                 return str(self._api.inspect_image(reference)["Id"])
             except docker.errors.NotFound:
                 return None
 
+    def image(self, reference: str) -> EngineImage | None:
+        """What it says of an image by id or reference, or None."""
+        import docker.errors
+
+        with mapped(f"look for {reference}"):
+            try:
+                said = self._api.inspect_image(reference)
+            except docker.errors.NotFound:
+                return None
+        config = said.get("Config") or {}
+        return EngineImage(
+            id=str(said["Id"]),
+            platform=f"{said.get('Os', 'linux')}/{said.get('Architecture', '')}",
+            labels=config.get("Labels") or {},
+            ports=tuple(sorted(int(port.partition("/")[0]) for port in config.get("ExposedPorts") or {})),
+            digests=tuple(said.get("RepoDigests") or ()),
+        )
+
     def known_layers(self, diff_ids: Sequence[Digest]) -> int:
         """How many of these layers, from the lowest on, the engine has already, below an image that mbuild made."""
         most = 0
-        with _mapped("list its images"):
+        with mapped("list its images"):
             for listed in self._api.images(filters={"label": _MODEL_LABEL}):
                 stack = self._api.inspect_image(listed["Id"]).get("RootFS", {}).get("Layers") or []
                 same = takewhile(lambda pair: str(pair[0]) == pair[1], zip(diff_ids, stack, strict=False))
@@ -196,7 +118,7 @@ class DockerEngine:
     def load(self, chunks: Iterator[bytes]) -> tuple[str, ...]:
         """Load a docker-archive; the references (or ids, where it has none) that the engine says it loaded."""
         loaded: list[str] = []
-        with _mapped("load an image"):
+        with mapped("load an image"):
             for line in self._api.load_image(chunks, quiet=True):
                 if error := line.get("error"):
                     raise EngineFailed(action="load an image", reason=error)
@@ -207,25 +129,25 @@ class DockerEngine:
 
     def save(self, image: str) -> Iterator[bytes]:
         """The docker-archive of one image, streamed."""
-        with _mapped(f"save {image}"):
+        with mapped(f"save {image}"):
             yield from self._api.get_image(image)
 
     def pull(self, reference: str) -> None:
         """Have the engine fetch an image, by its own settings and with the user's logins. Raises EngineFailed."""
         if self.image_id(reference) is None:
-            with _mapped(f"pull {reference}"):
+            with mapped(f"pull {reference}"):
                 self._client.images.pull(reference)
 
     def tag(self, image: str, reference: str) -> None:
         """Give an image a name, taken from whichever image has it."""
-        with _mapped(f"tag {reference}"):
+        with mapped(f"tag {reference}"):
             self._api.tag(image, *_split_tag(reference))
 
     def remove_image(self, image: str) -> None:
         """Remove an image with its tags; it is no error when there is none."""
         import docker.errors
 
-        with _mapped(f"remove {image}"):
+        with mapped(f"remove {image}"):
             try:
                 self._api.remove_image(image, force=True)
             except docker.errors.NotFound:
@@ -236,7 +158,7 @@ class DockerEngine:
         parameters = {"dockerfile": "Dockerfile", "rm": "1", "forcerm": "1"}
         parameters |= {"t": tag} if tag else {}
         parameters |= {"version": "2"} if self.has_buildkit else {}
-        with _mapped("build"):
+        with mapped("build"):
             headers = {"Content-Type": "application/x-tar"}
             url = self._api._url("/build")
             # docker-py's own build() cannot ask for BuildKit.
@@ -252,71 +174,12 @@ class DockerEngine:
     # containers
 
     def start(self, spec: ContainerSpec) -> Container:
-        """Start a container that can be reached at ``address`` from here and can itself reach nothing."""
-        with _mapped("start a container"):
-            direct = self._containers_are_routed
-            network, size = self._network(direct), spec.tmpfs_bytes
-            publish_on = "0.0.0.0" if self._remote_host else "127.0.0.1"  # noqa: S104 - the only way to a remote engine
-            inner = self._client.containers.create(
-                spec.image,
-                command=list(spec.command) or None,
-                user=spec.user or None,
-                environment=dict(spec.env),
-                read_only=spec.read_only,
-                tmpfs=dict.fromkeys(spec.tmpfs, "rw,noexec,nosuid,nodev" + (f",size={size}" if size else "")),
-                pids_limit=spec.pids,
-                mem_limit=spec.memory_bytes,
-                memswap_limit=spec.memory_bytes,
-                cap_drop=["ALL"],
-                security_opt=["no-new-privileges"],
-                network=network,
-                ports={} if direct else {f"{spec.port}/tcp": (publish_on, 0)},
-                labels={_LABEL: "mbuild"},
-                device_requests=[_ALL_GPUS] if spec.gpu else None,
-            )
-            try:
-                inner.start()
-                inner.reload()
-                address = self._address(inner.attrs["NetworkSettings"], network, spec.port)
-                return Container(inner, address, here=direct)
-            except BaseException:
-                inner.remove(force=True, v=True)
-                raise
+        """Start a container that can be reached at ``address`` from here. Raises PortUnavailable."""
+        return self._containers.start(spec)
 
-    def _address(self, settings: Mapping[str, Any], network: str, port: int) -> tuple[str, int]:
-        if self._containers_are_routed:
-            return str(settings["Networks"][network]["IPAddress"]), port
-        published = settings["Ports"].get(f"{port}/tcp") or []
-        if not published:
-            raise EngineFailed(action="start a container", reason="it published no port (did it end at once?)")
-        return self._remote_host or "127.0.0.1", int(published[0]["HostPort"])
-
-    @property
-    def _containers_are_routed(self) -> bool:
-        """Whether this machine reaches a container's own address: a Linux engine right here, not in a virtual machine
-        and not rootless (its networks lie in a namespace of their own)."""
-        here = Path("/proc/sys/kernel/hostname")
-        same_machine = here.exists() and here.read_text().strip() == self._info.get("Name")
-        rootless = any("rootless" in str(option) for option in self._info.get("SecurityOptions") or ())
-        return same_machine and not rootless and not self._remote_host
-
-    def _network(self, direct: bool) -> str:
-        """A network without a way out. An internal one publishes no port, so where containers are not routed from
-        here it is one whose packets nobody translates: they leave with an address that nothing answers."""
-        import docker.errors
-
-        name = _ISOLATED if direct else _UNROUTED
-        if not self._client.networks.list(names=[f"^{name}$"]):
-            masquerade = {} if direct else {"com.docker.network.bridge.enable_ip_masquerade": "false"}
-            options = {"com.docker.network.bridge.enable_icc": "false", **masquerade}
-            try:
-                self._client.networks.create(
-                    name, internal=direct, options=options, labels={_LABEL: "mbuild"}, check_duplicate=True
-                )
-            except docker.errors.APIError as error:
-                if error.status_code != _CONFLICT:
-                    raise
-        return name
+    def find(self, label: str, value: str = "") -> tuple[Container, ...]:
+        """Containers of mbuild, running or not, with that label (of any value, where none is given)."""
+        return self._containers.find(label, value)
 
 
 def connect(environ: Mapping[str, str] | None = None) -> DockerEngine | None:

@@ -84,12 +84,17 @@ def atomic_write(path: Path, content: bytes) -> None:
             raise
 
 
+def new_directory(parent: Path | None = None, *, prefix: str = "mbuild-") -> Path:
+    """An empty directory of a name of its own, which the caller removes. ``parent`` is made where it is missing."""
+    if parent is not None:
+        parent.mkdir(parents=True, exist_ok=True)
+    return Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+
+
 @contextmanager
 def temporary_directory(parent: Path | None = None, *, prefix: str = "mbuild-") -> Iterator[Path]:
     """A directory that is gone afterwards, read-only files and all. ``parent`` is made where it is missing."""
-    if parent is not None:
-        parent.mkdir(parents=True, exist_ok=True)
-    path = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+    path = new_directory(parent, prefix=prefix)
     try:
         yield path
     finally:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from builder.elf.loader_cache import PLACE, BrokenLoaderCache, read_loader_cache
+from builder.host.container import ALL_GPUS
 
 DRIVER = "libcuda.so.1"
 _DEVICE = re.compile(r"nvidia(\d+|ctl|-uvm|-uvm-tools|-modeset)")
@@ -28,6 +29,14 @@ class HostGpu:
 
     devices: tuple[Path, ...]
     libraries: tuple[tuple[str, Path], ...]
+
+    def some(self, number: int) -> HostGpu | None:
+        """The first ``number`` GPUs of this machine, or ALL_GPUS; None for none."""
+        if number in (0, ALL_GPUS):
+            return self if number else None
+        numbered = sorted((int(path.name[6:]), path) for path in self.devices if _NUMBERED.fullmatch(path.name))
+        left_out = {path for _, path in numbered[number:]}
+        return replace(self, devices=tuple(path for path in self.devices if path not in left_out))
 
 
 def find_gpu(root: Path = Path("/"), search: str = "") -> HostGpu | None:

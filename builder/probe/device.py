@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from builder.host import Host
 from builder.host.clock import Clock
+from builder.host.container import ALL_GPUS
 from builder.host.http import NetworkError, Request
 from builder.probe.checks import Check, Finding
 from builder.probe.contents import ImageContents
@@ -79,7 +80,7 @@ def device_of(running: RunningImage, terms: Terms, host: Host) -> Device:
     """What serves, by the server's own words; a finding where it should be a GPU and is not."""
     if not terms.is_for_gpu:
         return Device(provider="CPU")
-    if not terms.limits.gpu:
+    if not terms.limits.gpus:
         return Device(provider=NO_GPU, refusal=terms.refusal)
     figures, said = _asked(running, "/metrics", host), _asked(running, "/v2", host)
     used = _MEMORY_USED.search(figures)
@@ -103,8 +104,8 @@ def _with_gpu(limits: Limits) -> Limits:
     """CUDA's libraries and what they keep take room and time of the machine, too."""
     return replace(
         limits,
-        gpu=True,
-        memory_bytes=max(limits.memory_bytes, _GPU_MEMORY_BYTES),
+        gpus=ALL_GPUS,
+        memory_bytes=max(limits.memory_bytes or 0, _GPU_MEMORY_BYTES),
         ready_seconds=max(limits.ready_seconds, _GPU_READY_SECONDS),
     )
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from builder.errors import ProbeError
 from builder.host import Host
 from builder.host.container import ContainerSpec
-from builder.host.docker import Container, DockerEngine, EngineFailed
+from builder.host.docker import DockerEngine
+from builder.host.docker_calls import EngineFailed
+from builder.host.docker_containers import Container
 from builder.probe.memory import peak_resident
 from builder.probe.runner import Limits, ProbedImage, RunState, Unstartable
 from builder.probe.traffic import outbound_attempts
@@ -37,14 +41,23 @@ class DockerRunner:
         name = image.engine_name or str(image.config.digest)
         if self._engine.image_id(name) is None:
             raise NotLoaded(digest=image.manifest.digest)
+        return self.start_named(name, str(image.config.platform), limits)
+
+    def start_named(self, name: str, platform: str, limits: Limits) -> RunningContainer:
+        """The same of an image by its name or id in the engine."""
         spec = ContainerSpec(
             image=name,
             port=limits.port,
             memory_bytes=limits.memory_bytes,
             tmpfs_bytes=limits.tmp_bytes,
             pids=limits.pids,
+            cpus=limits.cpus,
             env=limits.env,
-            gpu=limits.gpu,
+            gpus=limits.gpus,
+            mounts=limits.mounts,
+            published=limits.published,
+            is_connected=limits.is_connected,
+            labels=dict(limits.labels),
         )
         started = self._host.clock.monotonic()
         try:
@@ -52,7 +65,7 @@ class DockerRunner:
         except EngineFailed as error:
             reason = str(error.facts["reason"])
             if _RUNTIME in reason:  # the engine is well, and what it was to run is not
-                raise Unstartable(platform=image.config.platform, step="run its command", reason=reason) from error
+                raise Unstartable(platform=platform, step="run its command", reason=reason) from error
             raise
 
 
@@ -64,11 +77,22 @@ class RunningContainer:
     def __init__(self, host: Host, container: Container, started: float) -> None:
         self._clock = host.clock
         self._container = container
+        self._released = False
         self.address = container.address
         self.started = started
 
+    @property
+    def id(self) -> str:
+        return self._container.id[:12]
+
     def log(self, lines: int = 20) -> str:
         return self._container.logs(tail=lines).rstrip("\n")
+
+    def follow(self) -> Iterator[bytes]:
+        return self._container.follow()
+
+    def is_healthy(self) -> bool:
+        return self._container.state().is_healthy
 
     def state(self) -> RunState:
         state = self._container.state()
@@ -87,5 +111,15 @@ class RunningContainer:
     def stop(self, grace_seconds: float) -> int:
         return self._container.stop(grace_seconds=max(1, round(grace_seconds)))
 
+    def terminate(self) -> None:
+        self._container.signal("SIGTERM")
+
+    def kill(self) -> None:
+        self._container.signal("SIGKILL")
+
+    def release(self) -> None:
+        self._released = True
+
     def close(self) -> None:
-        self._container.remove()
+        if not self._released:
+            self._container.remove()

@@ -4,9 +4,12 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import random
 import select
 import sys
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,9 @@ from typing import Any
 import builder
 from builder.errors import ToolMissing
 from builder.host import Host
-from builder.host.fs import remove_tree, require_room, temporary_directory
+from builder.host.clock import Clock
+from builder.host.container import PortUnavailable, Published, own_address
+from builder.host.fs import require_room
 from builder.host.gpu import HostGpu, find_gpu
 from builder.host.run import Command, Process
 from builder.oci.descriptor import GZIP_LAYER_TYPES, Descriptor
@@ -25,17 +30,17 @@ from builder.probe.emulator import Emulator
 from builder.probe.memory import peak_resident
 from builder.probe.runner import Limits, ProbedImage, RunState, Unstartable
 from builder.probe.sandbox.gate import HOST_NAME
-from builder.probe.sandbox.keeper import KILL, TERMINATE
+from builder.probe.sandbox.keeper import KILL, RELEASE, TERMINATE
+from builder.probe.scratch import Scratch, make_scratch, sweep
 from builder.probe.traffic import outbound_attempts
 
 _START_SECONDS = 30
 _LOG_BYTES = 64 << 10
-_ABANDONED_SECONDS = 24 * 3600
 _KILL_SECONDS = 5
 _KILLED = 137
 _LIBRARIES = f"/usr/lib/{os.uname().machine}-linux-gnu"
 """Where Debian's loader looks without being told."""
-_TICK = 0.002
+_TICK, _LOOK_SECONDS = 0.002, 0.1
 
 
 class SandboxRefused(ToolMissing):
@@ -53,15 +58,24 @@ class SandboxNeedsLinux(ToolMissing):
     hint = "start a Docker engine (Docker Desktop will do); with one the image is tested in it"
 
 
+class NoWayOut(ToolMissing):
+    code = "no-way-out"
+    message = "the embedded runner gives a container its port, and no other network"
+    hint = "run it with a Docker engine where it has to open connections of its own, or leave --network away"
+
+
 class EmbeddedRunner:
     """Starts images in namespaces of their own, under an emulator where they are for another processor. Compressed
-    layers stay unpacked in the store for the next time."""
+    layers stay unpacked in the store for the next time. What runs lies in ``place``, of the store."""
 
     name = "embedded"
 
-    def __init__(self, host: Host, emulator: Emulator | None = None, gpu: HostGpu | None = None) -> None:
+    def __init__(
+        self, host: Host, emulator: Emulator | None = None, gpu: HostGpu | None = None, place: str = "probe"
+    ) -> None:
         self._host = host
         self._emulator = emulator
+        self._place = host.store.root / place
         self._gpu = gpu or find_gpu(search=host.environ.get("LD_LIBRARY_PATH", ""))
 
     @property
@@ -73,25 +87,19 @@ class EmbeddedRunner:
         return self._gpu is not None and self._emulator is None
 
     def start(self, image: ProbedImage, limits: Limits) -> RunningSandbox:
-        """Raises SandboxRefused, SandboxNeedsLinux or Unstartable."""
+        """Raises SandboxRefused, SandboxNeedsLinux, NoWayOut, PortUnavailable or Unstartable."""
         if sys.platform != "linux":
             raise SandboxNeedsLinux(system=sys.platform)
-        place = self._host.store.root / "probe"
-        self._sweep(place)
+        if limits.is_connected:
+            raise NoWayOut
+        sweep(self._place, self._host.clock)
         with ExitStack() as stack:
-            scratch = stack.enter_context(temporary_directory(place))
+            scratch = make_scratch(self._place, stack)
             sandbox = _Sandbox(self._host, scratch, stack)
-            self._unpack(image, scratch)
-            running = sandbox.run(image, limits, self._emulator, self._gpu if limits.gpu else None)
+            self._unpack(image, scratch.path)
+            running = sandbox.run(image, limits, self._emulator, self._gpu and self._gpu.some(limits.gpus))
             running.owns(stack.pop_all())
             return running
-
-    def _sweep(self, place: Path) -> None:
-        """Remove what a caller left that was killed in the instant before the sandbox program could look after it."""
-        for left in place.glob("*"):
-            with suppress(OSError):
-                if self._host.clock.now() - left.stat().st_mtime > _ABANDONED_SECONDS:
-                    remove_tree(left)
 
     def _unpack(self, image: ProbedImage, scratch: Path) -> None:
         plain = sum(layer.size for layer in image.manifest.layers if layer.media_type not in GZIP_LAYER_TYPES)
@@ -114,14 +122,13 @@ class EmbeddedRunner:
 class _Sandbox:
     """The sandbox program, from before the root file system is there: it removes ``scratch`` when we die on the way."""
 
-    def __init__(self, host: Host, scratch: Path, stack: ExitStack) -> None:
-        self._host, self._scratch = host, scratch
-        self.log = scratch / "log"
+    def __init__(self, host: Host, scratch: Scratch, stack: ExitStack) -> None:
+        self._host, self.scratch = host, scratch
         control, self.control = os.pipe()
         self.status, status = os.pipe()
         stack.callback(os.close, self.status)
         try:
-            self.process = self._start(control, status, scratch)
+            self.process = self._start(control, status)
         except BaseException:
             os.close(self.control)
             raise
@@ -130,11 +137,12 @@ class _Sandbox:
             os.close(status)
         stack.callback(self._end)
 
-    def _start(self, control: int, status: int, scratch: Path) -> Process:
+    def _start(self, control: int, status: int) -> Process:
         environ = {**os.environ, "PYTHONPATH": str(Path(builder.__file__).parent.parent)}
-        argv = (sys.executable, "-S", "-m", "builder.probe.sandbox", str(control), str(status), str(scratch))
-        command = Command(argv=argv, env=environ, cwd=Path("/"), pass_fds=(control, status))
-        with self.log.open("wb") as output:
+        held = (control, status, self.scratch.held)
+        argv = (sys.executable, "-S", "-m", "builder.probe.sandbox", *map(str, held), str(self.scratch.path))
+        command = Command(argv=argv, env=environ, cwd=Path("/"), pass_fds=held)
+        with self.scratch.log.open("wb") as output:
             return self._host.run.start(command, output)
 
     def _end(self) -> None:
@@ -143,7 +151,7 @@ class _Sandbox:
         self.process.wait()
 
     def run(self, image: ProbedImage, limits: Limits, emulator: Emulator | None, gpu: HostGpu | None) -> RunningSandbox:
-        account = find_account(image.user, self._scratch / "rootfs")
+        account = find_account(image.user, self.scratch.path / "rootfs")
         request = {
             "argv": image.argv,
             "env": {"HOSTNAME": HOST_NAME, "HOME": account.home, **dict(image.env), **dict(limits.env)},
@@ -154,6 +162,9 @@ class _Sandbox:
             "pids": limits.pids,
             "tmp_bytes": limits.tmp_bytes,
             "port": limits.port,
+            "published": _address(limits.published or Published()),
+            "processors": _processors(limits.cpus),
+            "mounts": [(str(mount.source), str(mount.place)) for mount in limits.mounts],
             "devices": [str(device) for device in gpu.devices] if gpu else [],
             "libraries": [(str(library), f"{_LIBRARIES}/{name}") for name, library in gpu.libraries] if gpu else [],
             **self._emulation(emulator or Emulator(name="")),
@@ -162,17 +173,19 @@ class _Sandbox:
         os.write(self.control, json.dumps(request).encode() + b"\n")
         answer = self.hear(_START_SECONDS)
         if answer is None:
-            reason = self.log.read_bytes()[-_LOG_BYTES:].decode(errors="replace") or "it gave no answer"
+            reason = self.scratch.log.read_bytes()[-_LOG_BYTES:].decode(errors="replace") or "it gave no answer"
             raise SandboxRefused(step="start", reason=reason)
         facts = {"step": answer.get("step"), "reason": answer.get("reason")}
         if answer["event"] == "unrunnable":
             raise Unstartable(platform=image.config.platform, **facts)
-        if answer["event"] == "refused":
+        if answer["event"] == "unlistenable" and limits.published:
+            raise PortUnavailable(host=limits.published.host, port=limits.published.port, reason=answer["reason"])
+        if answer["event"] != "started":
             raise SandboxRefused(**facts)
         return RunningSandbox(self._host, self, answer, started)
 
     def _emulation(self, emulator: Emulator) -> dict[str, object]:
-        shown = self._scratch / "cpuinfo"
+        shown = self.scratch.path / "cpuinfo"
         if emulator.cpuinfo:
             shown.write_text(emulator.cpuinfo)
         return {
@@ -206,9 +219,10 @@ class RunningSandbox:
         self._clock = host.clock
         self._sandbox = sandbox
         self._pid = int(answer["pid"])
+        self._released = False
         self._end: RunState | None = None
         self._kept = ExitStack()
-        self.address = (str(answer["host"]), int(answer["port"]))
+        self.address = (own_address(answer["host"]), int(answer["port"]))
         self.memory_limit = str(answer["memory"])
         self.started = started
 
@@ -216,9 +230,25 @@ class RunningSandbox:
         """Take over what ``close`` has to undo."""
         self._kept = stack
 
+    @property
+    def id(self) -> str:
+        return str(self._sandbox.process.pid)
+
+    @property
+    def directory(self) -> Path:
+        """What is kept of it, once it is released."""
+        return self._sandbox.scratch.path
+
     def log(self, lines: int = 20) -> str:
-        content = self._sandbox.log.read_bytes()[-_LOG_BYTES:].decode(errors="replace")
+        content = self._sandbox.scratch.log.read_bytes()[-_LOG_BYTES:].decode(errors="replace")
         return "\n".join(content.splitlines()[-lines:])
+
+    def follow(self) -> Iterator[bytes]:
+        return follow_file(self._sandbox.scratch.log, lambda: self.state().running, self._clock)
+
+    def is_healthy(self) -> bool:
+        """Its port is carried to it from its own side, which is always answered in plain HTTP."""
+        return False
 
     def state(self) -> RunState:
         if self._end is None and (said := self._sandbox.hear(0)):
@@ -245,5 +275,39 @@ class RunningSandbox:
                 self._clock.sleep(_TICK)
         return _KILLED
 
+    def terminate(self) -> None:
+        self._sandbox.order(TERMINATE)
+
+    def kill(self) -> None:
+        self._sandbox.order(KILL)
+
+    def release(self) -> None:
+        """The keeper is its owner from now on. What ``close`` would undo is let go with this process."""
+        self._sandbox.order(RELEASE)
+        self._released = True
+
     def close(self) -> None:
-        self._kept.close()
+        if not self._released:
+            self._kept.close()
+
+
+def follow_file(path: Path, goes_on: Callable[[], bool], clock: Clock) -> Iterator[bytes]:
+    """What is in a log, and what comes into it for as long as ``goes_on``."""
+    with path.open("rb") as file:
+        while True:
+            more = goes_on()
+            yield from iter(lambda: file.read(_LOG_BYTES), b"")
+            if not more:
+                return
+            clock.sleep(_LOOK_SECONDS)
+
+
+def _address(published: Published) -> tuple[str, int]:
+    return published.host, published.port
+
+
+def _processors(cpus: float) -> list[int]:
+    """Which ones it is bound to: any that this process may use. None: no bound."""
+    own = sorted(os.sched_getaffinity(0))
+    wanted = math.ceil(cpus)
+    return random.sample(own, wanted) if 0 < wanted < len(own) else []

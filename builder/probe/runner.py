@@ -1,15 +1,17 @@
 """What a probe asks of a runner: one image, started as production would, on a loopback port.
 
 Both runners hold the same terms: a read-only root with a tmpfs at /tmp, the image's own user, no capability, no new
-privilege, a memory limit, and no network but the published port.
+privilege, the limits that it is given, and no network but the published port, unless one is asked for.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
 from builder.errors import ProbeError
+from builder.host.container import Mount, Published
 from builder.oci.config import ImageConfig
 from builder.oci.layout import Layout
 from builder.oci.manifest import Manifest
@@ -25,12 +27,15 @@ class Unstartable(ProbeError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Limits:
-    """What a container gets: ``memory_bytes`` (swap included), at most ``pids`` processes, a tmpfs of ``tmp_bytes``,
-    ``ready_seconds`` from its start until it must be ready, ``request_seconds`` for an answer, ``grace_seconds`` from
-    SIGTERM to its end. ``port`` is the server's own, ``env`` are variables beside the image's, ``gpu`` gives it the
-    GPUs of the machine."""
+    """What a container gets: ``memory_bytes`` (swap included; None: all there is), ``cpus`` (0: all), at most ``pids``
+    processes, a tmpfs of ``tmp_bytes``, ``ready_seconds`` from its start until it must be ready, ``request_seconds``
+    for an answer, ``grace_seconds`` from SIGTERM to its end. ``port`` is the server's own, ``env`` are variables beside
+    the image's, ``gpus`` how many of the machine's it gets (or ALL_GPUS), ``mounts`` what it sees of the machine's
+    files. ``published``: where the port is to be reached, None: where only a test has to reach it. ``is_connected``:
+    it may open connections of its own. ``labels`` are for an engine to find it by."""
 
-    memory_bytes: int = 2 << 30
+    memory_bytes: int | None = 2 << 30
+    cpus: float = 0.0
     pids: int = 2048
     tmp_bytes: int = 64 << 20
     grace_seconds: float = 30.0
@@ -38,7 +43,11 @@ class Limits:
     request_seconds: float = 120.0
     port: int = 8000
     env: tuple[tuple[str, str], ...] = ()
-    gpu: bool = False
+    gpus: int = 0
+    mounts: tuple[Mount, ...] = ()
+    published: Published | None = None
+    is_connected: bool = False
+    labels: tuple[tuple[str, str], ...] = ()
 
 
 EMULATED = Limits(memory_bytes=6 << 30, grace_seconds=120.0, ready_seconds=900.0, request_seconds=1200.0)
@@ -94,8 +103,21 @@ class RunningImage(Protocol):
     started: float
     memory_limit: str
 
+    @property
+    def id(self) -> str:
+        """By which the machine or the engine knows it."""
+        ...
+
     def log(self, lines: int = 20) -> str:
         """Its last lines of stdout and stderr."""
+        ...
+
+    def follow(self) -> Iterator[bytes]:
+        """All that it says on stdout and stderr, as it says it, until it ends."""
+        ...
+
+    def is_healthy(self) -> bool:
+        """Whether it says itself that it is ready, where it cannot be asked in plain HTTP."""
         ...
 
     def state(self) -> RunState: ...
@@ -110,6 +132,18 @@ class RunningImage(Protocol):
 
     def stop(self, grace_seconds: float) -> int:
         """SIGTERM, and SIGKILL after the grace; the exit code (137 when it had to be killed)."""
+        ...
+
+    def terminate(self) -> None:
+        """SIGTERM, and no waiting."""
+        ...
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        ...
+
+    def release(self) -> None:
+        """From now on it outlives this process; ``close`` does nothing any more."""
         ...
 
     def close(self) -> None:

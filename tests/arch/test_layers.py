@@ -30,7 +30,7 @@ DOORS = {
     "time": ("host/clock.py", "isolation/", "probe/sandbox/"),
     "datetime": ("host/clock.py",),
     "tempfile": ("host/fs.py", "host/store.py"),
-    "docker": ("host/docker.py",),
+    "docker": ("host/docker",),
     "jinja2": ("render",),
     "typer": ("cli",),
     "rich": ("cli",),

@@ -16,7 +16,9 @@ from builder.assemble.embedded import EmbeddedAssembler
 from builder.assemble.image import AssembledImage
 from builder.assemble.load import load_into
 from builder.host.container import ContainerSpec
-from builder.host.docker import Container, DockerEngine, EngineFailed, connect
+from builder.host.docker import DockerEngine, connect
+from builder.host.docker_calls import EngineFailed
+from builder.host.docker_containers import Container
 from builder.host.trees import TreeWriter, merged
 from builder.oci.digest import Digest
 from builder.oci.docker_archive import read_archive

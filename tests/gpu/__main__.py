@@ -12,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from builder.errors import MbuildError
+from builder.host.container import ALL_GPUS
 from builder.host.gpu import find_gpu
 from builder.oci.layout import Layout
 from builder.oci.platform import Platform
@@ -25,7 +26,7 @@ from tests.gpu.tree import running_tree
 from tests.support.hosts import real_host
 
 _NO_GPU = "This machine has no NVIDIA GPU with a driver (/dev/nvidia0, libcuda.so.1), so there is nothing to check.\n"
-_LIMITS = Limits(gpu=True, ready_seconds=300.0)
+_LIMITS = Limits(gpus=ALL_GPUS, ready_seconds=300.0)
 
 
 def main(arguments: list[str]) -> int:

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from builder.host import Host
+from builder.host.container import ALL_GPUS
 from builder.host.gpu import DRIVER, HostGpu
 from builder.oci.layout import Layout
 from builder.oci.platform import Platform
@@ -51,7 +52,7 @@ class GpuImageHere:
         return replace(self, image=replace(self.image, manifest=manifest))
 
     def start(self, **environ: str) -> RunningImage:
-        limits = Limits(gpu=True, env=tuple(environ.items()))
+        limits = Limits(gpus=ALL_GPUS, env=tuple(environ.items()))
         return EmbeddedRunner(self.host, gpu=self.stub).start(self.image, limits)
 
 

@@ -10,6 +10,8 @@ two pipes. Three processes:
 
 Nothing outlives the caller: when the caller's end of the control pipe closes, however it ends, the keeper kills and
 removes everything; when the keeper dies, the kernel kills the gate, and with it the container (PR_SET_PDEATHSIG).
+A container that the caller released first goes on without it: until it ends by itself, or the keeper gets SIGTERM and
+passes it on. Then its log stays in the scratch directory, with how it ended.
 
 It has no seccomp filter. It refuses what the kernel refuses, naming the step. Sources: user_namespaces(7),
 pid_namespaces(7), mount_namespaces(7), pivot_root(2), cgroups(7), runtime-spec config-linux.md (default file systems).

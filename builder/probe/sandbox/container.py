@@ -89,6 +89,20 @@ def _mount_file_systems(root: str, request: dict[str, Any]) -> None:
             Path(root + place).parent.mkdir(parents=True, exist_ok=True)
             Path(root + place).touch()
         mount(source, root + place, "", BIND)
+    for source, place in request["mounts"]:
+        _show(source, root + place)
+
+
+def _show(source: str, target: str) -> None:
+    """A file or a directory of the machine, to be read only."""
+    with step(f"make {target} in the image", Unrunnable):
+        if Path(source).is_dir():
+            Path(target).mkdir(parents=True, exist_ok=True)
+        else:
+            Path(target).parent.mkdir(parents=True, exist_ok=True)
+            Path(target).touch()
+    mount(source, target, "", BIND | RECURSIVE)
+    make_read_only(target)
 
 
 def _mount_devices(place: str, request: dict[str, Any]) -> None:
@@ -123,6 +137,9 @@ def _limit(request: dict[str, Any]) -> None:
         bounds[resource.RLIMIT_NPROC] = request["pids"]
     if request["memory"] == "rlimit":
         bounds[resource.RLIMIT_DATA] = request["memory_bytes"]
+    if request["processors"]:
+        with step("bind it to processors"):
+            os.sched_setaffinity(0, request["processors"])
     with step("set resource limits"):
         for kind, bound in bounds.items():
             _, most = resource.getrlimit(kind)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 import socket
 import struct
 from typing import Any
@@ -32,6 +33,8 @@ def keep_gate(
     request: dict[str, Any], root: str, channel: socket.socket, listener: socket.socket, refusals: int
 ) -> None:
     """Start the container, wait for its end and tell how it ended."""
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # what is meant for the container, the keeper sends there
     unshare("user, pid and network namespaces", NEW_USER | NEW_PID | NEW_NET | NEW_IPC | NEW_UTS)
     tell(channel, {"event": "unshared"})
     obey(channel)  # until the keeper has mapped the users
