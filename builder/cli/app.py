@@ -36,6 +36,7 @@ from builder.cli import (
     inspect,
     registry,
     remove,
+    run,
 )
 from builder.cli.sinks import github_message, no_commands
 from builder.errors import MbuildError, UsageError
@@ -86,6 +87,7 @@ build.register(app)
 fleet.register(app)
 golden.register(app)
 image.register(app)
+run.register(app)
 registry.register(app)
 remove.register(app)
 app.add_typer(base.app, name="base")

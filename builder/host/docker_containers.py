@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,9 @@ class Container:
         self._peak = 0
 
     def logs(self, tail: int = 50) -> str:
-        """The last ``tail`` lines of stdout and stderr together."""
+        """The last ``tail`` lines of stdout and stderr together (0: all of them)."""
         with mapped("read a container's log"):
-            return bytes(self._inner.logs(tail=tail)).decode(errors="replace")
+            return bytes(self._inner.logs(tail=tail or "all")).decode(errors="replace")
 
     def follow(self) -> Iterator[bytes]:
         """All that it says on stdout and stderr, from its first byte on, until it ends."""
@@ -40,11 +41,6 @@ class Container:
     @property
     def labels(self) -> Mapping[str, str]:
         return dict(self._inner.labels)
-
-    @property
-    def began(self) -> str:
-        """When it was made, as RFC 3339 has it."""
-        return str(self._inner.attrs["Created"])
 
     def state(self) -> ContainerState:
         with mapped("inspect a container"):
@@ -94,14 +90,15 @@ class Container:
                     raise
 
     def remove(self) -> None:
-        """Gone, running or not; it is no error when it already is."""
+        """Gone, running or not; it is no error when it already is, or is going."""
         import docker.errors
 
         with mapped("remove a container"):
             try:
                 self._inner.remove(force=True, v=True)
-            except docker.errors.NotFound:
-                return
+            except docker.errors.APIError as error:
+                if error.status_code not in (_CONFLICT, _NOT_FOUND):
+                    raise
 
 
 def _cgroup_peak(container: str) -> int:
@@ -227,11 +224,21 @@ class Containers:
             except docker.errors.APIError as error:
                 if error.status_code != _CONFLICT:
                     raise
-        return self._networks(name)[0]
+        return self._only_network(name)
 
-    def _networks(self, name: str) -> list[str]:
-        """Ids, always in the same order: engines let two who ask at once make two of one name."""
-        return sorted(str(network.id) for network in self._client.networks.list(names=[f"^{name}$"]))
+    def _only_network(self, name: str) -> str:
+        """Engines let two who ask at once make two of one name, and then start no container in either: those that
+        everybody takes for too many are removed, unless somebody is in them."""
+        import docker.errors
+
+        first, *more = sorted(self._networks(name), key=lambda network: str(network.id))
+        for network in more:
+            with suppress(docker.errors.APIError):
+                network.remove()
+        return str(first.id)
+
+    def _networks(self, name: str) -> list[Any]:
+        return list(self._client.networks.list(names=[f"^{name}$"]))
 
 
 def _gpus(number: int) -> list[dict[str, Any]] | None:

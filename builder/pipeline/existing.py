@@ -14,7 +14,7 @@ from builder.host import Host
 from builder.host.docker import DockerEngine, connect
 from builder.host.fs import temporary_directory
 from builder.oci.graph import layout_graph
-from builder.oci.layout import Layout
+from builder.oci.layout import Layout, is_layout
 from builder.oci.platform import Platform
 from builder.oci.reference import Reference
 from builder.pipeline.attached import attach
@@ -42,6 +42,11 @@ class ImageNotFound(UsageError):
 def is_path(image: str) -> bool:
     """Whether somebody means a directory here, and not an image's name."""
     return Path(image).exists() or image.startswith(_PATHS)
+
+
+def is_model(image: str) -> bool:
+    """Whether somebody means a model directory here, and not an image in a layout."""
+    return is_path(image) and not is_layout(Path(image))
 
 
 def test_image(image: str, platform: Platform, host: Host) -> ProbeReport:
@@ -97,11 +102,17 @@ def push_layout(
 
 def _test_layout(layout: Layout, platform: Platform, host: Host) -> ProbeReport:
     """Every layer is read first: what was unpacked from its whole self before would pass the test in its stead."""
-    entry = layout.find(platform=platform)
-    manifest = layout.manifest(entry)
-    for descriptor in manifest.layers:
+    image = layout_image(layout, platform, host)
+    for descriptor in image.manifest.layers:
         for _ in layout.read_blob(descriptor):
             pass
+    return prove(image, connect(host.environ), host)
+
+
+def layout_image(layout: Layout, platform: Platform, host: Host) -> AssembledImage:
+    """The image for ``platform`` in a layout, validated. Raises what a layout does that has none, or a broken one."""
+    entry = layout.find(platform=platform)
+    manifest = layout.manifest(entry)
     config = layout.config(manifest)
     layers = tuple(
         AssembledLayer(descriptor=descriptor, diff_id=diff_id, role=LayerRole.MODEL)
@@ -109,4 +120,4 @@ def _test_layout(layout: Layout, platform: Platform, host: Host) -> ProbeReport:
     )
     image = AssembledImage(path=layout.path, manifest=manifest, config=config, layers=layers)
     validate_once(host.store, image, entry)
-    return prove(image, connect(host.environ), host)
+    return image

@@ -90,7 +90,7 @@ class Package:
                 {"digest": str(one.digest), "media_type": one.media_type, "size": one.size}
                 for one in self.manifest.layers
             ],
-            "ports": list(_ports(self.config)),
+            "ports": list(exposed_ports(self.config)),
             "settings": dict(self.settings),
             "labels": self.config.labels,
             "annotations": self.manifest.annotations,
@@ -165,7 +165,7 @@ def _package(
         manifest=manifest,
         config=config,
         platforms=platforms or ((config.platform, manifest.digest),),
-        face=Face.from_labels(config.labels, platform=platform, ports=_ports(config), image=image),
+        face=Face.from_labels(config.labels, platform=platform, ports=exposed_ports(config), image=image),
     )
 
 
@@ -178,7 +178,7 @@ def _config(manifest: Manifest, source: Source, image: str) -> ImageConfig:
     return ImageConfig(b"".join(source.read_blob(descriptor)))
 
 
-def _ports(config: ImageConfig) -> tuple[int, ...]:
+def exposed_ports(config: ImageConfig) -> tuple[int, ...]:
     """Those for TCP, in rising order."""
     exposed = config.settings.get("ExposedPorts") or {}
     numbers = [port.partition("/") for port in exposed if isinstance(port, str)]

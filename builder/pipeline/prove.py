@@ -65,7 +65,7 @@ def _proofs(images: Sequence[AssembledImage], daemon: DockerEngine | None, host:
         reason = f"this machine ({machine}) cannot run it, and has no {emulator_names(platform)}"
         message = f"the image for {platform} was not run: {reason}; only its files were checked"
         host.events.emit(Warned(message=message, hint="install one, or test it on such a machine with `mbuild test`"))
-        yield NotRun(reason=reason, checks=look_at(_probed(image), host))
+        yield NotRun(reason=reason, checks=look_at(probed(image), host))
 
 
 def is_native(platform: Platform) -> bool:
@@ -104,14 +104,15 @@ def prove(image: AssembledImage, daemon: DockerEngine | None, host: Host) -> Pro
     if is_native(platform):
         runner: ImageRunner = DockerRunner(host, daemon) if daemon else EmbeddedRunner(host)
         name = load_into(daemon, image, []) if daemon else ""
-        return probe(_probed(image, name), runner, (), Limits(), host)
+        return probe(probed(image, name), runner, (), Limits(), host)
     emulator = find_emulator(platform, host)
     if emulator is None:
         raise foreign([platform])
-    return probe(_probed(image), EmbeddedRunner(host, emulator), (), EMULATED, host)
+    return probe(probed(image), EmbeddedRunner(host, emulator), (), EMULATED, host)
 
 
-def _probed(image: AssembledImage, engine_name: str = "") -> ProbedImage:
+def probed(image: AssembledImage, engine_name: str = "") -> ProbedImage:
+    """As the probe takes it; ``engine_name`` is its name in the engine that runs it."""
     return ProbedImage(
         layout=image.layout,
         manifest=image.manifest,

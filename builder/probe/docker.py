@@ -91,12 +91,14 @@ class RunningContainer:
     def follow(self) -> Iterator[bytes]:
         return self._container.follow()
 
-    def is_healthy(self) -> bool:
-        return self._container.state().is_healthy
-
     def state(self) -> RunState:
         state = self._container.state()
-        return RunState(running=state.running, exit_code=state.exit_code, out_of_memory=state.out_of_memory)
+        return RunState(
+            running=state.running,
+            exit_code=state.exit_code,
+            out_of_memory=state.out_of_memory,
+            is_healthy=state.is_healthy,
+        )
 
     def peak_memory(self) -> int | None:
         """As the process shows it where the engine runs on this machine, else as the engine counts it."""

@@ -19,7 +19,7 @@ from builder.errors import ToolMissing
 from builder.host import Host
 from builder.host.clock import Clock
 from builder.host.container import PortUnavailable, Published, own_address
-from builder.host.fs import require_room
+from builder.host.fs import atomic_write, require_room
 from builder.host.gpu import HostGpu, find_gpu
 from builder.host.run import Command, Process
 from builder.oci.descriptor import GZIP_LAYER_TYPES, Descriptor
@@ -33,6 +33,9 @@ from builder.probe.sandbox.gate import HOST_NAME
 from builder.probe.sandbox.keeper import KILL, RELEASE, TERMINATE
 from builder.probe.scratch import Scratch, make_scratch, sweep
 from builder.probe.traffic import outbound_attempts
+
+FACTS = "facts.json"
+"""Of what runs: ``{"pid" (of its keeper), "host", "port", "labels"}``."""
 
 _START_SECONDS = 30
 _LOG_BYTES = 64 << 10
@@ -98,6 +101,7 @@ class EmbeddedRunner:
             sandbox = _Sandbox(self._host, scratch, stack)
             self._unpack(image, scratch.path)
             running = sandbox.run(image, limits, self._emulator, self._gpu and self._gpu.some(limits.gpus))
+            running.tell(limits.labels)
             running.owns(stack.pop_all())
             return running
 
@@ -226,6 +230,12 @@ class RunningSandbox:
         self.memory_limit = str(answer["memory"])
         self.started = started
 
+    def tell(self, labels: tuple[tuple[str, str], ...]) -> None:
+        """Write down who this is, for those who look for it."""
+        host, port = self.address
+        facts = {"pid": self._sandbox.process.pid, "host": host, "port": port, "labels": dict(labels)}
+        atomic_write(self._sandbox.scratch.path / FACTS, json.dumps(facts).encode())
+
     def owns(self, stack: ExitStack) -> None:
         """Take over what ``close`` has to undo."""
         self._kept = stack
@@ -234,21 +244,12 @@ class RunningSandbox:
     def id(self) -> str:
         return str(self._sandbox.process.pid)
 
-    @property
-    def directory(self) -> Path:
-        """What is kept of it, once it is released."""
-        return self._sandbox.scratch.path
-
     def log(self, lines: int = 20) -> str:
         content = self._sandbox.scratch.log.read_bytes()[-_LOG_BYTES:].decode(errors="replace")
         return "\n".join(content.splitlines()[-lines:])
 
     def follow(self) -> Iterator[bytes]:
         return follow_file(self._sandbox.scratch.log, lambda: self.state().running, self._clock)
-
-    def is_healthy(self) -> bool:
-        """Its port is carried to it from its own side, which is always answered in plain HTTP."""
-        return False
 
     def state(self) -> RunState:
         if self._end is None and (said := self._sandbox.hear(0)):

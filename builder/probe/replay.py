@@ -20,7 +20,7 @@ from builder.model.golden import Array, GoldenCase
 from builder.model.parity import CaseReport, OutputMissing, TensorComparison, compare_case
 from builder.model.protocol import TensorProblem, as_bytes_array, datatype_of, encode_tensor
 from builder.probe.cases import ModelCases
-from builder.probe.runner import Limits, RunningImage
+from builder.probe.runner import Limits, RunningImage, RunState
 
 _POLL_SECONDS = 0.01
 _STATE_EVERY = 10
@@ -90,7 +90,8 @@ class Latency:
 
 
 def wait_until_ready(running: RunningImage, limits: Limits, clock: Clock) -> float:
-    """Seconds from its start until GET /v2/health/ready said 200. Raises ExitedEarly and NeverReady."""
+    """Seconds from its start until GET /v2/health/ready said 200, or, of one that speaks TLS, until its own health
+    check did. Raises ExitedEarly and NeverReady."""
     reason, polls = "nothing listens on its port", 0
     with closing(_connect(running, timeout=2.0)) as client:
         while True:
@@ -101,18 +102,19 @@ def wait_until_ready(running: RunningImage, limits: Limits, clock: Clock) -> flo
             except _trouble() as error:
                 reason = reason if isinstance(error, ConnectionError) else f"it does not answer ({_sentence(error)})"
             late = clock.monotonic() - running.started > limits.ready_seconds
-            if late or polls % _STATE_EVERY == 0:
-                _require_running(running)
+            if (late or polls % _STATE_EVERY == 0) and _require_running(running).is_healthy:
+                return clock.monotonic() - running.started
             if late:
                 raise NeverReady(seconds=limits.ready_seconds, reason=reason, log=running.log())
             polls += 1
             clock.sleep(_POLL_SECONDS)
 
 
-def _require_running(running: RunningImage) -> None:
+def _require_running(running: RunningImage) -> RunState:
     state = running.state()
     if not state.running:
         raise ExitedEarly(ending=state.ending, exit_code=state.exit_code, log=running.log())
+    return state
 
 
 def replay(running: RunningImage, models: Iterable[ModelCases], limits: Limits) -> tuple[Replay, ...]:

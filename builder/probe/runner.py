@@ -83,11 +83,13 @@ class ProbedImage:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunState:
-    """Whether the container runs; else its ``exit_code`` and whether the kernel killed it for lack of memory."""
+    """Whether the container runs; else its ``exit_code`` and whether the kernel killed it for lack of memory.
+    ``is_healthy``: its own health check has said so, where the runner asks that."""
 
     running: bool
     exit_code: int | None = None
     out_of_memory: bool = False
+    is_healthy: bool = False
 
     @property
     def ending(self) -> str:
@@ -114,10 +116,6 @@ class RunningImage(Protocol):
 
     def follow(self) -> Iterator[bytes]:
         """All that it says on stdout and stderr, as it says it, until it ends."""
-        ...
-
-    def is_healthy(self) -> bool:
-        """Whether it says itself that it is ready, where it cannot be asked in plain HTTP."""
         ...
 
     def state(self) -> RunState: ...

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
 
 def about(model: AnyModel) -> dict[str, Any]:
-    """Version, licence, provider and runtime; how people call it; its labels; what was proven when it was built."""
+    """Version, licence, provider and runtime; how people call it, and with which shapes it was asked
+    before; its labels; what was proven when it was built."""
     return {
         "version": str(model.folder.manifest.get("version") or model.version),
         "licence": str(model.folder.manifest.get("licence") or ""),
@@ -20,6 +21,7 @@ def about(model: AnyModel) -> dict[str, Any]:
         "device": model.device.said,
         "runtime": f"onnxruntime {RUNTIME_VERSION}",
         "takes": _takes(model),
+        "shapes": _shapes(model),
         "labels": model.labels,
         "verified": _verified(model),
     }
@@ -30,6 +32,14 @@ def _takes(model: AnyModel) -> str:
     if not model.signature.takes_files:
         return "tensors"
     return "image" if model.takes_images else "text"
+
+
+def _shapes(model: AnyModel) -> dict[str, list[int]]:
+    """Of the golden case that examples are made of, also where that is too long for one."""
+    case = model.folder.golden()
+    given = case.inputs if case else {}
+    found = {tensor.name: given.get(tensor.name, given.get(tensor.graph_name)) for tensor in model.signature.inputs}
+    return {name: list(array.shape) for name, array in found.items() if array is not None}
 
 
 def _verified(model: AnyModel) -> dict[str, Any] | None:
