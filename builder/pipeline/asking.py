@@ -66,22 +66,19 @@ def _on_this_machine(path: PurePosixPath, limits: Limits) -> str:
 def programs_for(face: Face | None, access: Access, limits: Limits, host: Host) -> tuple[ModelPrograms, ...]:
     """For each model that people are to see. What a server without the document (Triton), or with TLS, is asked with is
     zeros: this machine need not trust its certificate."""
-    said = _described(access, dict(limits.env), host) if access.url.startswith("http://") else {}
-    about = {str(tag.get("name")): tag.get("x-model") for tag in said.get("tags", ())}
-    found = []
-    for model in face.models if face else ():
-        content = said.get("paths", {}).get(f"/v2/models/{model.name}/infer", {}).get("post", {}).get("requestBody", {})
-        given = content.get("content", {}).get("application/json", {}).get("example")
-        example = example_of(model.name, model.signature, given, about.get(model.name))
-        found.append(
-            ModelPrograms(
-                name=model.name,
-                signature=model.signature,
-                curl=curl(example, access),
-                python=python(example, access),
-            )
-        )
-    return tuple(found)
+    described = _described(access, dict(limits.env), host) if access.url.startswith("http://") else {}
+    return tuple(
+        model_programs(model.name, model.signature, described, access) for model in (face.models if face else ())
+    )
+
+
+def model_programs(name: str, signature: Signature, described: Mapping[str, Any], access: Access) -> ModelPrograms:
+    """``described`` is the server's OpenAPI document, or empty."""
+    about = next((tag.get("x-model") for tag in described.get("tags", ()) if tag.get("name") == name), None)
+    asked = described.get("paths", {}).get(f"/v2/models/{name}/infer", {}).get("post", {}).get("requestBody", {})
+    given = asked.get("content", {}).get("application/json", {}).get("example")
+    example = example_of(name, signature, given, about)
+    return ModelPrograms(name=name, signature=signature, curl=curl(example, access), python=python(example, access))
 
 
 def _described(access: Access, env: Mapping[str, str], host: Host) -> dict[str, Any]:

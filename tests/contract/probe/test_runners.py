@@ -9,7 +9,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
@@ -17,6 +17,7 @@ import pytest
 from builder.assemble.image import AssembledImage, AssembledLayer
 from builder.assemble.load import load_into
 from builder.host import Host
+from builder.host.container import Mount, PortUnavailable, Published
 from builder.host.docker import DockerEngine, require
 from builder.plan.image import LayerRole
 from builder.probe.docker import DockerRunner, NotLoaded
@@ -148,6 +149,36 @@ def test_the_memory_limit_kills_and_is_reported(prepared: Prepared, host: Host, 
             assert (state.exit_code, "MemoryError" in running.log()) == (1, True)
         else:
             assert (state.exit_code, state.out_of_memory) == (137, True)
+
+
+def test_a_server_for_use_has_its_own_port_and_what_was_mounted(prepared: Prepared, host: Host, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "word").write_text("hello")
+    mounts = (Mount(source=tmp_path / "folder", place=PurePosixPath("/mounted/in")),)
+    for parent in (tmp_path, *tmp_path.parents):
+        readable = parent.stat().st_mode & 0o005 == 0o005
+        if not readable and parent.owner() == "root" and os.geteuid() == 0:
+            parent.chmod(0o755)  # pytest's own are closed to others
+    limits = Limits(memory_bytes=None, mounts=mounts, published=Published(), cpus=1)
+    image = python_image(host, tmp_path, "looks_around")
+    with started(prepared, image, limits) as running:
+        seen = said(running, host)
+        read_only = os.strerror(errno.EROFS)
+        refused = [seen["mounted"], seen["write mounted"], seen["write beside mounted"]]
+        assert refused == ["hello", read_only, read_only]
+        assert seen["outside"] != "done"
+        if prepared[0].name == "embedded":
+            assert seen["may run on"] == 1
+        host_name, port = running.address
+        assert host_name == "127.0.0.1"
+        taken = replace(limits, published=Published(port=port))
+        with pytest.raises(PortUnavailable, match=str(port)), started(prepared, image, taken):
+            pass
+        assert wait_for(lambda: ask(running.address, b"x"), host) == b"x" * 100_000
+        running.terminate()
+        wait_for(lambda: not running.state().running, host)
+        assert running.state().exit_code == 7
+        assert b"".join(running.follow()).startswith(b'{"pid": 1')
 
 
 def test_an_image_without_its_command_cannot_start(prepared: Prepared, host: Host, tmp_path: Path) -> None:

@@ -60,6 +60,10 @@ seen = {
     "chroot": attempt(lambda: os.chroot("/tmp")),
     "env": dict(os.environ),
     "cwd": str(Path.cwd()),
+    "mounted": attempt(lambda: Path("/mounted/in/word").read_text()),
+    "write mounted": attempt(lambda: Path("/mounted/in/word").write_text("x")),
+    "write beside mounted": attempt(lambda: Path("/mounted/in/other").write_text("x")),
+    "may run on": len(os.sched_getaffinity(0)),
     "processors": Path("/sys/devices/system/cpu/online").exists(),
 }
 print(json.dumps(seen), flush=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path, PurePosixPath
 
 from builder.elf.loader_cache import loader_cache
+from builder.host.container import ALL_GPUS
 from builder.host.gpu import find_gpu
 
 DRIVER = "580.95.05"
@@ -54,3 +55,15 @@ def test_a_driver_without_a_gpu_or_a_gpu_without_a_driver(tmp_path: Path) -> Non
     assert find_gpu(machine(tmp_path / "a", "usr/lib64", "nvidiactl")) is None
     (machine(tmp_path / "b", "usr/lib64", "nvidia0") / "usr/lib64/libcuda.so.1").unlink()
     assert find_gpu(tmp_path / "b") is None
+
+
+def test_some_of_the_gpus(tmp_path: Path) -> None:
+    devices = ("nvidia0", "nvidia1", "nvidia10", "nvidia2", "nvidiactl", "nvidia-uvm")
+    found = find_gpu(machine(tmp_path, "usr/lib/x86_64-linux-gnu", *devices))
+    assert found is not None
+    assert found.some(0) is None
+    assert found.some(ALL_GPUS) == found
+    two = found.some(2)
+    assert two is not None
+    assert [device.name for device in two.devices] == ["nvidia-uvm", "nvidia0", "nvidia1", "nvidiactl"]
+    assert two.libraries == found.libraries
