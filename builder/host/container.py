@@ -70,12 +70,13 @@ class ContainerSpec:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ContainerState:
     """Whether it runs; else how it ended (``exit_code`` 137 with ``out_of_memory`` when the kernel killed it).
-    ``is_healthy``: its health check has said so."""
+    ``is_healthy``: its health check has said so; ``is_gone``: it was removed."""
 
     running: bool
     exit_code: int | None
     out_of_memory: bool
     is_healthy: bool = False
+    is_gone: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

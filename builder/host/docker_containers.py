@@ -43,8 +43,14 @@ class Container:
         return dict(self._inner.labels)
 
     def state(self) -> ContainerState:
+        """One that somebody has removed has ended, nobody knows how."""
+        import docker.errors
+
         with mapped("inspect a container"):
-            self._inner.reload()
+            try:
+                self._inner.reload()
+            except docker.errors.NotFound:
+                return ContainerState(running=False, exit_code=None, out_of_memory=False, is_gone=True)
         state: Mapping[str, Any] = self._inner.attrs["State"]
         running = bool(state["Running"])
         return ContainerState(

@@ -71,8 +71,8 @@ class DockerService:
 
     engine = "docker"
 
-    def __init__(self, container: Container) -> None:
-        self._container = container
+    def __init__(self, container: Container, host: Host) -> None:
+        self._container, self._clock = container, host.clock
         self.id = container.id[:12]
         self.labels = container.labels
         self.address = container.address
@@ -88,8 +88,12 @@ class DockerService:
         return self._container.logs(tail=0).encode()
 
     def stop(self, grace_seconds: float) -> None:
-        with suppress(EngineFailed):  # whoever started it may be removing it, too
+        """Who owns it sees that it has ended, and removes it."""
+        with suppress(EngineFailed):  # it may be gone already
             self._container.stop(grace_seconds=max(1, round(grace_seconds)))
+        deadline = self._clock.monotonic() + _KILLED_SECONDS
+        while OWNER in self.labels and not self._container.state().is_gone and self._clock.monotonic() < deadline:
+            self._clock.sleep(_TICK)
         self._container.remove()
 
 
@@ -150,7 +154,7 @@ def _store(host: Host) -> str:
 
 def find_services(engine: DockerEngine | None, host: Host) -> tuple[Service, ...]:
     """Those of this store, and of the engine; also those that have ended since and were not stopped yet."""
-    return (*_embedded(host), *(DockerService(found) for found in (engine.find(NAME) if engine else ())))
+    return (*_embedded(host), *(DockerService(found, host) for found in (engine.find(NAME) if engine else ())))
 
 
 def _embedded(host: Host) -> Iterator[Service]:

@@ -359,8 +359,8 @@ def test_docker_runs_what_a_registry_has(
     )
     assert [len(engine.find(NAME, name)) for name in names] == [0, 1]
     assert answered(said["curl"])["model_name"] == "digits"
-    second.process.send_signal(signal.SIGTERM)
-    assert second.ended() == 0
+    stopped = replace(mbuild, environ=environ)("stop", names[1])  # from another terminal
+    assert (stopped.stdout.split(), second.ended()) == ([names[1]], 0)
     assert engine.find(NAME, names[1]) == ()
 
     engine.tag(str(Layout(layout).manifest(Layout(layout).find()).config.digest), names[0])
