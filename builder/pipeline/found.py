@@ -4,7 +4,7 @@ registry."""
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from builder.assemble.docker import export_image
@@ -22,7 +22,7 @@ from builder.pipeline.existing import engine_image, is_path, layout_image
 from builder.pipeline.package import exposed_ports
 from builder.pipeline.prove import image_to_load, probed
 from builder.pipeline.pull import pull_image
-from builder.plan.spec import BuildSpec, Delivery, Engine
+from builder.plan.spec import IN_THE_CACHE, BuildSpec
 from builder.probe.runner import ProbedImage
 
 
@@ -41,19 +41,7 @@ class FoundImage:
 
 def find_built(spec: BuildSpec, engine: DockerEngine | None, host: Host, *, test: bool) -> FoundImage:
     """The image of a model directory, built as ``mbuild build`` would; from the cache where nothing has changed."""
-    result = build(
-        spec,
-        Delivery(
-            tag=None,
-            push=False,
-            load=engine is not None,
-            output=None,
-            engine=Engine.EMBEDDED,
-            test=test,
-            template_dir=None,
-        ),
-        host,
-    )
+    result = build(spec, replace(IN_THE_CACHE, load=engine is not None, test=test), host)
     images = [one.image for one in result.images if isinstance(one.image, AssembledImage)]
     image = image_to_load(images) or images[0]
     return _assembled(image, engine)
