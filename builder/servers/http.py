@@ -12,6 +12,12 @@ from builder.servers.places import CODE, MODELS, RUNTIME, copied, model_home, wr
 from builder.servers.server import PYTHON_ENV, CodeFile, PackedModel, Remark
 
 PORT = 8000
+_MIB = 2**20
+TUNABLES = {"hugetlb": 1, "mmap_threshold": 32 * _MIB, "trim_threshold": 64 * _MIB}
+"""Of glibc's malloc (its manual, "Memory Allocation Tunables"): weights lie side by side in transparent huge pages
+where the kernel has them for who asks (``madvise``): 5 % less CPU for MiniLM, in as much memory (measured). Both
+thresholds are those that glibc itself comes to once it has freed a buffer of 32 MiB, and not smaller: the heap of a
+server that gives its top back with each request costs a tiny model half as much again."""
 
 
 class HttpServer:
@@ -42,6 +48,7 @@ class HttpServer:
                 ("PATH", "/usr/local/bin:/usr/bin:/bin"),
                 ("PYTHONPATH", f"{RUNTIME}:{CODE}"),
                 *PYTHON_ENV,
+                ("GLIBC_TUNABLES", ":".join(f"glibc.malloc.{name}={value}" for name, value in TUNABLES.items())),
                 ("MBUILD_MODELS", str(MODELS)),
                 *_environ(settings),
             ),
