@@ -208,31 +208,30 @@ def _options() -> Any:
 def _session(folder: ModelFolder, options: Any, device: Device) -> Any:
     """On the provider that is wanted, or not at all: onnxruntime itself would go on with the CPU."""
     said = folder.settings.get("providers")
-    wanted = [str(name) for name in said or [device.provider]]
-    on_gpu = device.is_gpu and not said
-    if on_gpu:
-        wanted += [*device.below, CPU_PROVIDER]  # shapes are computed on the CPU
+    if device.is_gpu and not said:
+        return _on_gpu(folder, options, device)
+    wanted = [str(name) for name in said or [CPU_PROVIDER]]
     absent = [name for name in wanted if name not in onnxruntime.get_available_providers()]
-    if absent and not on_gpu:
-        raise ModelUnusable(f"Model '{folder.name}' asks for {absent[0]}, which this onnxruntime does not have.")
     if absent:
-        raise _off_the_gpu(folder, device, f"this onnxruntime does not have {absent[0]}")
-    options_of = {**device.below, device.provider: device.options} if on_gpu else {}
-    given = [dict(options_of.get(name, {})) for name in wanted]
+        raise ModelUnusable(f"Model '{folder.name}' asks for {absent[0]}, which this onnxruntime does not have.")
     try:
-        session = onnxruntime.InferenceSession(
-            str(folder.graph), options, providers=wanted, provider_options=given, enable_fallback=0
-        )
+        session = onnxruntime.InferenceSession(str(folder.graph), options, providers=wanted, enable_fallback=0)
     except Exception as error:
-        raise _unusable(folder, device if on_gpu else CPU, error) from error
-    if session.get_providers()[0] == wanted[0]:
-        return session
-    if on_gpu:
-        from ..gpu.libraries import missing
+        raise _unusable(folder, CPU, error) from error
+    if session.get_providers()[0] != wanted[0]:
+        raise ModelUnusable(f"Model '{folder.name}' asks for {wanted[0]}, which cannot be used on this machine.")
+    return session
 
-        why = missing(device.provider, Path(onnxruntime.__file__).parent) or "onnxruntime does not say why"
-        raise _off_the_gpu(folder, device, f"onnxruntime cannot use {device.provider}: {why}")
-    raise ModelUnusable(f"Model '{folder.name}' asks for {wanted[0]}, which cannot be used on this machine.")
+
+def _on_gpu(folder: ModelFolder, options: Any, device: Device) -> Any:
+    from ..gpu.session import NotOnGpu, open_session
+
+    try:
+        return open_session(folder.graph, options, {device.provider: device.options, **device.below})
+    except NotOnGpu as error:
+        raise _off_the_gpu(folder, device, str(error)) from error
+    except Exception as error:
+        raise _unusable(folder, device, error) from error
 
 
 def _unusable(folder: ModelFolder, device: Device, error: Exception) -> ModelUnusable | GpuUnusable:

@@ -172,13 +172,14 @@ def runtime(monkeypatch: pytest.MonkeyPatch) -> _Runtime:
 
 @pytest.fixture
 def load(runtime: _Runtime) -> Iterator[Callable[[Path], list[Any]]]:
-    name = "builder.serve.models.engine"
-    before = sys.modules.pop(name, None)
-    engine = importlib.import_module(name)
+    names = ("builder.serve.models.engine", "builder.serve.gpu.session")
+    before = {name: sys.modules.pop(name, None) for name in names}
+    engine = importlib.import_module(names[0])
     yield lambda models: list(engine.load_models(models, device=DEVICE))
-    del sys.modules[name]
-    if before:
-        sys.modules[name] = before
+    for name, module in before.items():
+        sys.modules.pop(name, None)
+        if module:
+            sys.modules[name] = module
 
 
 Load = Callable[[Path], list[Any]]
