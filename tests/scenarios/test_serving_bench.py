@@ -20,7 +20,8 @@ def test_our_server_is_measured_once(host: Host, tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("MBUILD_CACHE", str(host.store.root))
     ours = next(server for server in available() if server.name == "http")
     ours = replace(ours, forms={"binary": ours.forms["binary"]})
-    choice = Choice(servers=(ours,), models=("mlp",), parts=("loop",))
+    limit = next(server for server in available() if server.is_limit)
+    choice = Choice(servers=(ours, limit), models=("mlp",), parts=("loop",))
     bench = Bench(place=tmp_path, cache=host.store.root)
 
     results = measured(choice, 1, 1, bench)
@@ -29,7 +30,7 @@ def test_our_server_is_measured_once(host: Host, tmp_path: Path, monkeypatch: py
     assert all(load["requests"] > 0 and load["p99"] >= load["p50"] > 0 for load in visit["loads"])
     assert sum(load["cpu"] for load in visit["loads"]) > 0
     assert visit["memory"] > 20_000_000
-    assert results.errors("mlp", "http") == 0
+    assert results.errors("mlp", "http") == results.errors("mlp", "constant") == 0
     assert sorted(results.loops("mlp", 1) | results.loops("mlp", 2)) == [0]
     assert not results.problems()
     assert measured(choice, 1, 1, bench).entries == results.entries  # from the ledger

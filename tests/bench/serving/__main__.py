@@ -39,8 +39,10 @@ def main() -> None:
     servers = available()
     titles = {server.name: server.title for server in servers}
     results = measured(chosen(wanted.only.split(), servers), wanted.rounds, wanted.seconds, bench)
-    text = report(results, titles, [server.name for server in servers if not server.ours], wanted.seconds)
+    peers = [server.name for server in servers if not (server.ours or server.is_limit)]
+    text = report(results, titles, peers, wanted.seconds)
     if wanted.plot:
+        titles = {server.name: server.title for server in servers if not server.is_limit}
         plot(results, titles, [server.name for server in servers if server.ours], wanted.plot)
     if wanted.write is None:
         sys.stdout.write(text)

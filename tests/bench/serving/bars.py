@@ -6,11 +6,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from tests.bench.serving.overload import DEADLINE, FACTOR
-from tests.bench.serving.results import Load, Results, Rounds, Spread, p99, rate, ratio, spread
+from tests.bench.serving.results import Load, Results, Rounds, Spread, cpu, p99, rate, ratio, spread
 from tests.bench.serving.visit import CONCURRENCY
 
-OURS = "http"
+OURS, NOTHING = "http", "constant"
 TITLES = {"mlp": "tiny MLP", "cnn": "small CNN", "minilm": "MiniLM"}
+_RATES = {"mlp": 4.0}
+"""At 1 connection a server that does nothing may reach less, which the note says: there the time is the client's and
+that of waking one process and then the other. The processor time of a request does not depend on those."""
 _MEMORY = 65.0
 _CONTAINER = 2.5
 _OF_THE_LIMIT = {"cnn": 0.8, "minilm": 0.99}
@@ -22,13 +25,14 @@ _ANSWERED_LATE = 0.5
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Bar:
-    """``figure`` must be at least ``bar``, or at most with ``most``."""
+    """``figure`` must be at least ``bar``, or at most with ``most``; ``note`` stands beside whether it was."""
 
     what: str
     figure: Spread
     bar: float
     most: bool = False
     unit: str = "x"
+    note: str = ""
 
     @property
     def met(self) -> bool:
@@ -40,7 +44,7 @@ class Bar:
         if self.figure.low != self.figure.high:
             figure += f" ({self.figure.low:.{digits}f} to {self.figure.high:.{digits}f})"
         bar = f"{'at most' if self.most else 'at least'} {self.bar:g}{self._unit}"
-        return self.what, figure, bar, "met" if self.met else "**missed**"
+        return self.what, figure, bar, ("met" if self.met else "**missed**") + self.note
 
     @property
     def _unit(self) -> str:
@@ -68,9 +72,25 @@ def bars(results: Results, peers: Sequence[str]) -> Iterator[Bar]:
 def _rates(results: Results, model: str, peers: Sequence[str]) -> Iterator[Bar]:
     for connections in CONCURRENCY:
         best, theirs = _best(results, model, peers, connections, rate, max)
-        figure = ratio(results.loads(model, OURS, "json", connections, rate), theirs)
-        what = f"{TITLES[model]}: requests/s at {connections} against the best peer ({best})"
-        yield Bar(what=what, figure=figure, bar=4.0 if model == "mlp" else 1.0)
+        ours, most = (results.loads(model, server, "json", connections, rate) for server in (OURS, NOTHING))
+        what, bar = (
+            f"{TITLES[model]}: requests/s at {connections} against the best peer ({best})",
+            _RATES.get(model, 1.0),
+        )
+        yield Bar(what=what, figure=ratio(ours, theirs), bar=bar, note=_beside_nothing(ours, theirs, most))
+    if model == "mlp":
+        best, theirs = _best(results, model, peers, 1, cpu, min)
+        figure = ratio(theirs, results.loads(model, OURS, "json", 1, cpu))
+        what = f"{TITLES[model]}: CPU of a request at 1, that of the best peer ({best}) against ours"
+        yield Bar(what=what, figure=figure, bar=_RATES[model])
+
+
+def _beside_nothing(ours: Rounds, theirs: Rounds, most: Rounds) -> str:
+    """How far a server can get at all, and what share of that ours has."""
+    if not (ours.keys() & theirs.keys() & most.keys()):
+        return ""
+    limit, share = ratio(most, theirs).median, ratio(ours, most).median
+    return f"; a server that does nothing: {limit:.2f} x, ours {share:.2f} of it"
 
 
 def _latencies(results: Results, model: str, peers: Sequence[str]) -> Iterator[Bar]:

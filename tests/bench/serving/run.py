@@ -88,9 +88,10 @@ class Measuring:
 
     def visits(self, number: int) -> None:
         """One round. Each begins with another server, so that none always follows the same one."""
-        servers = self.choice.servers
         for model in self.models:
-            for server in (*servers[number % len(servers) :], *servers[: number % len(servers)]):
+            servers = [each for each in self.choice.servers if model.name in each.models]
+            first = number % max(1, len(servers))
+            for server in (*servers[first:], *servers[:first]):
                 self.measure("visit", number, model.name, server.name, by=lambda m=model, s=server: self._visit(m, s))
 
     def _visit(self, model: Model, server: Server) -> dict[str, Any]:

@@ -12,9 +12,10 @@ from pathlib import Path
 
 from builder.serve.settings import Settings
 from builder.servers import SERVERS as PACKED
+from tests.bench.serving.constant import answer_of, program
 from tests.bench.serving.dialects import ARRAY, FIELDS, INVOCATIONS, PREDICT, V2_BINARY, V2_JSON, Dialect
 from tests.bench.serving.environments import PEERS, Environment, ensure
-from tests.bench.serving.models import Image, Model, built, jailed
+from tests.bench.serving.models import NAMES, Image, Model, built, jailed
 from tests.support.services import free_port
 
 
@@ -42,11 +43,14 @@ Prepare = Callable[[Model, Bench], Callable[[], Launch]]
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Server:
     """``prepare`` does what comes before a start and is not measured; what it gives makes a launch on a new port.
-    ``environment`` names the directory of peers/ that it is installed from."""
+    ``environment`` names the directory of peers/ that it is installed from. ``is_limit``: it is neither ours nor a
+    peer, but what none of them can pass. It is visited with ``models``."""
 
     name: str
     title: str
     ours: bool = False
+    is_limit: bool = False
+    models: tuple[str, ...] = NAMES
     environment: str = ""
     forms: Mapping[str, Dialect] = field(default_factory=dict)
     prepare: Prepare
@@ -166,7 +170,27 @@ def _mlflow(model: Model, bench: Bench) -> Callable[[], Launch]:
     return launch
 
 
+def _constant(model: Model, bench: Bench) -> Callable[[], Launch]:
+    home = (bench.place / "constant").absolute()
+    compiled, answer = program(home), home / f"{model.name}.http"
+    answer.write_bytes(answer_of(model))
+
+    def launch() -> Launch:
+        port = free_port()
+        return Launch(argv=[str(compiled), str(port), str(answer)], env={}, cwd=home, port=port)
+
+    return launch
+
+
 _V2 = {"json": V2_JSON, "binary": V2_BINARY}
+_CONSTANT = Server(
+    name="constant",
+    title="a server that does nothing, in C",
+    is_limit=True,
+    models=("mlp",),
+    forms={"json": V2_JSON},
+    prepare=_constant,
+)
 
 
 def available() -> tuple[Server, ...]:
@@ -177,7 +201,7 @@ def available() -> tuple[Server, ...]:
         found.append(Server(name="http-2p", title="mbuild http, 2 processes", ours=True, forms=_V2, prepare=two))
     if "triton" in PACKED:
         found.append(Server(name="triton", title="mbuild triton", ours=True, forms=_V2, prepare=_image("triton")))
-    return (*found, *_PEERS)
+    return (*found, *_PEERS, _CONSTANT)
 
 
 def impatient(seconds: float) -> Server:

@@ -14,6 +14,7 @@ import pytest
 from tests.bench.serving import dialects
 from tests.bench.serving.__main__ import BEGIN, END, replaced
 from tests.bench.serving.bars import bars
+from tests.bench.serving.constant import answer_of
 from tests.bench.serving.containers import split
 from tests.bench.serving.ledger import Key, Ledger
 from tests.bench.serving.models import Image, Model, request_of
@@ -180,6 +181,21 @@ def test_bars_take_the_best_peer_of_the_same_round() -> None:
     assert found["tiny MLP: p99 at 32 against the best peer (fast)"].cells()[1:] == ("0.20 x", "at most 1 x", "met")
     assert found["tiny MLP: start of the best peer (fast) against ours"].figure.median == 5.0
     assert found["tiny MLP: memory after the load (PSS)"].cells()[1:] == ("60.00 MB", "at most 65 MB", "met")
+
+
+def test_a_server_that_does_nothing_stands_beside_the_bar() -> None:
+    entries = visited({"http": 4000.0, "fast": 2000.0, "constant": 6000.0})
+    found = {bar.what: bar.cells()[1:] for bar in bars(Results(entries), ["fast"])}
+    limit = "**missed**; a server that does nothing: 3.00 x, ours 0.67 of it"
+    assert found["tiny MLP: requests/s at 1 against the best peer (fast)"] == ("2.00 x", "at least 4 x", limit)
+    cpu_at_1 = found["tiny MLP: CPU of a request at 1, that of the best peer (fast) against ours"]
+    assert cpu_at_1 == ("2.00 x", "at least 4 x", "**missed**")
+
+
+def test_the_server_that_does_nothing_gives_the_right_answer() -> None:
+    head, _, body = answer_of(model("mlp", EXPECTED)).partition(b"\r\n\r\n")
+    assert f"Content-Length: {len(body)}".encode() in head.split(b"\r\n")
+    assert np.array_equal(dialects.V2_JSON.read({}, body, ["p"])["p"], EXPECTED["p"])
 
 
 def test_a_missed_bar_is_shown() -> None:
