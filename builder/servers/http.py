@@ -18,6 +18,7 @@ TUNABLES = {"hugetlb": 1, "mmap_threshold": 32 * _MIB, "trim_threshold": 64 * _M
 where the kernel has them for who asks (``madvise``): 5 % less CPU for MiniLM, in as much memory (measured). Both
 thresholds are those that glibc itself comes to once it has freed a buffer of 32 MiB, and not smaller: the heap of a
 server that gives its top back with each request costs a tiny model half as much again."""
+MALLOC = ("GLIBC_TUNABLES", ":".join(f"glibc.malloc.{name}={value}" for name, value in TUNABLES.items()))
 
 
 class HttpServer:
@@ -48,7 +49,7 @@ class HttpServer:
                 ("PATH", "/usr/local/bin:/usr/bin:/bin"),
                 ("PYTHONPATH", f"{RUNTIME}:{CODE}"),
                 *PYTHON_ENV,
-                ("GLIBC_TUNABLES", ":".join(f"glibc.malloc.{name}={value}" for name, value in TUNABLES.items())),
+                MALLOC,
                 ("MBUILD_MODELS", str(MODELS)),
                 *_environ(settings),
             ),

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from builder.resources import server_source_directory
+from builder.servers.http import MALLOC
 from tests.support.server_env import server_python
 
 
@@ -72,6 +73,7 @@ def command(source: Path, models: Path, *arguments: str, **environ: str) -> tupl
     surroundings = {
         "PYTHONPATH": str(source),
         "PYTHONDONTWRITEBYTECODE": "1",
+        **dict([MALLOC]),
         "MBUILD_MODELS": str(models),
         "MBUILD_HOST": "127.0.0.1",
         "MBUILD_PORT": "0",

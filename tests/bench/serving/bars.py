@@ -71,18 +71,27 @@ def bars(results: Results, peers: Sequence[str]) -> Iterator[Bar]:
 
 def _rates(results: Results, model: str, peers: Sequence[str]) -> Iterator[Bar]:
     for connections in CONCURRENCY:
-        best, theirs = _best(results, model, peers, connections, rate, max)
+        best, theirs = best_peer(results, model, peers, connections, rate, max)
         ours, most = (results.loads(model, server, "json", connections, rate) for server in (OURS, NOTHING))
         what, bar = (
             f"{TITLES[model]}: requests/s at {connections} against the best peer ({best})",
             _RATES.get(model, 1.0),
         )
         yield Bar(what=what, figure=ratio(ours, theirs), bar=bar, note=_beside_nothing(ours, theirs, most))
+    yield from _turns(results, model)
     if model == "mlp":
-        best, theirs = _best(results, model, peers, 1, cpu, min)
+        best, theirs = best_peer(results, model, peers, 1, cpu, min)
         figure = ratio(theirs, results.loads(model, OURS, "json", 1, cpu))
         what = f"{TITLES[model]}: CPU of a request at 1, that of the best peer ({best}) against ours"
         yield Bar(what=what, figure=figure, bar=_RATES[model])
+
+
+def _turns(results: Results, model: str) -> Iterator[Bar]:
+    """The same over one connection, both running, a second each in turns."""
+    for peer, rates in results.turns(model).items():
+        figure = ratio(*(dict(enumerate(rates[name])) for name in (OURS, peer)))
+        what = f"{TITLES[model]}: requests/s at 1 against {peer}, {len(rates[OURS])} times in turns"
+        yield Bar(what=what, figure=figure, bar=_RATES.get(model, 1.0))
 
 
 def _beside_nothing(ours: Rounds, theirs: Rounds, most: Rounds) -> str:
@@ -95,7 +104,7 @@ def _beside_nothing(ours: Rounds, theirs: Rounds, most: Rounds) -> str:
 
 def _latencies(results: Results, model: str, peers: Sequence[str]) -> Iterator[Bar]:
     for connections in CONCURRENCY[1:]:
-        best, theirs = _best(results, model, peers, connections, p99, min)
+        best, theirs = best_peer(results, model, peers, connections, p99, min)
         figure = ratio(results.loads(model, OURS, "json", connections, p99), theirs)
         what = f"{TITLES[model]}: p99 at {connections} against the best peer ({best})"
         yield Bar(what=what, figure=figure, bar=1.0, most=True)
@@ -121,7 +130,7 @@ def _start(results: Results, model: str, peers: Sequence[str]) -> Iterator[Bar]:
         )
 
 
-def _best(
+def best_peer(
     results: Results,
     model: str,
     peers: Sequence[str],
@@ -129,6 +138,7 @@ def _best(
     figure: Callable[[Load], float],
     best: Callable[..., str],
 ) -> tuple[str, Rounds]:
+    """By that figure, the largest or the smallest: its name, and the figure by round."""
     by_peer = {peer: results.loads(model, peer, "json", connections, figure) for peer in peers}
     name = best(by_peer, key=lambda peer: spread(by_peer[peer].values()).median)
     return name, by_peer[name]

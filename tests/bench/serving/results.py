@@ -95,6 +95,14 @@ class Results:
             if key[0] == "loop" and key[2:] == (model, threads) and "problem" not in entry
         }
 
+    def turns(self, model: str) -> dict[str, Mapping[str, list[float]]]:
+        """Rates of ours and of a peer, turn by turn, by the peer's name."""
+        return {
+            str(key[2]): entry["rates"]
+            for key, entry in self.entries.items()
+            if key[0] == "turns" and key[1] == model and "problem" not in entry
+        }
+
     def containers(self, kind: str, name: str) -> dict[int, Any]:
         """Of the runs of a container, by round: ``kind`` is answer or nothing."""
         return {

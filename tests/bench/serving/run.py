@@ -9,19 +9,22 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.serving import containers, wrk
+from tests.bench.serving.bars import OURS, best_peer
 from tests.bench.serving.environments import ensure
 from tests.bench.serving.ledger import Key, Ledger, path_of
 from tests.bench.serving.models import NAMES, Model, prepared, session_loop
 from tests.bench.serving.overload import DEADLINE, FACTOR, overload
 from tests.bench.serving.results import Results, rate
 from tests.bench.serving.servers import Bench, Server, impatient
+from tests.bench.serving.turns import turns
 from tests.bench.serving.visit import Failed, started, visit
 
-PARTS = ("loop", "container", "overload")
+PARTS = ("loop", "turns", "container", "overload")
 _CONTAINER_ROUNDS = 7
 _OVERLOAD_SECONDS = 6.0
 _OVERLOADED = ("cnn", "minilm")
 """A client in Python can send four times what these take."""
+_TURNED = ("cnn", "minilm")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,6 +108,20 @@ class Measuring:
                     "loop", number, model.name, threads, by=lambda m=model, t=threads: _loop(m, t, self.seconds)
                 )
 
+    def turns(self) -> None:
+        """With the peer that was the best one over one connection."""
+        servers = {server.name: server for server in self.choice.servers}
+        peers = [name for name, server in servers.items() if not (server.ours or server.is_limit)]
+        for model in self.models:
+            there = [peer for peer in peers if Results(self.ledger.entries).visits(model.name, peer)]
+            if model.name in _TURNED and there and OURS in servers:
+                best, _ = best_peer(Results(self.ledger.entries), model.name, there, 1, rate, max)
+                self.measure("turns", model.name, best, by=lambda m=model, b=best: self._turns(m, servers[b]))
+
+    def _turns(self, model: Model, peer: Server) -> dict[str, Any]:
+        ours = next(server for server in self.choice.servers if server.name == OURS)
+        return {"rates": turns(ours, peer, model, self.bench, self.bench.place / "logs")}
+
     def overloads(self) -> None:
         for model in self.models:
             if model.name in _OVERLOADED:
@@ -153,6 +170,8 @@ def measured(choice: Choice, rounds: int, seconds: int, bench: Bench) -> Results
         measuring.visits(number)
         if "loop" in choice.parts:
             measuring.loops(number)
+    if "turns" in choice.parts:
+        measuring.turns()
     if "container" in choice.parts:
         measuring.containers()
     if "overload" in choice.parts:

@@ -204,6 +204,14 @@ def test_a_missed_bar_is_shown() -> None:
     assert bar.cells()[1:] == ("2.00 x", "at least 4 x", "**missed**")
 
 
+def test_turns_are_compared_one_by_one() -> None:
+    entries = visited({"http": 100.0, "fast": 100.0}, "minilm")
+    entries["turns", "minilm", "fast"] = {"rates": {"http": [60.0, 30.0, 63.0], "fast": [50.0, 25.0, 63.0]}}
+    found = {bar.what: bar.cells()[1:] for bar in bars(Results(entries), ["fast"])}
+    turns = found["MiniLM: requests/s at 1 against fast, 3 times in turns"]
+    assert turns == ("1.20 x (1.00 to 1.20)", "at least 1 x", "met")
+
+
 def test_without_peers_there_is_nothing_to_beat() -> None:
     found = [bar.what for bar in bars(Results(visited({"http": 8000.0})), ["fast"])]
     assert found == ["tiny MLP: memory after the load (PSS)", "errors of our server under all loads"]
