@@ -6,7 +6,6 @@ each by its dotted path. ``image.lock`` beside it pins what the spec only names.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -17,10 +16,11 @@ import yaml
 
 from builder.canonical import content_key
 from builder.errors import SpecError, UsageError
+from builder.model.schema_check import check_schema
 from builder.oci.platform import Platform
 from builder.plan.gpu import GpuLibraries, LibraryPart
 from builder.plan.prune import PruneRules
-from builder.resources import base_images_directory, own_locks_directory, schema_file
+from builder.resources import base_images_directory, own_locks_directory
 
 
 class InvalidBaseSpec(SpecError):
@@ -155,13 +155,8 @@ def read_spec(path: Path) -> BaseImage:
 
 
 def _problems(value: object, directory: Path) -> Iterator[str]:
-    import jsonschema  # late: it loads slowly, and most commands read no base
-
-    schema = json.loads(schema_file("base-image").read_bytes())
-    checker = jsonschema.Draft202012Validator(schema)
-    found = sorted(checker.iter_errors(value), key=lambda error: [str(part) for part in error.absolute_path])
-    for error in found:
-        yield f"{'.'.join(map(str, error.absolute_path)) or 'the file'}: {error.message}"
+    found = check_schema(value, "base-image")
+    yield from (f"{problem.where or 'the file'}: {problem.text}" for problem in found)
     if found or not isinstance(value, dict):
         return
     if "parent" in value:

@@ -43,6 +43,11 @@ def _explain(error: Any) -> Iterator[Problem]:
         for key in sorted(error.instance.keys() - known.keys()):
             yield Problem(f"{where}.{key}".lstrip("."), f"there is no such key{suggestion(key, known)}")
         return
+    if "propertyNames" in error.absolute_schema_path and error.validator == "enum":
+        yield Problem(
+            where, f"no key {error.instance!r} belongs here{suggestion(error.instance, error.validator_value)}"
+        )
+        return
     if "propertyNames" in error.absolute_schema_path:
         yield Problem(
             where, f"the key {error.instance!r} is malformed: lower-case letters, digits and . _ - / between them"

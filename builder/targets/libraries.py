@@ -103,11 +103,17 @@ def stage_parts(chosen: ChosenLibraries, prefix: PurePosixPath, host: Host) -> d
     The wheels must be in the store (``fetch_wheels``). Raises PartNotInWheel or UnsafeWheel.
     """
     wheels = {wheel.name: wheel for wheel in chosen.used}
-    trees = {part.name: _stage_part(chosen.base, part, wheels[part.wheel], prefix, host) for part in chosen.parts}
+    found = {name: in_wheels((wheel,), prefix, _TAKEN_FROM, host) for name, wheel in wheels.items()}
+    trees = {
+        part.name: _only_files(
+            load_tree(_stage_part(chosen.base, part, wheels[part.wheel], prefix, host), found[part.wheel])
+        )
+        for part in chosen.parts
+    }
     return {**trees, LOADER: _stage_loader(chosen, trees, prefix, host)}
 
 
-def _stage_part(base: str, part: LibraryPart, wheel: LockedWheel, prefix: PurePosixPath, host: Host) -> StagedTree:
+def _stage_part(base: str, part: LibraryPart, wheel: LockedWheel, prefix: PurePosixPath, host: Host) -> Path:
     def make(directory: Path) -> None:
         writer = TreeWriter(directory)
         with zipfile.ZipFile(host.store.blob_path(wheel.digest)) as archive:
@@ -128,8 +134,7 @@ def _stage_part(base: str, part: LibraryPart, wheel: LockedWheel, prefix: PurePo
     }
     if part.links:
         decides["links"] = dict(part.links)
-    directory = host.store.directory("libraries", content_key(decides), make)
-    return _only_files(load_tree(directory, in_wheels((wheel,), prefix, _TAKEN_FROM, host)))
+    return host.store.directory("libraries", content_key(decides), make)
 
 
 def _only_files(tree: StagedTree) -> StagedTree:

@@ -169,7 +169,7 @@ def test_a_lock_that_no_longer_fits_is_told(tmp_path: Path) -> None:
         (("gpu", "from"), "nowhere", "gpu.from: there is no base nowhere beside this one"),
         (("gpu", "brought"), {"other": "why"}, "gpu.brought.other: is not among gpu.wheels"),
         (("gpu", "driver"), "new", "gpu.driver: 'new' does not match"),
-        (("packages",), ["base-files"], "the file: 'packages' is not one of"),
+        (("packages",), ["base-files"], "the file: no key 'packages' belongs here"),
     ],
 )
 def test_what_is_wrong_is_told_by_its_path(tmp_path: Path, path: tuple[str, ...], value: object, told: str) -> None:

@@ -77,7 +77,7 @@ def test_all_problems_of_a_spec_are_told_at_once_with_their_paths(tmp_path: Path
     with pytest.raises(InvalidBaseSpec) as caught:
         read_spec(tmp_path / "image.yaml")
     text = str(caught.value)
-    for path in ("archives.0.suites:", "platforms.0:", "python:", "user.name:", "user.uid:", "the file:"):
+    for path in ("archives[0].suites:", "platforms[0]:", "python:", "user.name:", "user.uid:", "extra:"):
         assert path in text
 
 
