@@ -31,7 +31,8 @@ def list_command(output_format: options.FormatOption = options.OutputFormat.HUMA
         return
     table = Table("name", "converts from", "formats", "installed")
     for line in lines:
-        installed = "no" if line.size is None else amount(line.size, "bytes")
+        no = f"no ({amount(line.expected, 'bytes')})" if line.expected else "no"
+        installed = no if line.size is None else amount(line.size, "bytes")
         table.add_row(line.name, line.framework or "(other versions)", ", ".join(line.formats), installed)
     Console(highlight=False).print(table)
 

@@ -131,7 +131,8 @@ def _converter(seen: Inspection) -> list[tuple[str, str]]:
     if seen.origin is None:
         return []
     environment = seen.origin.converter.environment
-    state = "installed" if seen.installed else "not installed yet"
+    size = f", about {environment.megabytes} MB" if environment.megabytes else ""
+    state = "installed" if seen.installed else f"not installed yet{size}"
     return [
         (
             "converter",

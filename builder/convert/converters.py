@@ -116,8 +116,8 @@ _TENSORFLOW = (
 )
 """With both Keras 3 and tf-keras, which is Keras 2: a file goes to the one that wrote it."""
 
-_TENSORFLOW_ENVIRONMENT = EnvironmentSpec(name="tensorflow", requirements=_TENSORFLOW)
-_TORCH_ENVIRONMENT = EnvironmentSpec(name="torch", requirements=_TORCH)
+_TENSORFLOW_ENVIRONMENT = EnvironmentSpec(name="tensorflow", requirements=_TENSORFLOW, megabytes=1591)
+_TORCH_ENVIRONMENT = EnvironmentSpec(name="torch", requirements=_TORCH, megabytes=972)
 _PANDAS = ("pandas==3.1.1", "python-dateutil==4.0.0", "six==1.17.0", "tzdata==2026.6")
 
 
@@ -147,12 +147,12 @@ CONVERTERS: dict[str, Converter] = {
     "xgboost": Converter(
         framework="XGBoost",
         worker="xgboost_worker",
-        environment=EnvironmentSpec(name="xgboost", requirements=(*_TREES, "xgboost-cpu==3.2.0")),
+        environment=EnvironmentSpec(name="xgboost", requirements=(*_TREES, "xgboost-cpu==3.2.0"), megabytes=326),
     ),
     "lightgbm": Converter(
         framework="LightGBM",
         worker="lightgbm_worker",
-        environment=EnvironmentSpec(name="lightgbm", requirements=(*_TREES, "lightgbm==4.7.0")),
+        environment=EnvironmentSpec(name="lightgbm", requirements=(*_TREES, "lightgbm==4.7.0"), megabytes=317),
     ),
     "catboost": Converter(
         framework="CatBoost",
@@ -160,6 +160,7 @@ CONVERTERS: dict[str, Converter] = {
         environment=EnvironmentSpec(
             name="catboost",
             requirements=(*_ONNX, "catboost==1.2.10", *_PANDAS, "scipy==1.17.1", "graphviz==0.21"),
+            megabytes=617,
         ),
     ),
     "sklearn": Converter(
@@ -171,7 +172,7 @@ CONVERTERS: dict[str, Converter] = {
     "huggingface": Converter(
         framework="Transformers",
         worker="huggingface_worker",
-        environment=EnvironmentSpec(name="hf", requirements=_TRANSFORMERS),
+        environment=EnvironmentSpec(name="hf", requirements=_TRANSFORMERS, megabytes=1249),
         # A dozen layers of sums in another order: logits that are near zero while others are near a hundred.
         tolerance=Tolerance(absolute=1e-4),
     ),
@@ -182,7 +183,7 @@ CONVERTERS: dict[str, Converter] = {
     "jax": Converter(
         framework="JAX",
         worker="jax_worker",
-        environment=EnvironmentSpec(name="jax", requirements=(*_ONNX, *JAX_PINS)),
+        environment=EnvironmentSpec(name="jax", requirements=(*_ONNX, *JAX_PINS), megabytes=876),
         needs_inputs=True,
     ),
     "torch-state": Converter(
@@ -194,7 +195,7 @@ CONVERTERS: dict[str, Converter] = {
     "paddle": Converter(
         framework="PaddlePaddle",
         worker="paddle_worker",
-        environment=EnvironmentSpec(name="paddle", requirements=PADDLE_PINS),
+        environment=EnvironmentSpec(name="paddle", requirements=PADDLE_PINS, megabytes=866),
     ),
 }
 """By the name of the format (builder/formats)."""

@@ -36,10 +36,12 @@ class UnpinnedRequirement(ResolutionError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EnvironmentSpec:
-    """``requirements`` is the whole closure as ``name==version``; dependencies are not followed."""
+    """``requirements`` is the whole closure as ``name==version``; dependencies are not followed. ``megabytes`` is about
+    what it takes on disk, for people who wait for it; 0: not known."""
 
     name: str
     requirements: tuple[str, ...]
+    megabytes: int = 0
 
     def __post_init__(self) -> None:
         for text in self.requirements:
@@ -68,11 +70,13 @@ def ensure_environment(spec: EnvironmentSpec, host: Host) -> Path:
         return _python(directory)
     step, began = f"environment {spec.name}", host.clock.monotonic()
     host.events.emit(StepStarted(step=step, detail=", ".join(spec.requirements)))
+    expected = spec.megabytes * 1_000_000
 
     def make(path: Path) -> None:
         def look() -> Progress:
             """uv says nothing to who is no terminal."""
-            return Progress(step=step, done=directory_bytes(path), total=None, unit="bytes")
+            done = directory_bytes(path)
+            return Progress(step=step, done=done, total=max(done, expected) if expected else None, unit="bytes")
 
         with watched(look, host):
             _make(spec, path, host)

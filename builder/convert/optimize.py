@@ -24,6 +24,7 @@ GRAPH, WEIGHTS = "model.onnx", "model.onnx.data"
 
 ONNX_TOOLS = EnvironmentSpec(
     name="onnx-tools",
+    megabytes=172,
     requirements=(
         "ml-dtypes==0.6.0",
         "numpy==2.4.6",

@@ -23,7 +23,7 @@ from builder.host.fs import link_or_copy, temporary_directory
 from builder.model.golden import GoldenCase
 from builder.model.source import ModelArtifact
 
-REFERENCE = EnvironmentSpec(name="onnx-reference", requirements=("numpy==2.4.6", "onnxruntime==1.31.1"))
+REFERENCE = EnvironmentSpec(name="onnx-reference", requirements=("numpy==2.4.6", "onnxruntime==1.31.1"), megabytes=140)
 """numpy 2.4 is the newest for Python 3.11; the wheels exist for 3.11 to 3.14."""
 
 WORKER = "onnx_reference"

@@ -52,4 +52,5 @@ def sklearn_environment(versions: Mapping[str, str]) -> EnvironmentSpec:
     if not _OLDEST <= version < _NEWEST:
         raise ScikitLearnVersion(version=text, oldest=_OLDEST, newest=DEFAULT)
     rest = _NEW if version >= _NUMPY2 else _OLD
-    return EnvironmentSpec(name="sklearn", requirements=(*_SHARED, *rest, f"scikit-learn=={version}"))
+    requirements = (*_SHARED, *rest, f"scikit-learn=={version}")
+    return EnvironmentSpec(name="sklearn", requirements=requirements, megabytes=394)

@@ -15,6 +15,7 @@ from builder.convert.envs import (
     environments_directory,
     find_environment,
 )
+from builder.convert.optimize import ONNX_TOOLS
 from builder.convert.reference import REFERENCE
 from builder.errors import UsageError
 from builder.host import Host
@@ -23,6 +24,7 @@ from builder.model.problems import suggestion
 
 _OF_NO_FORMAT = {
     REFERENCE.name: (REFERENCE, "onnxruntime, the reference"),
+    ONNX_TOOLS.name: (ONNX_TOOLS, "the passes after each conversion, and --quantize"),
     TENSORRT_RTX.name: (TENSORRT_RTX, "engines for --target tensorrt"),
 }
 """Environments with what they are for."""
@@ -43,13 +45,15 @@ class NoConverterNamed(UsageError):
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EnvironmentLine:
     """An environment: ``formats`` use it, ``framework`` is what they convert from with its version, ``size`` in bytes
-    on disk, None where it is not installed. One that was made for other pins has only a key for a name."""
+    on disk, None where it is not installed, and ``expected`` what it would take then (0: not known). One that was made
+    for other pins has only a key for a name."""
 
     name: str
     framework: str
     formats: tuple[str, ...]
     pins: tuple[str, ...]
     size: int | None
+    expected: int = 0
 
     def to_json(self) -> dict[str, object]:
         return {
@@ -59,6 +63,7 @@ class EnvironmentLine:
             "requirements": list(self.pins),
             "installed": self.size is not None,
             "size": self.size,
+            "expected": self.expected or None,
         }
 
 
@@ -126,6 +131,7 @@ def _line(spec: EnvironmentSpec, host: Host) -> EnvironmentLine:
         formats=tuple(users),
         pins=spec.requirements,
         size=None if place is None else directory_bytes(place),
+        expected=spec.megabytes * 1_000_000,
     )
 
 

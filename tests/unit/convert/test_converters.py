@@ -31,6 +31,10 @@ def test_pins_are_exact_unique_and_for_the_processor(name: str) -> None:
     assert not [own for own in names if own.startswith(("nvidia-", "triton")) or own in ("xgboost", "cupy")]
 
 
+def test_each_says_how_much_there_is_to_wait_for() -> None:
+    assert all(converter.environment.megabytes > 100 for converter in CONVERTERS.values())
+
+
 def test_one_name_stands_for_one_environment() -> None:
     by_name: dict[str, set[tuple[str, ...]]] = {}
     for converter in CONVERTERS.values():
