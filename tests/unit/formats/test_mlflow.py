@@ -39,6 +39,9 @@ def copied(name: str, place: Path) -> Path:
         ("xgboost-xgb", "xgboost", "model.xgb", {"xgboost": "3.2.0"}),
         ("lightgbm", "lightgbm", "model.lgb", {"lightgbm": "4.7.0"}),
         ("catboost", "catboost", "model.cb", {"catboost": "1.2.10"}),
+        ("keras", "keras", "data/model.keras", {"keras": "3.15.1"}),
+        ("tensorflow-keras", "keras", "data/model.keras", {"tensorflow": "2.21.0", "keras": "3.15.1"}),
+        ("tensorflow-module", "tensorflow", "tf2model/saved_model.pb", {}),
     ],
 )
 def test_the_model_inside_is_found(name: str, format_: str, entry: str, versions: dict[str, str]) -> None:
@@ -46,7 +49,8 @@ def test_the_model_inside_is_found(name: str, format_: str, entry: str, versions
     assert (model.format, str(model.entry), model.wrapper) == (format_, entry, "mlflow")
     assert dict(model.versions) == versions
     assert {PurePosixPath(entry), PurePosixPath("MLmodel"), PurePosixPath("conda.yaml")} <= model.covers
-    assert model.example == (None if name == "xgboost-xgb" else PurePosixPath("input_example.json"))
+    without = name in ("xgboost-xgb", "keras", "tensorflow-module")
+    assert model.example == (None if without else PurePosixPath("input_example.json"))
     assert any("MLmodel: an MLflow model of the flavour" in text for text in model.evidence)
 
 
