@@ -13,7 +13,6 @@ import typer
 
 from builder.errors import UsageError
 from builder.model.bounds import Quantize
-from builder.model.engines import parse_capabilities
 from builder.oci.platform import Platform
 from builder.oci.reference import Reference
 from builder.plan.spec import NO_OPTIONS, Attachment, BuildSpec, ConvertOptions, CudaLibraries
@@ -184,6 +183,8 @@ def convert_options(  # one parameter for each option of the command line
     allow_code: bool, bisect: bool, quantize: Quantize | None, measure_again: bool, env: str, sm: str = ""
 ) -> ConvertOptions:
     """How a model becomes ONNX, and engines. Raises NoOwnPython or CapabilityRefused."""
+    from builder.model.engines import parse_capabilities
+
     return ConvertOptions(
         allow_code=allow_code,
         bisect=bisect,
