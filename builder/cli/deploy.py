@@ -46,6 +46,13 @@ GpuLabelsOption = Annotated[
 PullSecretOption = Annotated[
     list[str] | None, typer.Option("--pull-secret", metavar="NAME", help="A secret with the registry's login.")
 ]
+EnvOption = Annotated[
+    list[str] | None,
+    typer.Option("--env", metavar="NAME=VALUE", help="A setting of the server, as MBUILD_ACCESS_LOG=1."),
+]
+EnvFromOption = Annotated[
+    list[str] | None, typer.Option("--env-from", metavar="NAME", help="A secret with settings, as MBUILD_API_KEY.")
+]
 WeightsVolumeOption = Annotated[
     bool,
     typer.Option(

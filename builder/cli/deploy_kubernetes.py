@@ -17,6 +17,7 @@ from builder.errors import UsageError
 
 if TYPE_CHECKING:
     from builder.deploy.compared import DocumentChange
+    from builder.deploy.pod import PodOptions
     from builder.deploy.wanted import Reach
     from builder.pipeline.rollout import Rollout
 
@@ -45,6 +46,12 @@ class CanaryNeedsFrom(UsageError):
     hint = "a canary has two images: mbuild deploy kubernetes NEW --canary 10 --from OLD"
 
 
+class NoSetting(UsageError):
+    code = "no-setting"
+    message = "--env is {given!r}, which gives no name a value"
+    hint = "for example --env MBUILD_ACCESS_LOG=1; docs/server.md lists the settings"
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands of this module to the group."""
     app.command("kubernetes")(kubernetes_command)
@@ -63,6 +70,8 @@ def kubernetes_command(
     gpus: deploy.GpusOption = 1,
     gpu_labels: deploy.GpuLabelsOption = True,
     pull_secret: deploy.PullSecretOption = None,
+    env: deploy.EnvOption = None,
+    env_from: deploy.EnvFromOption = None,
     weights_volume: deploy.WeightsVolumeOption = False,
     ingress: IngressOption = "",
     ingress_class: IngressClassOption = "",
@@ -85,12 +94,12 @@ def kubernetes_command(
     """Write Kubernetes documents: `mbuild deploy kubernetes REF | kubectl apply -f -`."""
     from builder.deploy.canary import canary_documents
     from builder.deploy.kubernetes import kubernetes_documents
-    from builder.deploy.pod import PodOptions
     from builder.deploy.schemas import require_valid
     from builder.deploy.wanted import Wanted
 
     if (canary is None) != (not running):
         raise CanaryNeedsFrom(given="--from" if running else "--canary", other="--canary" if running else "--from")
+    version = _version(kubernetes, weights_volume)
     wanted = Wanted(
         namespace=namespace,
         replicas=replicas,
@@ -98,22 +107,45 @@ def kubernetes_command(
         cpu=cpu,
         memory=memory,
         weights_volume=weights_volume,
-        pod=PodOptions(pull_secrets=tuple(pull_secret or ()), gpus=gpus, by_gpu_labels=gpu_labels),
+        pod=_pod(pull_secret, env, env_from, gpus, gpu_labels),
         reach=_reach(ingress, ingress_class, tls_secret, gateway, host, service_monitor, from_namespace),
     )
     images = [image, *([running] if running else [])]
     login = (username, password_stdin, plain_http)
     served, *old = deploy.find_all(images, name, repository, platform, *login, weights_volume)
     made = canary_documents(old[0], served, wanted, canary or 0) if old else kubernetes_documents(served, wanted)
-    documents = require_valid(made, _version(kubernetes, weights_volume))
+    documents = require_valid(made, version)
     comment = f"Written by `mbuild deploy kubernetes` for {served.image}"
     deploy.put(documents, comment, output_format, directory=output, name=served.name)
 
 
 def _version(kubernetes: str, weights_volume: bool) -> str:
-    from builder.deploy.schemas import require_image_volumes
+    """Whose schema holds; said before any registry is asked."""
+    from builder.deploy.schemas import require_image_volumes, versions_for
 
+    versions_for(kubernetes)
     return require_image_volumes(kubernetes) if weights_volume else kubernetes
+
+
+def _pod(
+    pull_secrets: list[str] | None, env: list[str] | None, env_from: list[str] | None, gpus: int, gpu_labels: bool
+) -> PodOptions:
+    from builder.deploy.pod import PodOptions
+
+    return PodOptions(
+        pull_secrets=tuple(pull_secrets or ()),
+        env=tuple(map(_setting, env or ())),
+        env_from=tuple(env_from or ()),
+        gpus=gpus,
+        by_gpu_labels=gpu_labels,
+    )
+
+
+def _setting(given: str) -> tuple[str, str]:
+    name, equals, value = given.partition("=")
+    if not name or not equals:
+        raise NoSetting(given=given)
+    return name, value
 
 
 def _reach(  # one parameter for each option of the command line
@@ -149,6 +181,8 @@ def kserve_command(
     gpus: deploy.GpusOption = 1,
     gpu_labels: deploy.GpuLabelsOption = True,
     pull_secret: deploy.PullSecretOption = None,
+    env: deploy.EnvOption = None,
+    env_from: deploy.EnvFromOption = None,
     weights_volume: deploy.WeightsVolumeOption = False,
     kubernetes: deploy.KubernetesOption = "",
     output: deploy.DirectoryOption = None,
@@ -161,15 +195,14 @@ def kserve_command(
 ) -> None:
     """Write an InferenceService of KServe; of Triton's images with a ServingRuntime."""
     from builder.deploy.kserve import kserve_documents
-    from builder.deploy.pod import PodOptions
     from builder.deploy.schemas import require_valid
     from builder.deploy.wanted import Wanted
 
-    pod = PodOptions(pull_secrets=tuple(pull_secret or ()), gpus=gpus, by_gpu_labels=gpu_labels)
+    version, pod = _version(kubernetes, weights_volume), _pod(pull_secret, env, env_from, gpus, gpu_labels)
     wanted = Wanted(namespace=namespace, replicas=replicas, most=max_replicas, cpu=cpu, memory=memory, pod=pod)
     login = (username, password_stdin, plain_http)
     (served,) = deploy.find_all([image], name, repository, platform, *login, weights_volume)
-    documents = require_valid(kserve_documents(served, wanted), _version(kubernetes, weights_volume))
+    documents = require_valid(kserve_documents(served, wanted), version)
     comment = f"Written by `mbuild deploy kserve` for {served.image}"
     deploy.put(documents, comment, output_format, directory=output, name=served.name)
 

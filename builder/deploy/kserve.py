@@ -13,8 +13,8 @@ from builder.deploy.documents import Document, because
 from builder.deploy.pod import PodOptions, container, pod_spec
 from builder.deploy.scaling import BUSY_PERCENT
 from builder.deploy.served import Served
-from builder.deploy.sizing import Sizing, size
-from builder.deploy.wanted import Wanted, metadata, told
+from builder.deploy.sizing import Sizing
+from builder.deploy.wanted import Wanted, metadata, sizing_of, told
 
 _CONTAINER = "kserve-container"
 """The name by which KServe knows the container that serves."""
@@ -26,7 +26,7 @@ _IN_RUNTIME = ("containers", "volumes", "nodeSelector", "tolerations", "affinity
 
 def kserve_documents(served: Served, wanted: Wanted) -> Iterator[Document]:
     """Raises MalformedQuantity."""
-    sizing = size(served, cpu=wanted.cpu, memory=wanted.memory)
+    sizing = sizing_of(served, wanted)
     pod = {**pod_spec(served, sizing, wanted.pod), "containers": [_container(served, sizing, wanted.pod)]}
     if served.face.server != "triton":
         yield _inference_service(served, wanted, pod)
@@ -50,7 +50,7 @@ def kserve_documents(served: Served, wanted: Wanted) -> Iterator[Document]:
 def _container(served: Served, sizing: Sizing, options: PodOptions) -> dict[str, Any]:
     """KServe's Service leads to its first port."""
     made = {**container(served, sizing, options), "name": _CONTAINER}
-    return made if served.face.server == "triton" else {**made, "env": [_PROTOCOL]}
+    return made if served.face.server == "triton" else {**made, "env": [_PROTOCOL, *made.get("env", ())]}
 
 
 def _inference_service(served: Served, wanted: Wanted, predictor: dict[str, Any]) -> Document:

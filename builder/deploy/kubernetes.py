@@ -9,9 +9,8 @@ from builder.deploy.documents import Document
 from builder.deploy.pod import pod_spec, spread
 from builder.deploy.scaling import autoscaler, disruption_budget
 from builder.deploy.served import Served
-from builder.deploy.sizing import size
 from builder.deploy.traffic import ingress, network_policy, route, service, service_monitor
-from builder.deploy.wanted import NAME, STABLE, TRACK, WANTED, Wanted, labels, metadata, told
+from builder.deploy.wanted import NAME, STABLE, TRACK, WANTED, Wanted, labels, metadata, sizing_of, told
 
 _LEAST_DEADLINE = 600
 
@@ -47,7 +46,7 @@ def service_account(served: Served, wanted: Wanted) -> Document:
 
 def deployment(served: Served, wanted: Wanted, *, replicas: int | None, track: str = STABLE) -> Document:
     """``replicas`` None: an autoscaler says, and applying the document again must not take that back."""
-    selector, sizing = {NAME: served.name, TRACK: track}, size(served, cpu=wanted.cpu, memory=wanted.memory)
+    selector, sizing = {NAME: served.name, TRACK: track}, sizing_of(served, wanted)
     pod = {
         "serviceAccountName": served.name,
         **pod_spec(served, sizing, wanted.pod),

@@ -14,6 +14,7 @@ from typing import Any
 from builder.deploy.documents import because
 from builder.deploy.served import LIVE, READY, SCRATCH, UID, Served
 from builder.deploy.sizing import Sizing
+from builder.errors import UsageError
 from builder.model.attached import MOUNT_PATH, SUB_PATH
 
 CONTAINER = "server"
@@ -22,19 +23,33 @@ SHARED_MEMORY = "/dev/shm"  # noqa: S108 - in the container
 
 _SCRATCH_SIZE = "64Mi"
 _SPREAD = ("topology.kubernetes.io/zone", "kubernetes.io/hostname")
+_PORT = "MBUILD_PORT"
 _DRIVER = "nvidia.com/cuda.driver-version.major"
 _MAJOR, _MINOR = "nvidia.com/gpu.compute.major", "nvidia.com/gpu.compute.minor"
 _CAPABILITY = re.compile(r"(\d+)\.(\d+)([a-z]?)")
 
 
+class PortIsNamed(UsageError):
+    code = "port-is-named"
+    message = "--env {name}: every document names the image's own port"
+    hint = "leave it out; a Service can have another port, and lead to that one, in an overlay"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PodOptions:
-    """``pull_secrets`` are names of secrets with a registry's login; ``by_gpu_labels``: only nodes whose labels, as
-    NVIDIA's GPU feature discovery writes them, say that they fit."""
+    """``pull_secrets`` are names of secrets with a registry's login; ``env`` are settings of the server, ``env_from``
+    secrets that hold such; ``by_gpu_labels``: only nodes whose labels, as NVIDIA's GPU feature discovery writes them,
+    say that they fit. Raises PortIsNamed."""
 
     pull_secrets: tuple[str, ...] = ()
+    env: tuple[tuple[str, str], ...] = ()
+    env_from: tuple[str, ...] = ()
     gpus: int = 1
     by_gpu_labels: bool = True
+
+    def __post_init__(self) -> None:
+        if _PORT in dict(self.env):
+            raise PortIsNamed(name=_PORT)
 
 
 def pod_spec(served: Served, sizing: Sizing, options: PodOptions) -> dict[str, Any]:
@@ -54,7 +69,7 @@ def pod_spec(served: Served, sizing: Sizing, options: PodOptions) -> dict[str, A
         spec["imagePullSecrets"] = [{"name": name} for name in options.pull_secrets]
     spec |= _placement(served, options)
     spec["terminationGracePeriodSeconds"] = because(
-        sizing.stop, f"{sizing.settle} s before SIGTERM, {served.grace_seconds} s for requests in flight, and some more"
+        sizing.stop, f"{sizing.settle} s before SIGTERM, {sizing.grace} s for requests in flight, and some more"
     )
     spec["containers"] = [container(served, sizing, options)]
     spec["volumes"] = list(_volumes(served, sizing))
@@ -66,6 +81,8 @@ def container(served: Served, sizing: Sizing, options: PodOptions) -> dict[str, 
         "name": CONTAINER,
         "image": str(served.runs),
         "ports": [{"name": name, "containerPort": port} for name, port in served.ports.named],
+        **({"env": [{"name": name, "value": value} for name, value in options.env]} if options.env else {}),
+        **({"envFrom": [{"secretRef": {"name": name}} for name in options.env_from]} if options.env_from else {}),
         "resources": _resources(served, sizing, options),
         **_probes(sizing),
         # The kubelet waits before SIGTERM, so that nothing is sent to a server that no longer listens.

@@ -24,6 +24,7 @@ MOST_NAME = 52
 """A Service's name has 63 characters at most; what belongs to it has the name and a word more."""
 
 _NAME = re.compile(r"[a-z](?:[a-z0-9-]*[a-z0-9])?")
+_USUAL_GRACE = math.ceil(USUAL_SERVER.grace_seconds)
 _GRACE_ENV, _GRACE_FLAG = "MBUILD_GRACE_SECONDS=", "--exit-timeout-secs="
 
 
@@ -110,12 +111,12 @@ def label_of(name: str) -> str:
     return label[:MOST_NAME].rstrip("-")
 
 
-def grace_of(env: Sequence[str], entrypoint: Sequence[str]) -> int:
+def grace_of(env: Sequence[str], entrypoint: Sequence[str], usual: int = _USUAL_GRACE) -> int:
     """Whole seconds that the server in an image lets requests finish after SIGTERM, as its variables say (ours) or its
-    arguments (Triton's)."""
+    arguments (Triton's); ``usual`` where neither does."""
     said = [one.removeprefix(_GRACE_ENV) for one in env if one.startswith(_GRACE_ENV)]
     said += [one.removeprefix(_GRACE_FLAG) for one in entrypoint if one.startswith(_GRACE_FLAG)]
     try:
         return math.ceil(float(said[-1]))
     except (IndexError, ValueError, OverflowError):
-        return math.ceil(USUAL_SERVER.grace_seconds)
+        return usual

@@ -58,13 +58,14 @@ class Memory:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sizing:
     """``cpu`` is both reserved and the most, since the server has as many threads as it may use processors.
-    ``settle`` are the seconds that a server goes on as ever while others hear that it is going, ``stop`` those after
-    which it is killed: more than ``settle`` and the server's own grace."""
+    ``settle`` are the seconds that a server goes on as ever while others hear that it is going, ``grace`` those in
+    which requests in flight finish, ``stop`` those after which it is killed: more than both."""
 
     start: StartTime
     memory: Memory
     cpu: str
     settle: int
+    grace: int
     stop: int
 
 
@@ -77,6 +78,7 @@ def size(served: Served, *, cpu: str = "1", memory: str = "") -> Sizing:
         memory=_given(memory) if memory else _memory(served),
         cpu=cpu,
         settle=_PROPAGATION,
+        grace=served.grace_seconds,
         stop=_PROPAGATION + served.grace_seconds + _MARGIN,
     )
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from builder.canonical import canonical_json
 from builder.deploy.pod import PodOptions
-from builder.deploy.served import Served
+from builder.deploy.served import Served, grace_of
+from builder.deploy.sizing import Sizing, size
 from builder.errors import UsageError
 
 NAME, VERSION, MANAGED = "app.kubernetes.io/name", "app.kubernetes.io/version", "app.kubernetes.io/managed-by"
@@ -93,6 +94,7 @@ class Wanted:
             ("--tls-secret", self.reach.tls_secret),
             ("--ingress-class", self.reach.ingress_class),
             *(("--pull-secret", each) for each in self.pod.pull_secrets),
+            *(("--env-from", each) for each in self.pod.env_from),
         ):
             _require(option, given, rf"{_LABEL}(?:\.{_LABEL})*", "name in a cluster", "public")
         for option, given in (("--ingress", self.reach.ingress), *(("--host", each) for each in self.reach.hosts)):
@@ -123,12 +125,23 @@ class Wanted:
 
 def _tuples(said: dict[str, Any]) -> dict[str, Any]:
     """JSON has no tuples."""
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in said.items()}
+    return {key: _tuple(value) for key, value in said.items()}
+
+
+def _tuple(value: Any) -> Any:
+    return tuple(map(_tuple, value)) if isinstance(value, list) else value
 
 
 def _require(option: str, given: str, pattern: str, what: str, example: str) -> None:
     if given and (len(given) > 253 or not re.fullmatch(pattern, given)):
         raise MalformedClusterName(option=option, given=given, what=what, example=example)
+
+
+def sizing_of(served: Served, wanted: Wanted) -> Sizing:
+    """What a pod is given. Raises MalformedQuantity."""
+    said = [f"{name}={value}" for name, value in wanted.pod.env]
+    grace = grace_of(said, (), served.grace_seconds)
+    return size(replace(served, grace_seconds=grace), cpu=wanted.cpu, memory=wanted.memory)
 
 
 def metadata(served: Served, wanted: Wanted, *, track: str = "") -> dict[str, Any]:

@@ -15,11 +15,12 @@ import yaml
 from builder.cli.app import main
 from builder.deploy.canary import canary_documents
 from builder.deploy.documents import Document, to_yaml
+from builder.deploy.kserve import kserve_documents
 from builder.deploy.kubernetes import kubernetes_documents
 from builder.deploy.kustomize import kustomize_files
 from builder.deploy.schemas import require_valid
 from builder.deploy.served import Served
-from builder.deploy.wanted import Wanted
+from builder.deploy.wanted import Reach, Wanted
 from builder.host import Host
 from builder.host.kubectl import ClusterRefused, Kubectl, KubectlMissing
 from builder.host.run import SystemRunner
@@ -30,7 +31,7 @@ from builder.pipeline.existing import push_layout
 from builder.pipeline.rollout import Rollout, compare_rollout
 from builder.plan.spec import Attachment
 from builder.registry.push import push
-from tests.support.deployed import CPU
+from tests.support.deployed import CPU, SERVED
 from tests.support.faces import FACE
 from tests.support.hosts import real_host
 from tests.support.scripted_cluster import ScriptedCluster
@@ -65,10 +66,12 @@ def found(image: str, host: Host) -> Served:
     return find_served(image, AMD64, host, repository="registry.example/team/digits")
 
 
-def apply(documents: list[Document]) -> None:
-    command = [find_tool("kubectl"), "apply", "--validate=false", "--filename=-"]
+def apply(documents: list[Document], *options: str) -> str:
+    """Without the client's own validation, for which the server would have to have Kubernetes' whole OpenAPI."""
+    command = [find_tool("kubectl"), "apply", "--validate=false", "--filename=-", *options]
     done = subprocess.run(command, input=to_yaml(documents).encode(), capture_output=True, timeout=120)
     assert done.returncode == 0, done.stderr.decode()
+    return done.stdout.decode()
 
 
 def changes(rollout: Rollout) -> dict[str, list[str]]:
@@ -96,6 +99,16 @@ def test_from_nothing_to_a_canary(tmp_path: Path, cluster: ScriptedCluster, host
     tried = compare_rollout(new, other, KUBECTL, host)
     assert (tried.before, tried.canary) == (str(served.image), str(other.image))
     assert ("apps/v1", "deployments", "prod", "digits-canary") in cluster.stored
+
+
+@pytest.mark.parametrize("case", ["http-cpu-in-two", "triton-cuda12"])
+def test_a_dry_run_takes_everything(case: str, cluster: ScriptedCluster) -> None:
+    reach = Reach(ingress="a.example", gateway="infra/public", service_monitor=True)
+    wanted = Wanted(namespace="prod", most=9, reach=reach)
+    documents = [*kubernetes_documents(SERVED[case], wanted), *kserve_documents(SERVED[case], wanted)]
+    said = apply(documents, "--dry-run=client")
+    assert said.count("created (dry run)") == len(documents)
+    assert not cluster.stored
 
 
 def test_the_images_are_compared(tmp_path: Path, cluster: ScriptedCluster) -> None:

@@ -20,6 +20,10 @@ RESOURCES = {
     "autoscaling/v2": {"horizontalpodautoscalers": "HorizontalPodAutoscaler"},
     "policy/v1": {"poddisruptionbudgets": "PodDisruptionBudget"},
     "networking.k8s.io/v1": {"networkpolicies": "NetworkPolicy", "ingresses": "Ingress"},
+    "gateway.networking.k8s.io/v1": {"httproutes": "HTTPRoute"},
+    "monitoring.coreos.com/v1": {"servicemonitors": "ServiceMonitor"},
+    "serving.kserve.io/v1beta1": {"inferenceservices": "InferenceService"},
+    "serving.kserve.io/v1alpha1": {"servingruntimes": "ServingRuntime"},
 }
 _CONFIG = """\
 apiVersion: v1

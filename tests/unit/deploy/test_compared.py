@@ -104,7 +104,7 @@ def test_decisions_are_read_back() -> None:
         cpu="2",
         memory="2Gi",
         weights_volume=True,
-        pod=PodOptions(pull_secrets=("a", "b"), gpus=2, by_gpu_labels=False),
+        pod=PodOptions(pull_secrets=("a", "b"), env=(("A", "1"),), env_from=("c",), gpus=2, by_gpu_labels=False),
         reach=Reach(gateway="infra/public", hosts=("a.example",), from_namespaces=("web",), service_monitor=True),
     )
     assert Wanted.from_text(wanted.to_text(), "prod") == wanted

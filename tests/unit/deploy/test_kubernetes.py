@@ -17,7 +17,7 @@ from builder.deploy.documents import Document, to_yaml
 from builder.deploy.kserve import kserve_documents
 from builder.deploy.kubernetes import kubernetes_documents
 from builder.deploy.kustomize import KUSTOMIZATION, kustomize_files, left_over
-from builder.deploy.pod import PodOptions
+from builder.deploy.pod import PodOptions, PortIsNamed
 from builder.deploy.schemas import (
     BUNDLED,
     DocumentRefused,
@@ -181,6 +181,23 @@ def test_who_goes_takes_its_time() -> None:
 def test_one_architecture_is_asked_for_and_several_are_not() -> None:
     assert pod_of(SERVED["http-cpu"])["nodeSelector"]["kubernetes.io/arch"] == "amd64"
     assert "kubernetes.io/arch" not in pod_of(SERVED["http-cpu-both"])["nodeSelector"]
+
+
+def test_settings_of_the_server() -> None:
+    options = PodOptions(env=(("MBUILD_ACCESS_LOG", "1"), ("MBUILD_GRACE_SECONDS", "90")), env_from=("keys",))
+    wanted = Wanted(pod=options)
+    pod = pod_of(CPU, wanted)
+    (container,) = pod["containers"]
+    assert container["env"][0] == {"name": "MBUILD_ACCESS_LOG", "value": "1"}
+    assert container["envFrom"] == [{"secretRef": {"name": "keys"}}]
+    assert pod["terminationGracePeriodSeconds"] > 90
+    (service,) = require_valid(kserve_documents(CPU, wanted))
+    assert service["spec"]["predictor"]["containers"][0]["env"][0]["name"] == "PROTOCOL"
+
+
+def test_the_port_is_the_images() -> None:
+    with pytest.raises(PortIsNamed):
+        PodOptions(env=(("MBUILD_PORT", "80"),))
 
 
 def test_models_from_their_own_image() -> None:
