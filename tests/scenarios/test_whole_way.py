@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from tritonclient.utils import np_to_triton_dtype
 from builder.host.container import ContainerSpec
 from builder.host.docker import connect
 from builder.model.golden import read_case
+from builder.model.measured import REPORT_TYPE
 from builder.oci.layout import Layout
 from builder.resources import schema_file
 from tests.scenarios.conftest import ROOT, Mbuild
@@ -83,36 +85,72 @@ def test_the_result_follows_its_schema_and_the_image_is_small_and_whole(
     assert not silent and tried >= 8, "each library that is needed would be missed"
 
 
+@pytest.mark.registry
+def test_a_package_from_its_build_to_its_removal(
+    mbuild: Mbuild, digits: Path, registry: SecuredRegistry, registry_environ: dict[str, str], tmp_path: Path
+) -> None:
+    """Built, found, compared, not overwritten, pulled by a machine that has nothing, run, asked, removed."""
+    mbuild = replace(mbuild, environ=registry_environ)
+    first = registry.fresh("digits", "1.0.0")
+    second = replace(first, tag="1.1.0")
+    built = mbuild.json(digits, "-t", str(first), "--push", "--no-load")
+    digest, pinned = built["image"]["digest"], built["image"]["reference"]
+    assert pinned == f"{registry.name}/{first.repository}@{digest}"
+    manifest = (digits / "model.yaml").read_text().replace("1.0.0", "1.1.0").replace("Apache-2.0", "MIT")
+    (digits / "model.yaml").write_text(manifest)
+    newer = mbuild.json(digits, "-t", str(second), "--push", "--no-load", "--no-test", "-o", tmp_path / "newer")
+
+    listed = mbuild.json("ls", f"{registry.name}/{first.repository}")["packages"]
+    assert [(one["version"], one["digest"]) for one in listed] == [
+        ("1.0.0", digest),
+        ("1.1.0", newer["image"]["digest"]),
+    ]
+    package = mbuild.json("inspect", pinned)
+    jsonschema.validate(package["face"], json.loads(schema_file("face").read_bytes()))
+    assert package["face"]["models"][0]["signature"]["inputs"][0]["name"] == "image"
+    assert package["face"]["packages"]["libc6"]
+    assert package["measured"]["ready_seconds"] == built["test"]["ready_seconds"]
+    found = mbuild.json("diff", str(first), str(second))
+    assert {one["field"] for one in found["said"]} - {"lock.digest"} == {"version", "licence", "models.digits.version"}
+    assert 0 < found["to_fetch"] < MEGABYTE, "the layers of base, runtime and server are those that are there"
+    refused = mbuild("push", tmp_path / "newer", str(first))
+    assert refused.returncode == 10
+    assert "version-taken" in refused.stderr
+    assert digest in refused.stderr
+
+    elsewhere = replace(mbuild, cache=tmp_path / "empty")
+    pulled = elsewhere.json("pull", str(first), "-o", tmp_path / "pulled")
+    assert (pulled["reference"], pulled["reused"]) == (pinned, 0)
+    assert elsewhere.json("inspect", tmp_path / "pulled")["measured"] == package["measured"]
+    running = elsewhere.json("run", tmp_path / "pulled", "--detach", "--engine", "embedded", "--port", "0")
+    try:
+        for binary in (False, True):
+            ask(running["url"].removeprefix("http://"), min((digits / "golden").glob("*.npz")), binary=binary)
+    finally:
+        stopped = elsewhere("stop", running["name"])
+    assert stopped.returncode == 0, stopped.stderr
+
+    removed = mbuild.json("rm", str(first), "--yes")
+    assert [one["digest"] for one in removed["images"]] == [digest]
+    assert [one["artifact_type"] for one in removed["attached"]] == [REPORT_TYPE]
+    assert [one["version"] for one in mbuild.json("ls", f"{registry.name}/{first.repository}")["packages"]] == ["1.1.0"]
+
+
 @pytest.mark.docker
 @pytest.mark.registry
-@pytest.mark.parametrize("engine", ["embedded", "docker"])
-def test_push_pull_run_and_ask(
-    mbuild: Mbuild,
-    digits: Path,
-    registry: SecuredRegistry,
-    registry_environ: dict[str, str],
-    docker_engine: Any,
-    engine: str,
+def test_what_an_engine_built_is_pulled_and_asked(
+    mbuild: Mbuild, digits: Path, registry: SecuredRegistry, registry_environ: dict[str, str], docker_engine: Any
 ) -> None:
     reference = registry.fresh("digits")
-    words = (digits, "--target", "cpu", "-t", str(reference), "--push", "--engine", engine)
-    result = mbuild.json(*words, **registry_environ)
+    result = mbuild.json(digits, "-t", str(reference), "--push", "--engine", "docker", **registry_environ)
     pinned = result["image"]["reference"]
-    assert pinned == f"{registry.name}/{reference.repository}@{result['image']['digest']}"
     docker_engine.images.remove(str(reference), force=True)
     auth = {"username": registry.user, "password": registry.password}
     repository, _, digest = pinned.partition("@")
     pulled = docker_engine.images.pull(repository, tag=digest, auth_config=auth)
     assert pulled.id == result["image"]["id"]
     with served(pinned) as address:
-        for binary in (False, True):
-            ask(address, next(iter(sorted((digits / "golden").glob("*.npz")))), binary=binary)
-    again = mbuild.json("push", result["files"]["layout"], str(reference), **registry_environ)
-    assert (again["uploaded"], again["mounted"]) == (0, 0), "a second push moves nothing"
-    package = mbuild.json("inspect", pinned, **registry_environ)
-    jsonschema.validate(package["face"], json.loads(schema_file("face").read_bytes()))
-    assert package["face"]["models"][0]["signature"]["inputs"][0]["name"] == "image"
-    assert package["measured"]["ready_seconds"] == result["test"]["ready_seconds"]
+        ask(address, min((digits / "golden").glob("*.npz")), binary=True)
     assert "outputs probabilities FP32 [batch, 10]" in mbuild("inspect", result["files"]["layout"]).stdout
 
 
