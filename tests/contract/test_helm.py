@@ -84,6 +84,7 @@ def test_helm_and_kubernetes_take_it(case: str, tmp_path: Path) -> None:
         "ingress": TLS,
         "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
         "env": [{"name": "MBUILD_QUEUE", "value": "64"}],
+        "args": ["--log-verbose=1"],
         "maxReplicas": 9,
         "global": {"anything": 1},
     }
@@ -92,7 +93,8 @@ def test_helm_and_kubernetes_take_it(case: str, tmp_path: Path) -> None:
     assert found["ServiceMonitor"]["metadata"]["labels"]["release"] == "prometheus"
     deployment = found["Deployment"]
     assert deployment["spec"]["selector"]["matchLabels"]["app.kubernetes.io/name"] == "another-name"
-    assert deployment["spec"]["template"]["spec"]["containers"][0]["env"] == every["env"]
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert container["env"] == every["env"] and container["args"] == every["args"]
     require_valid(document for kind, document in found.items() if kind != "Pod")
     for version in BUNDLED:
         for kind in found.keys() - {"ServiceMonitor"}:
