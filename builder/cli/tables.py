@@ -6,6 +6,7 @@ markup: a path may have brackets in it.
 
 from __future__ import annotations
 
+import shlex
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -90,6 +91,8 @@ def print_result(result: BuildResult, *, verbose: bool) -> None:
     if result.loaded_as:
         gpus = "--gpus all " if any(GPU_CUDA in one.image.config.labels for one in result.images) else ""
         rows.append(("run", f"docker run --rm {gpus}-p 8000:8000 --read-only --tmpfs /tmp {result.loaded_as}"))
+    elif result.layout:
+        rows.append(("run", f"mbuild run {shlex.quote(str(result.layout))}"))
     print_rows(rows)
     print_variants(result.models)
 

@@ -19,10 +19,12 @@ class PortUnavailable(ProbeError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Published:
-    """Where a container's port is to be reached: an IP address of this machine, and a port of it (0: a free one)."""
+    """Where a container's port is to be reached: an IP address of this machine, and a port of it (0: a free one).
+    ``is_wish``: a free one will do, too, where that is in use."""
 
     host: str = "127.0.0.1"
     port: int = 0
+    is_wish: bool = False
 
 
 def own_address(host: str) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from builder.host.container import ALL_GPUS, ContainerSpec, ContainerState, PortUnavailable, own_address
+from builder.host.container import ALL_GPUS, ContainerSpec, ContainerState, PortUnavailable, Published, own_address
 from builder.host.docker_calls import EngineFailed, mapped
 
 _CALL_SECONDS = 600
@@ -143,7 +144,10 @@ class Containers:
         try:
             return self._start(spec)
         except EngineFailed as error:
-            if spec.published and (refused := _PORT_REFUSED.search(str(error.facts["reason"]))):
+            refused = _PORT_REFUSED.search(str(error.facts["reason"]))
+            if spec.published and refused and spec.published.is_wish:
+                return self._start(replace(spec, published=Published(host=spec.published.host)))
+            if spec.published and refused:
                 facts = {"host": spec.published.host, "port": spec.published.port, "reason": refused[0]}
                 raise PortUnavailable(**facts) from error
             raise

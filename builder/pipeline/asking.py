@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from builder.host import Host
@@ -66,10 +66,24 @@ def _on_this_machine(path: PurePosixPath, limits: Limits) -> str:
 def programs_for(face: Face | None, access: Access, limits: Limits, host: Host) -> tuple[ModelPrograms, ...]:
     """For each model that people are to see. What a server without the document (Triton), or with TLS, is asked with is
     zeros: this machine need not trust its certificate."""
-    described = _described(access, dict(limits.env), host) if access.url.startswith("http://") else {}
+    key = _key(limits) if access.wants_key else ""
+    can_ask = access.url.startswith("http://") and bool(key) == access.wants_key
+    described = _described(access, key, host) if can_ask else {}
     return tuple(
         model_programs(model.name, model.signature, described, access) for model in (face.models if face else ())
     )
+
+
+def _key(limits: Limits) -> str:
+    """One that the server takes, of its variable or of the file that it was given; empty where neither says one."""
+    env = dict(limits.env)
+    if key := env.get("MBUILD_API_KEY", ""):
+        return key
+    try:
+        lines = Path(_on_this_machine(PurePosixPath(env["MBUILD_API_KEY_FILE"]), limits)).read_text().splitlines()
+    except (OSError, ValueError, LookupError):
+        return ""
+    return next((words[-1] for line in lines if (words := line.split()) and not words[0].startswith("#")), "")
 
 
 def model_programs(name: str, signature: Signature, described: Mapping[str, Any], access: Access) -> ModelPrograms:
@@ -81,9 +95,8 @@ def model_programs(name: str, signature: Signature, described: Mapping[str, Any]
     return ModelPrograms(name=name, signature=signature, curl=curl(example, access), python=python(example, access))
 
 
-def _described(access: Access, env: Mapping[str, str], host: Host) -> dict[str, Any]:
+def _described(access: Access, key: str, host: Host) -> dict[str, Any]:
     """Its OpenAPI document; empty where it gives none."""
-    key = env.get("MBUILD_API_KEY", "")
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     try:
         with host.http.send(Request(verb="GET", url=f"{access.url}/openapi.json", headers=headers)) as response:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from builder.errors import ProbeError, UsageError
 from builder.events import Warned
 from builder.host import Host
-from builder.host.container import ALL_GPUS, PortUnavailable, Published
+from builder.host.container import ALL_GPUS, Published
 from builder.host.docker import DockerEngine, connect, require
 from builder.oci.platform import Platform
 from builder.pipeline.asking import ModelPrograms, access_to, programs_for, scheme_of
@@ -24,7 +24,7 @@ from builder.pipeline.prove import foreign, is_native
 from builder.pipeline.steps import Steps
 from builder.plan.spec import BuildSpec, Engine
 from builder.probe.docker import DockerRunner
-from builder.probe.embedded import EmbeddedRunner
+from builder.probe.embedded import EmbeddedRunner, NoWayOut
 from builder.probe.emulator import Emulator, find_emulator
 from builder.probe.replay import wait_until_ready
 from builder.probe.runner import Limits, RunningImage
@@ -112,11 +112,13 @@ class RunningService:
 def run_image(spec: RunSpec, host: Host) -> Iterator[RunningService]:
     """Start it, wait until it is ready, and end it with the block, unless it was released.
 
-    Raises what a build or a registry does, NoGpuHere, PortUnavailable, ExitedEarly, NeverReady, ToolMissing.
+    Raises what a build or a registry does, NameTaken, NoGpuHere, ForeignPlatform, PortUnavailable, ExitedEarly,
+    NeverReady, ToolMissing.
     """
     check_cache(host)
     engine = _engine(spec, host)
     sweep_services(engine, host)
+    launch = _Launch(spec, engine, host)
     with ExitStack() as stack:
         with ExitStack() as layouts:  # of an image that an engine had; once it is started nothing of it is read
             if spec.build:
@@ -124,11 +126,11 @@ def run_image(spec: RunSpec, host: Host) -> Iterator[RunningService]:
             else:
                 found = find_existing(spec.image, spec.platform, engine, host, layouts)
             with Steps(host).effect("start") as note:
-                launch = _Launch(spec, found, engine, host)
-                running = stack.enter_context(closing(launch.start()))
-                seconds = wait_until_ready(running, launch.limits, host.clock)
-                note.detail = f"{launch.name}, ready in {seconds:.2f} s"
-        yield launch.service(running, seconds)
+                limits = launch.limits(found)
+                running = stack.enter_context(closing(launch.start(found, limits)))
+                seconds = wait_until_ready(running, limits, host.clock)
+                note.detail = f"ready in {seconds:.2f} s"
+        yield launch.service(found, limits, running, seconds)
 
 
 def _engine(spec: RunSpec, host: Host) -> DockerEngine | None:
@@ -139,47 +141,75 @@ def _engine(spec: RunSpec, host: Host) -> DockerEngine | None:
 
 
 class _Launch:
-    """One image on its way."""
+    """What starts an image; what cannot be is refused before there is one."""
 
-    def __init__(self, spec: RunSpec, found: FoundImage, engine: DockerEngine | None, host: Host) -> None:
-        self._spec, self._found, self._engine, self._host = spec, found, engine, host
+    def __init__(self, spec: RunSpec, engine: DockerEngine | None, host: Host) -> None:
+        self._spec, self._engine, self._host = spec, engine, host
         self._embedded = EmbeddedRunner(host, self._emulator(), place=PLACE)
-        self.name = self._free_name()
-        self.limits = self._limits()
+        self._has_gpu = engine.has_gpu if engine else self._embedded.has_gpu
+        self._runner = "docker" if engine else self._embedded.name
+        if spec.gpus and not self._has_gpu:
+            raise NoGpuHere(asked="all" if spec.gpus == ALL_GPUS else spec.gpus, engine=self._runner)
+        if spec.limits.is_connected and not engine:
+            raise NoWayOut
+        if spec.name and spec.name in self._taken():
+            raise NameTaken(name=spec.name)
 
-    def start(self) -> RunningImage:
-        """Raises PortUnavailable for a port that was asked for; in the place of the usual one any will do."""
-        try:
-            return self._start()
-        except PortUnavailable as taken:
-            if self._spec.port is not None:
-                raise
-            self.limits = replace(self.limits, published=Published(host=self._spec.host))
-            running = self._start()
-            message = f"port {USUAL_PORT} is in use ({taken.facts['reason']}), so it is {running.address[1]} this time"
+    def start(self, found: FoundImage, limits: Limits) -> RunningImage:
+        running = self._start(found, limits)
+        if self._spec.port is None and running.address[1] != USUAL_PORT:
+            message = f"port {USUAL_PORT} is in use, so it is {running.address[1]} this time"
             self._host.events.emit(Warned(message=message, hint="--port names another one"))
-            return running
+        return running
 
-    def service(self, running: RunningImage, seconds: float) -> RunningService:
-        access = access_to(running.address, self.limits)
+    def _start(self, found: FoundImage, limits: Limits) -> RunningImage:
+        if self._engine:
+            return DockerRunner(self._host, self._engine).start_named(found.in_engine, found.platform, limits)
+        assert found.unpacked is not None
+        return self._embedded.start(found.unpacked, limits)
+
+    def service(self, found: FoundImage, limits: Limits, running: RunningImage, ready_seconds: float) -> RunningService:
+        access = access_to(running.address, limits)
         return RunningService(
             running=running,
-            limits=self.limits,
-            name=self.name,
+            limits=limits,
+            name=dict(limits.labels)[NAME],
             image=self._spec.image,
-            engine=self._runner_name,
-            digest=self._found.digest,
+            engine=self._runner,
+            digest=found.digest,
             url=access.url,
-            ready_seconds=seconds,
-            models=programs_for(self._found.face, access, self.limits, self._host),
+            ready_seconds=ready_seconds,
+            models=programs_for(found.face, access, limits, self._host),
         )
 
-    def _start(self) -> RunningImage:
-        found = self._found
-        if self._engine:
-            return DockerRunner(self._host, self._engine).start_named(found.in_engine, found.platform, self.limits)
-        assert found.unpacked is not None
-        return self._embedded.start(found.unpacked, self.limits)
+    def limits(self, found: FoundImage) -> Limits:
+        """Those that were asked for, and those of this image."""
+        given, env = self._spec.limits, dict(self._spec.limits.env)
+        ports = (_whole(env.get("MBUILD_PORT")), *found.ports, USUAL_PORT)
+        wish, port = self._spec.port is None, self._spec.port or 0
+        wants_gpu = found.face is not None and found.face.gpu is not None and self._has_gpu
+        return replace(
+            given,
+            port=next(filter(None, ports)),
+            published=Published(host=self._spec.host, port=USUAL_PORT if wish else port, is_wish=wish),
+            gpus=(ALL_GPUS if wants_gpu else 0) if self._spec.gpus is None else self._spec.gpus,
+            grace_seconds=_seconds(env.get("MBUILD_GRACE_SECONDS")) + _AFTER_GRACE_SECONDS,
+            labels=tuple(self._labels(found).items()),
+        )
+
+    def _labels(self, found: FoundImage) -> dict[str, str]:
+        taken, usual = self._taken(), found.face.name if found.face else "server"
+        labels = {
+            NAME: self._spec.name or next(name for name in _numbered(usual) if name not in taken),
+            IMAGE: self._spec.image,
+            DIGEST: found.digest,
+            SINCE: str(int(self._host.clock.now())),
+            SCHEME: scheme_of(dict(self._spec.limits.env)),
+        }
+        return labels if self._spec.is_detached else {**labels, OWNER: owner(self._host)}
+
+    def _taken(self) -> set[str]:
+        return {service.labels[NAME] for service in find_services(self._engine, self._host)}
 
     def _emulator(self) -> Emulator | None:
         platform = self._spec.platform
@@ -189,52 +219,6 @@ class _Launch:
         if emulator is None:
             raise foreign([platform])
         return emulator
-
-    @property
-    def _runner_name(self) -> str:
-        return "docker" if self._engine else self._embedded.name
-
-    def _free_name(self) -> str:
-        taken = {service.labels.get(NAME, "") for service in find_services(self._engine, self._host)}
-        if self._spec.name:
-            if self._spec.name in taken:
-                raise NameTaken(name=self._spec.name)
-            return self._spec.name
-        usual = self._found.face.name if self._found.face else "server"
-        return next(name for name in _numbered(usual) if name not in taken)
-
-    def _limits(self) -> Limits:
-        given, env = self._spec.limits, dict(self._spec.limits.env)
-        ports = (_whole(env.get("MBUILD_PORT")), *self._found.ports, USUAL_PORT)
-        port = USUAL_PORT if self._spec.port is None else self._spec.port
-        return replace(
-            given,
-            port=next(filter(None, ports)),
-            published=Published(host=self._spec.host, port=port),
-            gpus=self._gpus(),
-            grace_seconds=_seconds(env.get("MBUILD_GRACE_SECONDS")) + _AFTER_GRACE_SECONDS,
-            labels=tuple(self._labels().items()),
-        )
-
-    def _gpus(self) -> int:
-        runner = DockerRunner(self._host, self._engine) if self._engine else self._embedded
-        asked = self._spec.gpus
-        if asked is None:
-            wants = self._found.face is not None and self._found.face.gpu is not None
-            return ALL_GPUS if wants and runner.has_gpu else 0
-        if asked and not runner.has_gpu:
-            raise NoGpuHere(asked="all" if asked == ALL_GPUS else asked, engine=self._runner_name)
-        return asked
-
-    def _labels(self) -> dict[str, str]:
-        labels = {
-            NAME: self.name,
-            IMAGE: self._spec.image,
-            DIGEST: self._found.digest,
-            SINCE: str(int(self._host.clock.now())),
-            SCHEME: scheme_of(dict(self._spec.limits.env)),
-        }
-        return labels if self._spec.is_detached else {**labels, OWNER: owner(self._host)}
 
 
 def _numbered(name: str) -> Iterator[str]:

@@ -11,6 +11,7 @@ import select
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -166,7 +167,7 @@ class _Sandbox:
             "pids": limits.pids,
             "tmp_bytes": limits.tmp_bytes,
             "port": limits.port,
-            "published": _address(limits.published or Published()),
+            "published": astuple(limits.published or Published()),
             "processors": _processors(limits.cpus),
             "mounts": [(str(mount.source), str(mount.place)) for mount in limits.mounts],
             "devices": [str(device) for device in gpu.devices] if gpu else [],
@@ -301,10 +302,6 @@ def follow_file(path: Path, goes_on: Callable[[], bool], clock: Clock) -> Iterat
             if not more:
                 return
             clock.sleep(_LOOK_SECONDS)
-
-
-def _address(published: Published) -> tuple[str, int]:
-    return published.host, published.port
 
 
 def _processors(cpus: float) -> list[int]:

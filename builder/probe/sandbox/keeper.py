@@ -129,10 +129,15 @@ class _Keeper:
             os.waitpid(gate, 0)
 
     def _listen(self) -> socket.socket:
-        host, port = self._request["published"]
+        host, port, is_wish = self._request["published"]
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         with step(f"listen on {host}:{port}", Unlistenable):
-            return socket.create_server((host, port), family=family, backlog=128)
+            try:
+                return socket.create_server((host, port), family=family, backlog=128)
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE or not is_wish:
+                    raise
+            return socket.create_server((host, 0), family=family, backlog=128)
 
     def _introduce(self, channel: socket.socket, gate: int, refusals: int) -> tuple[int, int]:
         """Lead the gate and the container through their start; pid and pidfd of the container once it runs."""

@@ -171,6 +171,8 @@ def test_a_server_for_use_has_its_own_port_and_what_was_mounted(prepared: Prepar
             assert seen["may run on"] == 1
         host_name, port = running.address
         assert host_name == "127.0.0.1"
+        with started(prepared, image, replace(limits, published=Published(port=port, is_wish=True))) as another:
+            assert another.address[1] != port
         taken = replace(limits, published=Published(port=port))
         with pytest.raises(PortUnavailable, match=str(port)), started(prepared, image, taken):
             pass
