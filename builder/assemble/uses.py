@@ -13,7 +13,7 @@ from builder.canonical import canonical_json
 from builder.errors import UsageError
 from builder.model.attached import USE, WEIGHTS, Use
 from builder.oci.config import ImageConfig
-from builder.oci.descriptor import INDEX_TYPES, Descriptor
+from builder.oci.descriptor import DOCKER_CONFIG, IMAGE_CONFIG, INDEX_TYPES, Descriptor
 from builder.oci.digest import Digest
 from builder.oci.graph import BASE_NAME, CONFIG_ROLE, Blob, Graph, index_of, joined, layer_roles
 from builder.oci.manifest import Document, Index, Manifest
@@ -62,6 +62,8 @@ def split_images(whole: Graph) -> tuple[SplitImage, ...]:
 
 
 def _split(manifest: Manifest, blobs: Mapping[Digest, Blob]) -> SplitImage:
+    if manifest.config.media_type not in (IMAGE_CONFIG, DOCKER_CONFIG):
+        raise ModelsNotApart(digest=manifest.digest)
     config = ImageConfig(b"".join(blobs[manifest.config.digest].open()))
     parts = [
         Part(blob=blobs[layer.digest], diff_id=diff_id)

@@ -32,6 +32,8 @@ def build_all_command(
     registry: options.RegistryOption = "",
     push: Annotated[bool, typer.Option("--push", help="Push each image to its tag, after its test.")] = False,
     force: options.ForceOption = False,
+    modelpack: options.ModelpackOption = False,
+    weights_image: options.WeightsImageOption = False,
     jobs: Annotated[int, typer.Option("--jobs", min=0, help="Builds at once; 0: as many as the machine carries.")] = 0,
     locked: options.LockedOption = False,
     cuda_libs: options.CudaLibsOption = CudaLibraries.AUTO,
@@ -46,7 +48,8 @@ def build_all_command(
 
     with kept(report, summary, "the fleet", fleet_summary) as keep:
         spec_of = options.member_specs(server, platform or (), locked, cuda_libs)
-        delivery = replace(IN_THE_CACHE, push=push, test=test, force=force)
+        wanted = options.attachments(modelpack=modelpack, weights_image=weights_image)
+        delivery = replace(IN_THE_CACHE, push=push, test=test, force=force, attach=wanted)
         fleet = read_fleet(models, target, registry)
         with host_session() as host:
             outcomes = build_fleet(plan_fleet(fleet, spec_of, delivery), host, jobs)

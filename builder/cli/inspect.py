@@ -52,17 +52,11 @@ def inspect_command(
 
 def _show_package(subject: str, platform: str, settings: dict[str, str], output_format: options.OutputFormat) -> None:
     from builder.cli.package import print_package
-    from builder.pipeline.modelpack import inspect_reference
-    from builder.pipeline.package import inspect_layout
+    from builder.pipeline.modelpack import inspect_any
 
     chosen = Platform.parse(platform) if platform else Platform.of_this_machine()
     with host_session(quiet=True, settings=settings) as host:
-        place = Path(subject)
-        package = (
-            inspect_layout(place, chosen)
-            if is_layout(place)
-            else inspect_reference(Reference.parse(subject), chosen, host)
-        )
+        package = inspect_any(subject, chosen, host)
     show(package, output_format, lambda: print_package(package))
 
 

@@ -33,7 +33,9 @@ def print_package(package: Package | PackedModel) -> None:
 
 def _packed(packed: PackedModel) -> Iterator[Row]:
     said, manifest = packed.said, packed.manifest
-    yield "pack", f"{packed.reference} (ModelPack)"
+    yield "pack", f"{packed.artifact} (ModelPack)"
+    if str(packed.digest) not in packed.artifact:
+        yield "digest", str(packed.digest)
     yield "size", f"{amount(packed.size, 'bytes')} to pull, in {amount(len(manifest.layers), 'layers')}"
     if said.created:
         yield "created", said.created

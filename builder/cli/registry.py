@@ -109,6 +109,8 @@ def copy_command(
     ],
     destination: Annotated[str, typer.Argument(metavar="DST", help="Where to, for example localhost:5000/digits:1.")],
     force: options.ForceOption = False,
+    modelpack: options.ModelpackOption = False,
+    weights_image: options.WeightsImageOption = False,
     username: options.UsernameOption = "",
     password_stdin: options.PasswordOption = False,
     plain_http: options.PlainHttpOption = False,
@@ -120,7 +122,8 @@ def copy_command(
     target = Reference.parse(destination)
     settings = options.registry_settings(target.registry, username, password_stdin, plain_http)
     with host_session(settings=settings) as host:
-        result = copy_image(source, target, host, force=force)
+        wanted = options.attachments(modelpack=modelpack, weights_image=weights_image)
+        result = copy_image(source, target, host, force=force, wanted=wanted)
     show(result, output_format, lambda: tables.print_push(result))
 
 

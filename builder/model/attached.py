@@ -6,9 +6,11 @@ image (OCI 1.1), found by what ``Use`` says in its annotation ``dev.mbuild.use``
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from builder.errors import UsageError
 from builder.model.measured import REPORT_TYPE
 from builder.model.modelpack import MANIFEST_TYPE
 from builder.oci.descriptor import Descriptor
@@ -32,6 +34,22 @@ class Use(StrEnum):
 
     SERVER = "server"
     WEIGHTS = "weights"
+
+
+class HalfAnImage(UsageError):
+    code = "half-an-image"
+    message = "{image} is {half}, and serves nothing on its own"
+    hint = "name the image that it is attached to; `mbuild inspect` of that lists it"
+
+
+_HALVES = {Use.SERVER: "a server without its models", Use.WEIGHTS: "a volume of models without a server"}
+
+
+def require_whole(labels: Mapping[str, str], image: object) -> None:
+    """Raises HalfAnImage for an image that was made to be mounted, or to have something mounted."""
+    use = labels.get(USE, "")
+    if use in _HALVES:
+        raise HalfAnImage(image=image, half=_HALVES[Use(use)])
 
 
 _KNOWN = {MANIFEST_TYPE: "modelpack", REPORT_TYPE: "report"}

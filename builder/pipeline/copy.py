@@ -14,9 +14,11 @@ from builder.oci.digest import Digest
 from builder.oci.graph import Graph, layout_graph
 from builder.oci.layout import Layout
 from builder.oci.reference import PinnedReference, Reference
+from builder.pipeline.attached import attach
 from builder.pipeline.existing import is_path
 from builder.pipeline.report import attach_report, report_in
 from builder.pipeline.steps import Steps
+from builder.plan.spec import Attachment
 from builder.registry.credentials import acting_for
 from builder.registry.pull import find_image
 from builder.registry.push import PushResult, push_graph, require_registry
@@ -33,15 +35,19 @@ class SourceNamesNoRegistry(UsageError):
     hint = "name the directory of an OCI image layout, or the image with its registry, as in localhost:5000/{name}"
 
 
-def copy_image(source: str, destination: Reference, host: Host, *, force: bool = False) -> PushResult:
-    """``source`` is the directory of a layout or a reference, whose tag a destination without one gets.
+def copy_image(
+    source: str, destination: Reference, host: Host, *, force: bool = False, wanted: tuple[Attachment, ...] = ()
+) -> PushResult:
+    """``source`` is the directory of a layout or a reference, whose tag a destination without one gets. What is
+    ``wanted`` is attached there.
 
     Raises what pulling and pushing raise, SourceNamesNoRegistry, and without ``force`` VersionTaken.
     """
     require_registry(destination)
     host = acting_for(destination.registry, host)
     origin = None if is_path(source) else source_reference(source)
-    with Steps(host).effect("copy") as note:
+    steps = Steps(host)
+    with steps.effect("copy") as note:
         graph = find_image(origin, None, host).graph if origin else layout_graph(Layout(Path(source)))
         report = None if origin else report_in(Path(source), graph.top.descriptor.digest)
         if origin and not destination.tag and not destination.digest:
@@ -56,7 +62,7 @@ def copy_image(source: str, destination: Reference, host: Host, *, force: bool =
             attached = tuple(_copy_attached(graph, origin, destination, host))
             result = replace(result, moved=(*result.moved, *_summed(attached)))
             note.detail += f" with {len(attached)} attached" if attached else ""
-    return result
+    return attach(graph, result, wanted, steps, host)
 
 
 def source_reference(source: str) -> Reference:

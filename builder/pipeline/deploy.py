@@ -8,6 +8,7 @@ from pathlib import Path
 from builder.deploy.served import Served, grace_of, label_of, require_name
 from builder.errors import RegistryError, UsageError
 from builder.host import Host
+from builder.model.attached import require_whole
 from builder.oci.graph import layer_roles
 from builder.oci.layout import is_layout
 from builder.oci.platform import Platform
@@ -40,8 +41,8 @@ class LayoutNeedsRepository(UsageError):
 def find_served(image: str, platform: Platform, host: Host, *, name: str = "", repository: str = "") -> Served:
     """``image`` is in a registry, or in a layout that is (or will be) in ``repository``, too: nothing is asked then.
 
-    Raises SourceNamesNoRegistry, LayoutNeedsRepository, NothingToDeploy, MalformedName, and what ``inspect_image`` and
-    ``inspect_layout`` raise.
+    Raises SourceNamesNoRegistry, LayoutNeedsRepository, HalfAnImage, NothingToDeploy, MalformedName, and what
+    ``inspect_image`` and ``inspect_layout`` raise.
     """
     if is_layout(Path(image)):
         if not repository:
@@ -73,7 +74,8 @@ def with_weights_volume(served: Served, host: Host) -> Served:
 
 
 def served(package: Package, image: PinnedReference, name: str = "") -> Served:
-    """Pure. Raises NothingToDeploy, MalformedName."""
+    """Pure. Raises HalfAnImage, NothingToDeploy, MalformedName."""
+    require_whole(package.config.labels, image)
     if package.face is None:
         raise NothingToDeploy(image=image)
     settings = package.settings

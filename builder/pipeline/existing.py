@@ -13,6 +13,7 @@ from builder.errors import UsageError
 from builder.host import Host
 from builder.host.docker import DockerEngine, connect
 from builder.host.fs import temporary_directory
+from builder.model.attached import require_whole
 from builder.oci.graph import layout_graph
 from builder.oci.layout import Layout, is_layout
 from builder.oci.platform import Platform
@@ -110,10 +111,12 @@ def _test_layout(layout: Layout, platform: Platform, host: Host) -> ProbeReport:
 
 
 def layout_image(layout: Layout, platform: Platform, host: Host) -> AssembledImage:
-    """The image for ``platform`` in a layout, validated. Raises what a layout does that has none, or a broken one."""
+    """The image for ``platform`` in a layout, validated. Raises HalfAnImage, and what a layout does that has none, or a
+    broken one."""
     entry = layout.find(platform=platform)
     manifest = layout.manifest(entry)
     config = layout.config(manifest)
+    require_whole(config.labels, entry.digest)
     layers = tuple(
         AssembledLayer(descriptor=descriptor, diff_id=diff_id, role=LayerRole.MODEL)
         for descriptor, diff_id in zip(manifest.layers, config.diff_ids, strict=True)

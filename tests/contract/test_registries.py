@@ -17,7 +17,7 @@ from builder.oci.platform import Platform
 from builder.pipeline.attached import find_weights_volume
 from builder.pipeline.copy import copy_image
 from builder.pipeline.existing import push_layout
-from builder.pipeline.modelpack import PackedModel, inspect_reference
+from builder.pipeline.modelpack import PackedModel, inspect_any
 from builder.pipeline.package import inspect_image
 from builder.pipeline.pull import pull_image, pull_model
 from builder.plan.spec import Attachment
@@ -188,6 +188,10 @@ def test_an_image_in_two_is_found_by_the_whole(
     pulled = pull_image(volume.weights, AMD64, tmp_path / "weights", host)
     (layer,) = Layout(pulled.path).manifest(Layout(pulled.path).find()).layers
     assert layer == layout.manifest(layout.find()).layers[1]
+    bare = push_layout(layout.path, place.fresh("bare"), host).reference
+    there = replace(place.fresh("x"), repository=bare.repository, tag="1")
+    made = copy_image(str(there), there, host, wanted=(Attachment.WEIGHTS_IMAGE,))
+    assert [one.pushed.reference.digest for one in made.attached] == [volume.weights.digest, volume.server.digest]
     copied = copy_image(str(pushed.reference), place.fresh("elsewhere"), host).reference
     elsewhere = find_weights_volume(copied, host)
     assert elsewhere is not None
@@ -217,7 +221,7 @@ def test_a_modelpack_moves_next_to_nothing_and_is_read_back(
         place.fresh("x"), repository=pushed.reference.repository, tag="", digest=attached.pushed.reference.digest
     )
     elsewhere = make_host(environ=place.environ)
-    packed = inspect_reference(at, AMD64, elsewhere)
+    packed = inspect_any(str(at), AMD64, elsewhere)
     assert isinstance(packed, PackedModel)
     manifest = image.manifest(image.find())
     assert [layer.digest for layer in packed.manifest.layers] == [layer.digest for layer in manifest.layers]

@@ -15,7 +15,7 @@ from builder.host import Host
 from builder.oci.reference import Reference
 from builder.pipeline.existing import push_layout
 from builder.pipeline.listing import list_packages
-from builder.pipeline.modelpack import PackedModel, inspect_reference
+from builder.pipeline.modelpack import PackedModel, inspect_any
 from builder.pipeline.pull import FileNameMissing, pull_model
 from builder.pipeline.tag import tag_image
 from builder.plan.spec import Attachment
@@ -83,7 +83,7 @@ def test_we_read_its(registry: SecuredRegistry, host: Host, client: ModelPackCli
     there = files(tmp_path / "pulled")
     assert there == {name: content for name, content in files(source).items() if name != "rows.csv"}
     assert pulled.downloaded > 0
-    packed = inspect_reference(reference, AMD64, host)
+    packed = inspect_any(str(reference), AMD64, host)
     assert isinstance(packed, PackedModel)
     assert packed.said.licences == ("MIT", "Apache-2.0")
     assert [layer["path"] for layer in json.loads(json.dumps(packed.to_json()))["layers"]] == [

@@ -13,6 +13,7 @@ from builder.oci.descriptor import IMAGE_CONFIG, IMAGE_INDEX
 from builder.oci.graph import Graph, layer_roles, layout_graph
 from builder.oci.manifest import Index, Manifest
 from builder.oci.platform import Platform
+from tests.support.artifacts import BOM, artifact
 from tests.support.faces import FACE
 from tests.support.tiny_image import AMD64, tiny_layout
 
@@ -91,3 +92,6 @@ def test_the_same_image_gives_the_same_two(tmp_path: Path) -> None:
 def test_an_image_whose_models_are_not_apart(tmp_path: Path) -> None:
     with pytest.raises(ModelsNotApart, match="no layer of sha256:"):
         split_images(layout_graph(tiny_layout(tmp_path)))
+    whole = layout_graph(tiny_layout(tmp_path))
+    with pytest.raises(ModelsNotApart):
+        split_images(artifact(whole.top.descriptor, BOM, b"{}"))

@@ -10,7 +10,7 @@ from builder.cli.tables import print_pull, print_push
 from builder.oci.digest import Digest
 from builder.oci.reference import PinnedReference
 from builder.pipeline.pull import PullResult
-from builder.registry.push import PushResult
+from builder.registry.push import Attached, PushResult
 from builder.registry.transfer import Moved, Outcome
 
 REFERENCE = PinnedReference(registry="r.example", repository="team/digits", digest=Digest.of(b""))
@@ -38,6 +38,14 @@ def test_a_push_tells_what_moved(capsys: pytest.CaptureFixture[str]) -> None:
         "weights": {"reused": 2_000_000_000, "uploaded": 64_000_000},
         "manifest": {"uploaded": 900},
     }
+
+
+def test_what_is_attached_has_a_line_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    packed = PushResult(reference=REFERENCE, tag="", moved=(moved("config", Outcome.UPLOADED, 900),))
+    result = PushResult(reference=REFERENCE, tag="1", moved=(), attached=(Attached(name="modelpack", pushed=packed),))
+    print_push(result)
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("with")]
+    assert line.split(maxsplit=2)[1:] == ["modelpack", f"{REFERENCE.digest}  (uploaded 900 B)"]
 
 
 def test_a_pull_tells_what_it_fetched(capsys: pytest.CaptureFixture[str]) -> None:

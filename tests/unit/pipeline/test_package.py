@@ -7,9 +7,18 @@ from pathlib import Path
 
 import pytest
 
+from builder.assemble.modelpack import modelpack
+from builder.assemble.uses import split_images
+from builder.host import Host
+from builder.model.attached import USE, HalfAnImage, Use
 from builder.model.face import MalformedFace
+from builder.oci.graph import layout_graph
+from builder.oci.layout import Layout
 from builder.oci.manifest import MalformedManifest
 from builder.oci.platform import Platform
+from builder.oci.reference import PinnedReference
+from builder.pipeline.deploy import served
+from builder.pipeline.modelpack import PackedModel, inspect_any
 from builder.pipeline.package import inspect_layout
 from builder.pipeline.report import read_report, report_in, write_report
 from tests.support.faces import FACE
@@ -69,3 +78,26 @@ def test_a_report_that_is_not_json_is_named(tmp_path: Path) -> None:
     write_report(layout.path, layout.find().digest, b"{")
     with pytest.raises(MalformedManifest, match=r"reports/sha256-.*\.json is malformed"):
         read_report(layout.path, layout.find().digest)
+
+
+@pytest.mark.parametrize(("use", "half"), [(Use.SERVER, "a server without its models"), (Use.WEIGHTS, "a volume of")])
+def test_half_an_image_is_not_deployed(tmp_path: Path, use: Use, half: str) -> None:
+    package = inspect_layout(tiny_layout(tmp_path, labels={**FACE.to_labels(), USE: use}).path, AMD64)
+    at = PinnedReference(registry="r.example", repository="digits", digest=package.digest)
+    with pytest.raises(HalfAnImage, match=f"{at} is {half}"):
+        served(package, at)
+
+
+def test_a_modelpack_in_a_layout(tmp_path: Path, host: Host) -> None:
+    image = layout_graph(tiny_layout(tmp_path / "image", roles=("model", "weights"), labels=FACE.to_labels()))
+    packed = modelpack(split_images(image)[0], image.top.descriptor)
+    blobs = tmp_path / "blobs"
+    blobs.mkdir()
+    for blob in packed.blobs:
+        (blobs / blob.descriptor.digest.hex).write_bytes(b"".join(blob.open()))
+    layout = Layout(tmp_path / "layout")
+    contents = [blob.descriptor for blob in packed.blobs]
+    layout.write(packed.top.descriptor, [packed.top.raw], contents, lambda digest: blobs / digest.hex, "digits")
+    found = inspect_any(str(layout.path), AMD64, host)
+    assert isinstance(found, PackedModel)
+    assert (found.artifact, found.digest, found.said.name) == (str(layout.path), packed.top.descriptor.digest, "digits")

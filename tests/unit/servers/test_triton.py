@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from builder.host.trees import TreeWriter
+from builder.model.attached import MOUNT_PATH, SUB_PATH
 from builder.model.golden import GoldenCase
 from builder.model.interface import Interface
 from builder.model.manifest import ModelManifest
@@ -16,10 +17,12 @@ from builder.model.server_settings import ServerSettings
 from builder.model.signature import Datatype, Signature, TensorSpec
 from builder.model.source import ModelArtifact
 from builder.oci.digest import Digest
-from builder.servers import PackedModel, PackedPlain, find_server
+from builder.servers import PackedModel, PackedPlain, Server, find_server
+from builder.servers.http import HttpServer
 from builder.servers.triton import PROGRAM, TritonServer
 from builder.servers.triton_backend.launch import STUB
 from builder.servers.triton_config import NotForTriton
+from builder.servers.triton_upstream import UpstreamTriton
 
 PYTHON = PurePosixPath("/usr/bin/python3.11")
 SPEC = TensorSpec(name="x", datatype=Datatype.FP32, shape=("batch", 2))
@@ -55,6 +58,18 @@ def test_the_packages_are_named_in_a_path_file() -> None:
     (path,) = [name for name in FILES if name.endswith(".pth")]
     assert path == "/usr/local/lib/python3.11/dist-packages/mbuild.pth"
     assert FILES[path].content.decode().splitlines() == ["/opt/mbuild/runtime", "/opt/mbuild/server"]
+
+
+@pytest.mark.parametrize("server", [HttpServer(), TritonServer(), TritonServer(on_gpu=True), UpstreamTriton()])
+def test_a_model_is_in_the_directory_that_a_volume_takes_the_place_of(server: Server, tmp_path: Path) -> None:
+    model, tree = packed(tmp_path), TreeWriter(tmp_path / "tree")
+    server.write_model(tree, model)
+    volume = PurePosixPath(MOUNT_PATH)
+    written = {entry.path for entry in tree.finish().entries}
+    assert server.model_home("small") / "model.onnx" in written
+    assert all(path == volume or path.is_relative_to(volume) for path in written)
+    assert not [file.path for file in server.files() if file.path.is_relative_to(volume)]
+    assert volume.relative_to("/") == PurePosixPath(SUB_PATH)
 
 
 def test_the_model_lies_as_triton_looks_for_it(tmp_path: Path) -> None:
