@@ -96,13 +96,16 @@ def find_all(
     plain_http: bool,
     weights_volume: bool = False,
 ) -> list[Served]:
-    """The options for a registry are for that of the first."""
+    """The options for a registry, and a password of the environment that names none, are for that of the first."""
     from builder.pipeline.deploy import find_served, with_weights_volume
+    from builder.registry.credentials import acting_for
 
-    chosen = chosen_platform(platform)
-    with host_session(quiet=True, settings=settings_for(images[0], username, password_stdin, plain_http)) as host:
-        whole = [find_served(image, chosen, host, name=name, repository=repository) for image in images]
-        return [with_weights_volume(one, host) for one in whole] if weights_volume else whole
+    chosen, settings = chosen_platform(platform), settings_for(images[0], username, password_stdin, plain_http)
+    with host_session(quiet=True, settings=settings) as session:
+        first = find_served(images[0], chosen, session, name=name, repository=repository)
+        host = acting_for(first.image.registry, session)
+        others = (find_served(image, chosen, host, name=name, repository=repository) for image in images[1:])
+        return [with_weights_volume(one, host) if weights_volume else one for one in (first, *others)]
 
 
 def chosen_platform(given: str) -> Platform:

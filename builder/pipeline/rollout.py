@@ -16,6 +16,7 @@ from builder.host.kubectl import Kubectl
 from builder.oci.platform import Platform
 from builder.pipeline.deploy import with_weights_volume
 from builder.pipeline.differences import Comparison, diff_packages
+from builder.registry.credentials import acting_for
 
 SCHEMA = 1
 
@@ -54,7 +55,9 @@ class Rollout:
 
 def compare_rollout(image: str, served: Served, kubectl: Kubectl, host: Host) -> Rollout:
     """``image`` is as whoever asks names it, ``served`` what that is. The documents are those that the same decisions
-    give for another image: what was decided stands in what runs. Raises KubectlMissing, ClusterRefused."""
+    give for another image: what was decided stands in what runs. A password of the environment is not for the registry
+    of what happens to run. Raises KubectlMissing, ClusterRefused."""
+    host = acting_for(served.image.registry, host)
     running = {_track(one): one for one in kubectl.deployments(f"{NAME}={served.name}")}
     wanted, remark = _decided(running.get(STABLE), kubectl.namespace)
     if wanted.weights_volume:

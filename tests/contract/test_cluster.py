@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from builder.cli.app import main
+from builder.cli.deploy import find_all
 from builder.deploy.canary import canary_documents
 from builder.deploy.documents import Document, to_yaml
 from builder.deploy.kserve import kserve_documents
@@ -21,6 +22,7 @@ from builder.deploy.kustomize import kustomize_files
 from builder.deploy.schemas import require_valid
 from builder.deploy.served import Served
 from builder.deploy.wanted import Reach, Wanted
+from builder.errors import RegistryError
 from builder.host import Host
 from builder.host.kubectl import ClusterRefused, Kubectl, KubectlMissing
 from builder.host.run import SystemRunner
@@ -34,6 +36,7 @@ from builder.registry.push import push
 from tests.support.deployed import CPU, SERVED
 from tests.support.faces import FACE
 from tests.support.hosts import real_host
+from tests.support.registry_answers import BasicAuth
 from tests.support.scripted_cluster import ScriptedCluster
 from tests.support.scripted_registry import ScriptedRegistry
 from tests.support.tiny_image import AMD64, tiny_layout
@@ -169,6 +172,28 @@ def test_an_image_without_weights_of_their_own(tmp_path: Path) -> None:
         push(tiny_layout(tmp_path, labels=FACE.to_labels()), reference, host)
         with pytest.raises(NoWeightsImage, match="attached to"):
             with_weights_volume(find_served(str(reference), AMD64, host), host)
+
+
+def test_a_password_goes_to_no_other_registry(tmp_path: Path, cluster: ScriptedCluster) -> None:
+    """What runs may be from anywhere."""
+    with ScriptedRegistry(auth=BasicAuth("ada", "secret")) as ours, ScriptedRegistry(auth=BasicAuth("b", "c")) as other:
+        known = {"MBUILD_REGISTRY_USERNAME": "ada", "MBUILD_REGISTRY_PASSWORD": "secret"}
+        host = real_host(tmp_path / "cache", {**known, "MBUILD_PLAIN_HTTP": f"{ours.name},{other.name}"})
+        reference = Reference(registry=ours.name, repository="digits", tag="1.0.0")
+        push(tiny_layout(tmp_path, labels=FACE.to_labels()), reference, host)
+        served = find_served(str(reference), AMD64, host)
+        elsewhere = replace(served, image=replace(served.image, registry=other.name))
+        apply(list(kubernetes_documents(elsewhere, Wanted(namespace="prod"))))
+        rollout = compare_rollout(str(reference), served, KUBECTL, host)
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in host.environ.items():
+                patch.setenv(name, value)
+            with pytest.raises(RegistryError):
+                find_all([str(reference), str(elsewhere.image)], "", "", "linux/amd64", "", False, False)
+    assert rollout.before == str(elsewhere.image)
+    assert "not known" in rollout.remark
+    assert len(other.requests) > 1
+    assert not [one for one in other.requests if one.headers.get("Authorization")]
 
 
 def test_the_command(tmp_path: Path, cluster: ScriptedCluster, capsys: pytest.CaptureFixture[str]) -> None:
