@@ -96,7 +96,7 @@ def ask(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Ask:
 
 @pytest.fixture(scope="module")
 def converted(models: Path, ask: Ask) -> dict[str, Any]:
-    return ask(*(models / name for name in (*CONVERTED, "signatures", "text")))
+    return ask(*(models / name for name in (*CONVERTED, "signatures", "text", "ragged")))
 
 
 def loaded(directory: Path, host: Host, options: ConvertOptions = NO_OPTIONS) -> LoadedModel:
@@ -122,6 +122,11 @@ def test_the_same_model_gives_the_same_bytes(models: Path, ask: Ask, converted: 
 def test_text_is_refused(converted: dict[str, Any]) -> None:
     assert converted["text"]["failure"] == "unsupported"
     assert "the input text takes text" in converted["text"]["message"]
+
+
+def test_rows_of_different_lengths_are_refused(converted: dict[str, Any]) -> None:
+    assert converted["ragged"]["failure"] == "unsupported"
+    assert "the input rows is ragged, no plain tensor" in converted["ragged"]["message"]
 
 
 @pytest.mark.parametrize("name", EVIL)

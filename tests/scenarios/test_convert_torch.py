@@ -188,6 +188,11 @@ def test_a_program_in_training_mode_is_refused(written: Path, load: Load) -> Non
         load(written / "training")
 
 
+def test_weights_in_bfloat16_are_refused_with_what_to_do(written: Path, load: Load) -> None:
+    with pytest.raises(ConversionFailed, match=r"its weights are bfloat16.*call model\.float\(\) before"):
+        load(written / "narrow")
+
+
 @pytest.mark.parametrize("name", ["pickle", "samples"])
 def test_code_in_weights_is_refused_and_not_run(written: Path, load: Load, name: str) -> None:
     """``samples`` is a .pt2 whose sample inputs torch.export.load would unpickle."""

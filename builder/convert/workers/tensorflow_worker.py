@@ -4,6 +4,7 @@ Of the signatures, model.yaml's is taken, else ``serving_default``, else the onl
 """
 
 import functools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import tensorflow_quiet  # noqa: F401 - before TensorFlow, which reads what it s
 # isort: split
 import tensorflow as tf
 import tensorflow_common
+from tensorflow.core.protobuf import saved_model_pb2, struct_pb2
 from tensorflow.python.trackable.autotrackable import AutoTrackable
 from worker_io import Arrays, Failure, main
 
@@ -50,9 +52,35 @@ def inputs_of(function: Any) -> dict[str, Any]:
     return dict(sorted(function.structured_input_signature[1].items()))
 
 
+_NO_TENSORS = {
+    struct_pb2.TypeSpecProto.RAGGED_TENSOR_SPEC: "ragged",
+    struct_pb2.TypeSpecProto.SPARSE_TENSOR_SPEC: "sparse",
+}
+
+
+def require_plain(path: str, names: list[str]) -> None:
+    """A signature has a ragged or sparse tensor as its parts, ``x`` and ``x_1``; the function behind it still knows."""
+    parts = [name for name in names if f"{name}_1" in names]
+    if parts and (kinds := sorted(set(_composites(path)))):
+        told = f"the input {parts[0]} is {kinds[0]}, no plain tensor; save a function that takes padded rows"
+        raise Failure("unsupported", told)
+
+
+def _composites(path: str) -> Iterator[str]:
+    model = saved_model_pb2.SavedModel.FromString(Path(path).read_bytes())
+    functions = (known for graph in model.meta_graphs for known in graph.object_graph_def.concrete_functions.values())
+    waiting = [function.canonicalized_input_signature for function in functions]
+    while waiting:
+        value = waiting.pop()
+        if value.type_spec_value.type_spec_class in _NO_TENSORS:
+            yield _NO_TENSORS[value.type_spec_value.type_spec_class]
+        waiting += [*value.list_value.values, *value.tuple_value.values, *value.dict_value.fields.values()]
+
+
 def convert(request: dict[str, Any]) -> dict[str, Any]:
     function = signature(request)
     inputs = inputs_of(function)
+    require_plain(request["model"], list(inputs))
     for name, spec in inputs.items():
         if not isinstance(spec, tf.TensorSpec):
             raise Failure("unsupported", f"the input {name} is a {type(spec).__name__}, no plain tensor")

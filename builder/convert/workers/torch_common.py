@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
+import onnx
 import onnx_output
 import torch
 from torch.utils import _pytree as pytree
@@ -162,7 +163,15 @@ def write(proto: Any, request: dict[str, Any], dims: Mapping[str, str]) -> None:
             if dim.dim_param:
                 dim.dim_param = re.sub(r"\w+", lambda match: dims.get(match[0], match[0]), dim.dim_param)
     without_traces(proto)
+    require_known_floats(proto.graph)
     onnx_output.write_model(proto, request["output"], "mbuild-pytorch")
+
+
+def require_known_floats(graph: Any) -> None:
+    """Refuse weights that onnxruntime would load and then not compute with."""
+    if any(tensor.data_type == onnx.TensorProto.BFLOAT16 for tensor in graph.initializer):
+        told = "its weights are bfloat16, with which onnxruntime does not compute on processors"
+        raise Failure("unsupported", f"{told}; call model.float() before it is exported")
 
 
 def without_traces(proto: Any) -> None:
@@ -180,8 +189,6 @@ def without_traces(proto: Any) -> None:
 
 def exported_by_tracing(model: Any, request: dict[str, Any], given: dict[str, Any], outputs: dict[str, Any]) -> Any:
     """The ONNX of a ScriptModule by the exporter that can take one. Raises what that exporter raises."""
-    import onnx
-
     batch = {name: {0: "batch"} for name, tensor in outputs.items() if tensor.ndim}
     axes = {name: axes for name, axes in dynamic_axes(request).items() if axes}
     content = io.BytesIO()

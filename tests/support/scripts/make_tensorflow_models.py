@@ -99,6 +99,11 @@ def saved_models(cnn: keras.Model) -> None:
         def lengths(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
             return {"lengths": tf.strings.length(text)}
 
+    class Ragged(tf.Module):
+        @tf.function(input_signature=[tf.RaggedTensorSpec((None, None), tf.float32)])
+        def sums(self, rows: tf.RaggedTensor) -> dict[str, tf.Tensor]:
+            return {"sums": tf.reduce_sum(rows, axis=1)}
+
     class Evil(Net):
         @tf.function(input_signature=[tf.TensorSpec((None, 4), tf.float32, name="features")])
         def scores(self, features: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -110,6 +115,8 @@ def saved_models(cnn: keras.Model) -> None:
     tf.saved_model.save(net, ROOT / "module", signatures={"serving_default": net.scores, "double": net.doubled})
     tf.saved_model.save(net, ROOT / "signatures", signatures={"scores": net.scores, "double": net.doubled})
     tf.saved_model.save(net, ROOT / "text", signatures={"serving_default": net.lengths})
+    ragged = Ragged()
+    tf.saved_model.save(ragged, ROOT / "ragged", signatures={"serving_default": ragged.sums})
     evil = Evil()
     tf.saved_model.save(evil, ROOT / "evil-saved", signatures={"serving_default": evil.scores})
     old_graph()

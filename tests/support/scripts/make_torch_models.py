@@ -109,6 +109,8 @@ def export(net: nn.Module) -> None:
     for name, training in (("program", False), ("training", True)):
         exported = torch.export.export(net.train(training), (torch.zeros(2, 1, 9, 8),), dynamic_shapes=sizes)
         torch.export.save(exported, place(name, height) / "model.pt2")
+    narrow = torch.export.export(nn.Linear(4, 2).bfloat16(), (torch.zeros(2, 4, dtype=torch.bfloat16),))
+    torch.export.save(narrow, place("narrow", "") / "model.pt2")
     samples = place("samples", height) / "model.pt2"
     content = io.BytesIO()
     torch.save(((Canary(),), {}), content)
