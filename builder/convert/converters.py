@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+from packaging.version import InvalidVersion, Version
+
 from builder.convert.envs import EnvironmentSpec
 from builder.convert.jax_pins import PINS as JAX_PINS
 from builder.convert.paddle_pins import PINS as PADDLE_PINS
@@ -141,6 +143,21 @@ class Converter:
     def fitted(self, versions: Mapping[str, str]) -> Converter:
         """The same converter in the environment that a model written by ``versions`` needs."""
         return replace(self, environment=self.environment_for(versions)) if self.environment_for else self
+
+    def older_than(self, versions: Mapping[str, str]) -> tuple[str, ...]:
+        """What of this converter is older than what wrote the model, in words; patch releases do not count."""
+        pins = (pin.partition("==")[::2] for pin in self.environment.requirements)
+        own = {name.removesuffix("-cpu"): version for name, version in pins}
+        pairs = ((name, wrote, own[name]) for name, wrote in versions.items() if name in own)
+        return tuple(f"{name} {wrote} ({mine} reads it)" for name, wrote, mine in pairs if _minor(wrote) > _minor(mine))
+
+
+def _minor(version: str) -> tuple[int, ...]:
+    """Its first two numbers; none of what is no version."""
+    try:
+        return Version(version).release[:2]
+    except InvalidVersion:
+        return ()
 
 
 CONVERTERS: dict[str, Converter] = {

@@ -8,6 +8,7 @@ from pathlib import Path
 from builder.canonical import content_key
 from builder.convert.convert import SourceModel, in_own_environment, source_model
 from builder.convert.converters import CONVERTERS
+from builder.events import Warned
 from builder.formats import detect
 from builder.formats.code import require_harmless
 from builder.formats.mlflow_example import input_example
@@ -114,6 +115,7 @@ def load_model(found: FoundModel, target: Target, host: Host) -> LoadedModel:
     Raises the errors of builder/model, builder/formats and builder/convert.
     """
     if found.origin:
+        _tell_older(found.origin, found.detection, host)
         found = replace(found, origin=in_own_environment(found.origin, host))
     onnx = onnx_of(found.source, found.detection, found.origin, target, host)
     graph = read_model(onnx.source, onnx.entry, limits_of(target))
@@ -154,6 +156,14 @@ def load_model(found: FoundModel, target: Target, host: Host) -> LoadedModel:
         most_chunks=found.most_chunks,
     )
     return model if plain is None else _with_plain(model, plain)
+
+
+def _tell_older(origin: SourceModel, found: Detection, host: Host) -> None:
+    """A user's own environment is told of by itself."""
+    if not origin.options.python and (older := origin.converter.older_than(dict(found.versions))):
+        message = f"{found.entry} was written by a newer version than the one that reads it: {', '.join(older)}"
+        hint = "its answers are compared as ever; --env python=... converts it with an environment of your own"
+        host.events.emit(Warned(message=message, hint=hint))
 
 
 def _with_plain(model: LoadedModel, plain: PlainModel) -> LoadedModel:

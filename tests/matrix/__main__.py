@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from builder.cli.session import host_session
-from builder.convert.envs import directory_bytes, find_environment
+from builder.convert.envs import directory_bytes, ensure_environment, find_environment
 from builder.host import Host
 from builder.oci.layout import Layout
 from builder.pipeline.inspect import inspect_model
@@ -53,6 +53,8 @@ def run(row: Row, scratch: Path, host: Host) -> Line:
         detected = seen.model.format if seen.model else str(seen.error)
         if detected != row.format:
             return Line((row.title, detected, *[""] * 7), f"{row.title}: detected as {detected}, not {row.format}")
+        if seen.origin:
+            ensure_environment(seen.origin.converter.environment, host)
         first, seconds, _ = build(directory)
         second, again, processors = build(directory)
     except (RuntimeError, subprocess.SubprocessError, OSError) as error:

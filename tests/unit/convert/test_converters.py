@@ -35,6 +35,21 @@ def test_each_says_how_much_there_is_to_wait_for() -> None:
     assert all(converter.environment.megabytes > 100 for converter in CONVERTERS.values())
 
 
+@pytest.mark.parametrize(
+    ("name", "version", "told"),
+    [
+        ("keras", "3.99.0", ("keras 3.99.0 (3.15.1 reads it)",)),
+        ("keras", "3.15.9", ()),
+        ("keras", "2.6.0", ()),
+        ("keras", "nightly", ()),
+        ("another", "9", ()),
+        ("tensorflow", "3.0", ("tensorflow 3.0 (2.21.0 reads it)",)),
+    ],
+)
+def test_a_newer_framework_that_wrote_a_model_is_told(name: str, version: str, told: tuple[str, ...]) -> None:
+    assert CONVERTERS["keras"].older_than({name: version}) == told
+
+
 def test_one_name_stands_for_one_environment() -> None:
     by_name: dict[str, set[tuple[str, ...]]] = {}
     for converter in CONVERTERS.values():
