@@ -13,6 +13,8 @@ from builder.canonical import readable_json
 from builder.cli import options
 from builder.cli.deploy import (
     CpuOption,
+    EnvFromOption,
+    EnvOption,
     GpuLabelsOption,
     GpusOption,
     ImageArgument,
@@ -25,6 +27,7 @@ from builder.cli.deploy import (
     RepositoryOption,
     find,
 )
+from builder.cli.deploy_kubernetes import pod_options, setting
 from builder.errors import UsageError
 from builder.host.fs import atomic_write
 
@@ -123,6 +126,7 @@ def compose_command(
     ] = False,
     cpu: CpuOption = "1",
     memory: MemoryOption = "",
+    env: EnvOption = None,
     name: NameOption = "",
     repository: RepositoryOption = "",
     platform: options.PlatformOption = "",
@@ -135,13 +139,15 @@ def compose_command(
     from builder.deploy.documents import to_yaml
     from builder.deploy.monitoring.stack import monitoring_files, with_monitoring
     from builder.deploy.monitoring.watched import watch
-    from builder.deploy.sizing import size
+    from builder.deploy.pod import PodOptions
+    from builder.deploy.wanted import Wanted, sizing_of
 
     published = Published.parse(publish)
     if monitoring and output is None:
         raise NoPlaceForMonitoring
     served = find(image, name, repository, platform, username, password_stdin, plain_http)
-    document = compose_document(served, size(served, cpu=cpu, memory=memory), published)
+    wanted = Wanted(cpu=cpu, memory=memory, pod=PodOptions(env=tuple(map(setting, env or ()))))
+    document = compose_document(served, sizing_of(served, wanted), published, dict(wanted.pod.env))
     files = monitoring_files(served, watch(served)) if monitoring else {}
     comment = f"Written by `mbuild deploy compose` for {served.image}"
     text = to_yaml([with_monitoring(document) if monitoring else document], comment)
@@ -162,6 +168,8 @@ def helm_command(
     gpus: GpusOption = 1,
     gpu_labels: GpuLabelsOption = True,
     pull_secret: PullSecretOption = None,
+    env: EnvOption = None,
+    env_from: EnvFromOption = None,
     repository: RepositoryOption = "",
     platform: options.PlatformOption = "",
     username: options.UsernameOption = "",
@@ -171,11 +179,10 @@ def helm_command(
     """Write a Helm chart of what `mbuild deploy kubernetes` writes: `helm install NAME DIR`."""
     from builder.deploy.helm.chart import chart_files
     from builder.deploy.kubernetes import kubernetes_documents
-    from builder.deploy.pod import PodOptions
     from builder.deploy.schemas import require_valid
     from builder.deploy.wanted import Wanted
 
-    pod = PodOptions(pull_secrets=tuple(pull_secret or ()), gpus=gpus, by_gpu_labels=gpu_labels)
+    pod = pod_options(pull_secret, env, env_from, gpus, gpu_labels)
     wanted = Wanted(replicas=replicas, most=max_replicas, cpu=cpu, memory=memory, pod=pod)
     served = find(image, name, repository, platform, username, password_stdin, plain_http)
     require_valid(kubernetes_documents(served, wanted))

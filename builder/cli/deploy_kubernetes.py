@@ -107,7 +107,7 @@ def kubernetes_command(
         cpu=cpu,
         memory=memory,
         weights_volume=weights_volume,
-        pod=_pod(pull_secret, env, env_from, gpus, gpu_labels),
+        pod=pod_options(pull_secret, env, env_from, gpus, gpu_labels),
         reach=_reach(ingress, ingress_class, tls_secret, gateway, host, service_monitor, from_namespace),
     )
     images = [image, *([running] if running else [])]
@@ -127,21 +127,23 @@ def _version(kubernetes: str, weights_volume: bool) -> str:
     return require_image_volumes(kubernetes) if weights_volume else kubernetes
 
 
-def _pod(
+def pod_options(
     pull_secrets: list[str] | None, env: list[str] | None, env_from: list[str] | None, gpus: int, gpu_labels: bool
 ) -> PodOptions:
+    """Raises NoSetting, and what PodOptions does."""
     from builder.deploy.pod import PodOptions
 
     return PodOptions(
         pull_secrets=tuple(pull_secrets or ()),
-        env=tuple(map(_setting, env or ())),
+        env=tuple(map(setting, env or ())),
         env_from=tuple(env_from or ()),
         gpus=gpus,
         by_gpu_labels=gpu_labels,
     )
 
 
-def _setting(given: str) -> tuple[str, str]:
+def setting(given: str) -> tuple[str, str]:
+    """Name and value. Raises NoSetting."""
     name, equals, value = given.partition("=")
     if not name or not equals:
         raise NoSetting(given=given)
@@ -198,7 +200,7 @@ def kserve_command(
     from builder.deploy.schemas import require_valid
     from builder.deploy.wanted import Wanted
 
-    version, pod = _version(kubernetes, weights_volume), _pod(pull_secret, env, env_from, gpus, gpu_labels)
+    version, pod = _version(kubernetes, weights_volume), pod_options(pull_secret, env, env_from, gpus, gpu_labels)
     wanted = Wanted(namespace=namespace, replicas=replicas, most=max_replicas, cpu=cpu, memory=memory, pod=pod)
     login = (username, password_stdin, plain_http)
     (served,) = deploy.find_all([image], name, repository, platform, *login, weights_volume)

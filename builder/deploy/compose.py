@@ -7,6 +7,7 @@ bounded. What it is given is what a pod would be given (builder/deploy/sizing.py
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,8 +45,15 @@ class Published:
         return cls(address=found[1] or LOOPBACK, port=int(found[2]))
 
 
-def compose_document(served: Served, sizing: Sizing, published: Published) -> Document:
-    return {"name": served.name, "services": {served.name: service(served, sizing, published)}}
+def compose_document(
+    served: Served, sizing: Sizing, published: Published, settings: Mapping[str, str] | None = None
+) -> Document:
+    """``settings`` are variables of the server."""
+    made = service(served, sizing, published)
+    if settings:
+        # Compose takes $NAME for a variable of its own.
+        made["environment"] = {name: value.replace("$", "$$") for name, value in settings.items()}
+    return {"name": served.name, "services": {served.name: made}}
 
 
 def service(served: Served, sizing: Sizing, published: Published) -> dict[str, Any]:

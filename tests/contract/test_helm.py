@@ -65,7 +65,8 @@ def expected(served: Served, wanted: Wanted) -> dict[str, Document]:
 @pytest.mark.parametrize("case", SERVED)
 def test_with_its_own_values_a_chart_is_the_documents(case: str, tmp_path: Path) -> None:
     served = SERVED[case]
-    for wanted in (Wanted(), Wanted(replicas=4, most=6, cpu="500m", memory="3Gi", pod=PodOptions(gpus=2))):
+    pod = PodOptions(gpus=2, env=(("MBUILD_GRACE_SECONDS", "40"),), env_from=("keys",))
+    for wanted in (Wanted(), Wanted(replicas=4, most=6, cpu="500m", memory="3Gi", pod=pod)):
         found = rendered(chart(served, wanted, tmp_path), {}, "--skip-tests")
         assert found == expected(served, wanted)
 

@@ -47,7 +47,16 @@ def stack(
 ) -> Iterator[Stack]:
     reference, port = str(registry.fresh("digits")), free_port()
     mbuild.json("build", ROOT / "examples" / "digits", "--tag", reference, "--push", **registry_environ)
-    words = ("-o", tmp_path / "stack", "--publish", str(port), "--name", f"digits-{port}")
+    words = (
+        "-o",
+        tmp_path / "stack",
+        "--publish",
+        str(port),
+        "--name",
+        f"digits-{port}",
+        "--env",
+        "MBUILD_SERVER_NAME=a$b",
+    )
     done = mbuild("deploy", "compose", reference, *words, **registry_environ)
     assert done.returncode == 0, done.stderr
     environ = {"DOCKER_CONFIG": registry_environ["DOCKER_CONFIG"], "DOCKER_HOST": os.environ.get("DOCKER_HOST", "")}
@@ -72,6 +81,8 @@ def test_from_the_registry_to_a_dashboard(
     assert limits["NanoCpus"] == 10**9 and "no-new-privileges:true" in limits["SecurityOpt"]
     assert state["Health"]["Status"] in ("starting", "healthy") and container.attrs["Config"]["StopTimeout"] == 30
     assert container.attrs["Config"]["Healthcheck"]["StartPeriod"] == 60 * 10**9
+
+    assert ask(stack.address, "GET", "/v2").json()["name"] == "a$b"
 
     # What `helm test` does: the image asks another container of its own for readiness.
     asking = {"environment": {"MBUILD_HOST": name, "MBUILD_PORT": "8000"}, "network": f"{name}_default"}

@@ -108,9 +108,10 @@ def _pod(spec: Mapping[str, Any], marks: Marks) -> dict[str, Any]:
         **optional[2],
         "containers": [
             {
-                **{key: value for key, value in container.items() if key not in ("args", "env")},
+                **{key: value for key, value in container.items() if key not in ("args", "env", "envFrom")},
                 **marks.key(*with_block(".Values.args", "args")),
                 **marks.key(*with_block(".Values.env", "env")),
+                **marks.key(*with_block(".Values.envFrom", "envFrom")),
                 "resources": marks.put(Block(value=".Values.resources")),
             }
         ],

@@ -48,6 +48,13 @@ def test_a_server_is_started_as_it_was_tested() -> None:
     assert "shm_size" not in found and "deploy" not in found
 
 
+def test_settings_are_taken_as_they_are() -> None:
+    made = compose_document(CPU, size(CPU), Published(), {"MBUILD_API_KEY": "a$HOME", "MBUILD_QUEUE": "64"})
+    jsonschema.validate(made, SCHEMA)
+    assert made["services"]["digits"]["environment"] == {"MBUILD_API_KEY": "a$$HOME", "MBUILD_QUEUE": "64"}
+    assert "environment" not in written(CPU)["services"]["digits"]
+
+
 def test_triton_and_gpus() -> None:
     found = written(SERVED["triton-cuda12"])["services"]["digits"]
     assert found["ports"] == ["127.0.0.1:8000:8000", "127.0.0.1:8001:8001", "127.0.0.1:8002:8002"]
