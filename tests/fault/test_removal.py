@@ -3,6 +3,8 @@ referrers of their own."""
 
 from __future__ import annotations
 
+import io
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -10,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from builder.cli.app import main
 from builder.events import Warned
 from builder.host import Host
 from builder.oci.descriptor import IMAGE_MANIFEST, Descriptor
@@ -258,3 +261,44 @@ def test_a_token_is_asked_for_with_the_right_to_delete(host: Host, tmp_path: Pat
         removed(host, registry.reference())
         assert any("pull%2Cpush%2Cdelete" in one.path for one in registry.asked("GET", "/token"))
         assert not registry.manifests
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("stdin", "words", "status", "left"),
+    [
+        (Terminal("y\n"), [], 0, []),
+        (Terminal("\n"), [], 2, ["1"]),
+        (io.StringIO("y\n"), [], 2, ["1"]),
+        (io.StringIO(), ["--dry-run"], 0, ["1"]),
+        (io.StringIO(), ["--yes"], 0, []),
+    ],
+    ids=["yes", "nothing-said", "no-terminal", "dry-run", "told-before"],
+)
+def test_whoever_removes_is_asked(
+    host: Host,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    stdin: io.StringIO,
+    words: list[str],
+    status: int,
+    left: list[str],
+) -> None:
+    monkeypatch.setenv("MBUILD_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("sys.stdin", stdin)
+    with of("all") as registry:
+        digest = push(tiny_layout(tmp_path), registry.reference(), host).reference.digest
+        with pytest.raises(SystemExit) as ended:
+            main(["rm", str(registry.reference()), "--format", "json", *words])
+        assert (ended.value.code, tags(registry)) == (status, left)
+    said = capsys.readouterr()
+    if status:
+        assert (said.out, "nothing was removed" in said.err) == ("", True)
+    else:
+        assert [one["digest"] for one in json.loads(said.out)["images"]] == [str(digest)]
+    assert (f"@{digest} with its tags 1" in said.err) == stdin.isatty()
