@@ -98,7 +98,7 @@ def test_the_same_layers_are_run_packed_and_mounted(
     weights = mbuild.json("inspect", attached["weights"]["reference"], **registry_environ)
     assert [layer["digest"] for layer in weights["layers"]] == [model]
     told = mbuild("inspect", result["image"]["reference"], **registry_environ).stdout
-    assert {line.split()[1] for line in told.splitlines() if line.startswith("with")} == set(attached)
+    assert {line.split()[1] for line in told.splitlines() if line.startswith("with")} == {*attached, "report"}
     assert "belongs at /models" in mbuild("inspect", attached["server"]["reference"], **registry_environ).stdout
 
     images = {
