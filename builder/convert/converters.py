@@ -212,7 +212,7 @@ CONVERTERS: dict[str, Converter] = {
     "paddle": Converter(
         framework="PaddlePaddle",
         worker="paddle_worker",
-        environment=EnvironmentSpec(name="paddle", requirements=PADDLE_PINS, megabytes=866),
+        environment=EnvironmentSpec(name="paddle", requirements=PADDLE_PINS, megabytes=915),
     ),
 }
 """By the name of the format (builder/formats)."""
