@@ -13,12 +13,13 @@ from rich.table import Table
 from builder.cli import options
 from builder.cli.output import show
 from builder.cli.session import host_session
+from builder.cli.tables import tensor_text
 from builder.oci.layout import is_layout
 from builder.oci.platform import Platform
 from builder.oci.reference import Reference, names_image
 
 if TYPE_CHECKING:
-    from builder.model.signature import Signature, TensorSpec
+    from builder.model.signature import Signature
     from builder.pipeline.inspect import Inspection
 
 
@@ -139,7 +140,3 @@ def _converter(seen: Inspection) -> list[tuple[str, str]]:
 def _signature(signature: Signature, inputs: str, outputs: str) -> list[tuple[str, str]]:
     sides = ((inputs, signature.inputs), (outputs, signature.outputs))
     return [row for name, side in sides for row in _rows(name, [tensor_text(tensor) for tensor in side])]
-
-
-def tensor_text(tensor: TensorSpec) -> str:
-    return f"{tensor.name} {tensor.datatype} [{', '.join(str(dim) for dim in tensor.shape)}]"

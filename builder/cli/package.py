@@ -6,9 +6,8 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from builder.cli.inspect import tensor_text
 from builder.cli.sinks import amount
-from builder.cli.tables import Row, print_rows
+from builder.cli.tables import Row, print_rows, tensor_text
 from builder.model.attached import MOUNT_PATH, SUB_PATH, USE, WEIGHTS, Use
 from builder.model.modelpack import param_size
 

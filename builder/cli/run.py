@@ -12,11 +12,10 @@ import typer
 
 from builder.canonical import canonical_json, readable_json
 from builder.cli import options, run_options
-from builder.cli.inspect import tensor_text
 from builder.cli.options import OutputFormat
 from builder.cli.session import host_session
 from builder.cli.stopping import StopSignals
-from builder.cli.tables import print_table
+from builder.cli.tables import print_table, tensor_text
 from builder.errors import UsageError
 from builder.plan.spec import Engine
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from builder.host.housekeeping import Collected, Item, Usage
     from builder.model.parity_report import Verification
+    from builder.model.signature import TensorSpec
     from builder.pipeline.answered import AnsweredModel
     from builder.pipeline.fleet import Outcome
     from builder.pipeline.prove import Proof
@@ -375,3 +376,7 @@ def print_collected(done: Collected, most: int, *, dry_run: bool) -> None:
     if done.size > most:
         rows.append(("", f"{amount(done.held, 'bytes')} may be in use by a run that goes on; try again after it"))
     print_rows(rows)
+
+
+def tensor_text(tensor: TensorSpec) -> str:
+    return f"{tensor.name} {tensor.datatype} [{', '.join(str(dim) for dim in tensor.shape)}]"
