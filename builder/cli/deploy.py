@@ -97,7 +97,7 @@ def find_all(
     weights_volume: bool = False,
 ) -> list[Served]:
     """The options for a registry, and a password of the environment that names none, are for that of the first."""
-    from builder.pipeline.deploy import find_served, with_weights_volume
+    from builder.pipeline.running.deploy import find_served, with_weights_volume
     from builder.registry.credentials import acting_for
 
     chosen, settings = chosen_platform(platform), settings_for(images[0], username, password_stdin, plain_http)

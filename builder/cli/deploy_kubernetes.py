@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from builder.deploy.compared import DocumentChange
     from builder.deploy.pod import PodOptions
     from builder.deploy.wanted import Reach
-    from builder.pipeline.rollout import Rollout
+    from builder.pipeline.running.rollout import Rollout
 
 IngressOption = Annotated[str, typer.Option("--ingress", metavar="HOST", help="Also an Ingress for this host.")]
 IngressClassOption = Annotated[str, typer.Option("--ingress-class", metavar="NAME", help="Of the Ingress.")]
@@ -228,8 +228,8 @@ def diff_command(
 ) -> None:
     """Show what an image would change of what runs, with the options that that was deployed with. Asks kubectl."""
     from builder.host.kubectl import Kubectl
-    from builder.pipeline.deploy import find_served
-    from builder.pipeline.rollout import compare_rollout
+    from builder.pipeline.running.deploy import find_served
+    from builder.pipeline.running.rollout import compare_rollout
 
     settings = deploy.settings_for(image, username, password_stdin, plain_http)
     with host_session(quiet=True, settings=settings) as host:

@@ -15,7 +15,7 @@ from builder.cli.tables import print_rows, print_table
 from builder.oci.platform import Platform
 
 if TYPE_CHECKING:
-    from builder.pipeline.differences import Comparison
+    from builder.pipeline.packages.differences import Comparison
 
 _Image = Annotated[str, typer.Argument(metavar="REF|LAYOUT", help="An image in a registry, or an OCI layout.")]
 
@@ -32,7 +32,7 @@ def diff_command(
     output_format: options.FormatOption = options.OutputFormat.HUMAN,
 ) -> None:
     """Show what differs between two images: models, tensors, packages, layers, size, figures. No layer is read."""
-    from builder.pipeline.differences import diff_packages
+    from builder.pipeline.packages.differences import diff_packages
 
     chosen = Platform.parse(platform) if platform else Platform.of_this_machine()
     with host_session(quiet=True) as host:

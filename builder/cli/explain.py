@@ -18,7 +18,7 @@ from builder.plan.spec import IN_THE_CACHE, NO_OPTIONS, CudaLibraries
 
 if TYPE_CHECKING:
     from builder.host import Host
-    from builder.pipeline.explain import Explained
+    from builder.pipeline.packages.explain import Explained
     from builder.plan.spec import BuildSpec
     from builder.probe.parts import LayerParts, Part
 
@@ -48,7 +48,7 @@ def explain_command(
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Small parts, too, one by one.")] = False,
 ) -> None:
     """Show what takes the room in an image, part by part, and why it is there. Of a model directory: in its image."""
-    from builder.pipeline.explain import explain_image
+    from builder.pipeline.packages.explain import explain_image
 
     spec = options.build_spec(Path(image), target, server, (platform,), base, None, False, NO_OPTIONS, cuda_libs)
     with host_session() as host:
@@ -70,7 +70,7 @@ def explain_command(
 def _explain_model(spec: BuildSpec, host: Host) -> Explained:
     """Builds the image, or takes what is cached of it; it is neither tested nor loaded."""
     from builder.pipeline.build import build
-    from builder.pipeline.explain import explain_layout
+    from builder.pipeline.packages.explain import explain_layout
 
     result = build(spec, IN_THE_CACHE, host)
     assert result.layout is not None

@@ -29,7 +29,7 @@ def test_command(
     output_format: options.FormatOption = options.OutputFormat.HUMAN,
 ) -> None:
     """Run an image as production would and replay the golden cases that it carries."""
-    from builder.pipeline.existing import test_image
+    from builder.pipeline.packages.existing import test_image
 
     chosen = Platform.parse(platform) if platform else Platform.of_this_machine()
     with host_session() as host:

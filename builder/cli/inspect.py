@@ -53,7 +53,7 @@ def inspect_command(
 
 def _show_package(subject: str, platform: str, settings: dict[str, str], output_format: options.OutputFormat) -> None:
     from builder.cli.package import print_package
-    from builder.pipeline.modelpack import inspect_any
+    from builder.pipeline.packages.modelpack import inspect_any
 
     chosen = Platform.parse(platform) if platform else Platform.of_this_machine()
     with host_session(quiet=True, settings=settings) as host:

@@ -14,12 +14,12 @@ from builder.model.modelpack import param_size
 if TYPE_CHECKING:
     from builder.model.face import Face, FaceModel
     from builder.model.measured import Measured, MeasuredParity
-    from builder.pipeline.modelpack import PackedModel
-    from builder.pipeline.package import Package
+    from builder.pipeline.packages.modelpack import PackedModel
+    from builder.pipeline.packages.package import Package
 
 
 def print_package(package: Package | PackedModel) -> None:
-    from builder.pipeline.modelpack import PackedModel
+    from builder.pipeline.packages.modelpack import PackedModel
 
     if isinstance(package, PackedModel):
         print_rows(list(_packed(package)))

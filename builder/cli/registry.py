@@ -19,7 +19,7 @@ from builder.oci.platform import Platform
 from builder.oci.reference import Reference
 
 if TYPE_CHECKING:
-    from builder.pipeline.listing import Entry
+    from builder.pipeline.packages.listing import Entry
 
 
 class NoPlaceForModel(UsageError):
@@ -55,7 +55,7 @@ def push_command(
     output_format: options.FormatOption = options.OutputFormat.HUMAN,
 ) -> None:
     """Push an OCI layout to a registry; prints the reference by digest."""
-    from builder.pipeline.existing import push_layout
+    from builder.pipeline.packages.existing import push_layout
 
     target = Reference.parse(reference)
     settings = options.registry_settings(target.registry, username, password_stdin, plain_http)
@@ -86,7 +86,7 @@ def pull_command(
     output_format: options.FormatOption = options.OutputFormat.HUMAN,
 ) -> None:
     """Pull an image from a registry: as an OCI layout, or its model alone. What was cut goes on where it was."""
-    from builder.pipeline.pull import pull_image, pull_model
+    from builder.pipeline.packages.pull import pull_image, pull_model
 
     source = Reference.parse(reference)
     chosen = Platform.parse(platform) if platform else Platform.of_this_machine()
@@ -117,7 +117,7 @@ def copy_command(
     output_format: options.FormatOption = options.OutputFormat.HUMAN,
 ) -> None:
     """Copy an image, or an index with all its images, into a registry. No daemon, nothing on the disk, same digest."""
-    from builder.pipeline.copy import copy_image
+    from builder.pipeline.packages.copy import copy_image
 
     target = Reference.parse(destination)
     settings = options.registry_settings(target.registry, username, password_stdin, plain_http)
@@ -137,7 +137,7 @@ def tag_command(
     output_format: options.FormatOption = options.OutputFormat.HUMAN,
 ) -> None:
     """Give an image in a registry another tag; nothing of it moves."""
-    from builder.pipeline.tag import tag_image
+    from builder.pipeline.packages.tag import tag_image
 
     reference = Reference.parse(source)
     settings = options.registry_settings(reference.registry, username, password_stdin, plain_http)
@@ -157,7 +157,7 @@ def ls_command(
     output_format: options.FormatOption = options.OutputFormat.HUMAN,
 ) -> None:
     """List the images of a repository, or of a whole registry, with what they say of themselves."""
-    from builder.pipeline.listing import as_json, list_packages
+    from builder.pipeline.packages.listing import as_json, list_packages
 
     settings = options.registry_settings(place.partition("/")[0], username, password_stdin, plain_http)
     with host_session(quiet=True, settings=settings) as host:

@@ -16,7 +16,7 @@ from builder.errors import UsageError
 from builder.oci.reference import Reference
 
 if TYPE_CHECKING:
-    from builder.pipeline.remove import Removal
+    from builder.pipeline.packages.remove import Removal
 
 
 class NotConfirmed(UsageError):
@@ -47,7 +47,7 @@ def rm_command(
 ) -> None:
     """Remove tags and images from a registry. A tag that is one of several goes alone; with its last tag an image goes,
     and what is attached to it."""
-    from builder.pipeline.remove import plan_removal, remove
+    from builder.pipeline.packages.remove import plan_removal, remove
 
     parsed = [Reference.parse(one) for one in references]
     settings = options.registry_settings(parsed[0].registry, username, password_stdin, plain_http)

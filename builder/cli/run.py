@@ -20,8 +20,8 @@ from builder.errors import UsageError
 from builder.plan.spec import Engine
 
 if TYPE_CHECKING:
-    from builder.pipeline.run import RunningService, RunSpec
-    from builder.pipeline.services import ListedService
+    from builder.pipeline.running.run import RunningService, RunSpec
+    from builder.pipeline.running.services import ListedService
 
 _KILLED = 137
 
@@ -68,8 +68,8 @@ def run_command(
     output_format: options.FormatOption = OutputFormat.HUMAN,
 ) -> None:
     """Start a model and say how to ask it: a directory (built first), a layout, or an image. Ctrl-C ends it."""
-    from builder.pipeline.existing import is_model
-    from builder.pipeline.run import FOR_USE, RunSpec
+    from builder.pipeline.packages.existing import is_model
+    from builder.pipeline.running.run import FOR_USE, RunSpec
 
     convert = options.convert_options(allow_code, False, quantize, False, "")
     build = options.build_spec(Path(image), target, server, [platform], "", lock, locked, convert)
@@ -92,8 +92,8 @@ def run_command(
 
 def _serve(spec: RunSpec, output_format: OutputFormat) -> None:
     from builder.cli.log_lines import log_writer, note
-    from builder.pipeline.attend import Attendant
-    from builder.pipeline.run import run_image
+    from builder.pipeline.running.attend import Attendant
+    from builder.pipeline.running.run import run_image
 
     with StopSignals() as signals, ExitStack() as stack:
         with host_session() as host:
@@ -134,7 +134,7 @@ def _lines(service: RunningService, *, is_detached: bool) -> Iterator[str]:
 
 def ps_command(output_format: options.FormatOption = OutputFormat.HUMAN) -> None:
     """List the servers that `mbuild run` has started."""
-    from builder.pipeline.services import list_services
+    from builder.pipeline.running.services import list_services
 
     with host_session(quiet=True) as host:
         found = list_services(host)
@@ -155,7 +155,7 @@ def logs_command(
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on until it ends, or Ctrl-C.")] = False,
 ) -> None:
     """Print what a server has said."""
-    from builder.pipeline.services import find_service
+    from builder.pipeline.running.services import find_service
 
     with host_session(quiet=True) as host:
         service = find_service(name, host)
@@ -169,7 +169,7 @@ def stop_command(
     all_of_them: Annotated[bool, typer.Option("--all", help="Every one.")] = False,
 ) -> None:
     """End servers: what they have accepted is answered, and nothing of them is left."""
-    from builder.pipeline.services import stop_services
+    from builder.pipeline.running.services import stop_services
 
     if bool(names) == all_of_them:
         raise NothingNamed

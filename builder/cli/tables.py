@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from builder.model.signature import TensorSpec
     from builder.pipeline.answered import AnsweredModel
     from builder.pipeline.fleet import Outcome
+    from builder.pipeline.packages.pull import PullResult
     from builder.pipeline.prove import Proof
-    from builder.pipeline.pull import PullResult
     from builder.pipeline.quantize import Quantization
     from builder.pipeline.result import BuildResult, BuiltImage
     from builder.plan.image import ImagePlan

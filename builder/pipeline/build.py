@@ -25,20 +25,20 @@ from builder.oci.graph import Graph, layout_graph
 from builder.oci.manifest import Document
 from builder.oci.reference import Reference
 from builder.pipeline.answered import AnsweredModel, answer_model, in_words
-from builder.pipeline.attached import attach_each
 from builder.pipeline.base import ResolvedBase, resolve_base
 from builder.pipeline.cache import sweep_cache, tell_repairs
 from builder.pipeline.checks import check_build, check_plan
 from builder.pipeline.collection import FoundImage, LoadedImage, find_image, for_each, load_image
 from builder.pipeline.engines import describe_engines, with_engines, with_profile
-from builder.pipeline.explain import check_size
 from builder.pipeline.face import check_face, image_face
 from builder.pipeline.image import check_layers, check_server, creation_time, plan_image, tell_where_it_runs
 from builder.pipeline.libraries import find_libraries, stage_libraries
 from builder.pipeline.model import LoadedModel
+from builder.pipeline.packages.attached import attach_each
+from builder.pipeline.packages.explain import check_size
+from builder.pipeline.packages.report import attach_report, report_of, write_report
 from builder.pipeline.prove import Proof, image_to_load, prove_each
 from builder.pipeline.quantize import Quantization, asked_mode, quantize_model
-from builder.pipeline.report import attach_report, report_of, write_report
 from builder.pipeline.resolve import resolve
 from builder.pipeline.result import BuildResult, BuiltImage
 from builder.pipeline.stage import stage_layers, stage_model, stage_server

@@ -28,9 +28,9 @@ from builder.host.kubectl import ClusterRefused, Kubectl, KubectlMissing
 from builder.host.run import SystemRunner
 from builder.oci.digest import Digest
 from builder.oci.reference import Reference
-from builder.pipeline.deploy import NoWeightsImage, find_served, with_weights_volume
-from builder.pipeline.existing import push_layout
-from builder.pipeline.rollout import Rollout, compare_rollout
+from builder.pipeline.packages.existing import push_layout
+from builder.pipeline.running.deploy import NoWeightsImage, find_served, with_weights_volume
+from builder.pipeline.running.rollout import Rollout, compare_rollout
 from builder.plan.spec import Attachment
 from builder.registry.push import push
 from tests.support.deployed import CPU, SERVED

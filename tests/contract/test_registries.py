@@ -14,12 +14,12 @@ from builder.host import Host
 from builder.oci.digest import Digest
 from builder.oci.layout import Layout
 from builder.oci.platform import Platform
-from builder.pipeline.attached import find_weights_volume
-from builder.pipeline.copy import copy_image
-from builder.pipeline.existing import push_layout
-from builder.pipeline.modelpack import PackedModel, inspect_any
-from builder.pipeline.package import inspect_image
-from builder.pipeline.pull import pull_image, pull_model
+from builder.pipeline.packages.attached import find_weights_volume
+from builder.pipeline.packages.copy import copy_image
+from builder.pipeline.packages.existing import push_layout
+from builder.pipeline.packages.modelpack import PackedModel, inspect_any
+from builder.pipeline.packages.package import inspect_image
+from builder.pipeline.packages.pull import pull_image, pull_model
 from builder.plan.spec import Attachment
 from builder.registry.credentials import acting_for
 from builder.registry.pull import PlatformMissing, pull_base, resolve

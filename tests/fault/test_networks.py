@@ -21,7 +21,7 @@ from builder.host.http import HostNotFound, NetworkError
 from builder.host.tls import UnreadableClientCertificate
 from builder.oci.layout import Layout
 from builder.oci.reference import Reference
-from builder.pipeline.pull import pull_image
+from builder.pipeline.packages.pull import pull_image
 from builder.registry.auth import InsecureRealm
 from builder.registry.errors import WrongCredentials
 from builder.registry.push import push

@@ -19,10 +19,10 @@ from builder.oci.digest import Digest
 from builder.oci.layout import Layout
 from builder.oci.platform import Platform
 from builder.oci.reference import Reference
-from builder.pipeline.copy import SourceNamesNoRegistry, copy_image
-from builder.pipeline.existing import push_layout
-from builder.pipeline.pull import DirectoryInUse, NoModelLayer, pull_image, pull_model
-from builder.pipeline.report import report_in, write_report
+from builder.pipeline.packages.copy import SourceNamesNoRegistry, copy_image
+from builder.pipeline.packages.existing import push_layout
+from builder.pipeline.packages.pull import DirectoryInUse, NoModelLayer, pull_image, pull_model
+from builder.pipeline.packages.report import report_in, write_report
 from builder.registry.push import push
 from builder.registry.referrers import list_referrers, push_referrer
 from tests.support.artifacts import BOM, SIGNATURE, artifact

@@ -14,7 +14,7 @@ from builder.host.http import NetworkError
 from builder.host.store import WrongDigest
 from builder.oci.layout import Layout
 from builder.oci.verify import WrongBytes
-from builder.pipeline.pull import pull_image
+from builder.pipeline.packages.pull import pull_image
 from builder.registry.errors import AccessDenied, RegistryBusy, RegistryRefused, UnexpectedAnswer, WrongCredentials
 from builder.registry.pull import pull_base
 from builder.registry.push import PushResult, push

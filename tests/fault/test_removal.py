@@ -20,7 +20,7 @@ from builder.oci.graph import index_of, joined, layout_graph
 from builder.oci.manifest import Manifest
 from builder.oci.platform import Platform
 from builder.oci.reference import PinnedReference, Reference
-from builder.pipeline.remove import (
+from builder.pipeline.packages.remove import (
     NoTagNamed,
     Removal,
     RemovalIncomplete,
@@ -29,7 +29,7 @@ from builder.pipeline.remove import (
     plan_removal,
     remove,
 )
-from builder.pipeline.tag import tag_image
+from builder.pipeline.packages.tag import tag_image
 from builder.registry.errors import DeletionRefused, NotThere
 from builder.registry.push import push, push_graph
 from builder.registry.referrers import list_referrers, push_referrer

@@ -13,11 +13,11 @@ from modelpack_client import ModelDescriptor, ModelLayer, ModelPackClient, Model
 
 from builder.host import Host
 from builder.oci.reference import Reference
-from builder.pipeline.existing import push_layout
-from builder.pipeline.listing import list_packages
-from builder.pipeline.modelpack import PackedModel, inspect_any
-from builder.pipeline.pull import FileNameMissing, pull_model
-from builder.pipeline.tag import tag_image
+from builder.pipeline.packages.existing import push_layout
+from builder.pipeline.packages.listing import list_packages
+from builder.pipeline.packages.modelpack import PackedModel, inspect_any
+from builder.pipeline.packages.pull import FileNameMissing, pull_model
+from builder.pipeline.packages.tag import tag_image
 from builder.plan.spec import Attachment
 from builder.registry.client import connect
 from builder.registry.credentials import Purpose, acting_for

@@ -13,8 +13,8 @@ from builder.host import Host
 from builder.oci.layout import Layout
 from builder.oci.platform import Platform
 from builder.oci.reference import Reference
-from builder.pipeline.copy import copy_image
-from builder.pipeline.pull import pull_image
+from builder.pipeline.packages.copy import copy_image
+from builder.pipeline.packages.pull import pull_image
 from builder.registry.credentials import acting_for
 from builder.registry.push import push
 from builder.registry.referrers import push_referrer

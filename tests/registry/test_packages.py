@@ -16,15 +16,15 @@ from builder.oci.graph import layout_graph
 from builder.oci.layout import Layout
 from builder.oci.platform import Platform
 from builder.oci.reference import Reference
-from builder.pipeline.copy import copy_image
-from builder.pipeline.differences import diff_packages
-from builder.pipeline.existing import push_layout
-from builder.pipeline.listing import list_packages
-from builder.pipeline.package import NotAnImage, inspect_image, inspect_layout
-from builder.pipeline.pull import pull_image
-from builder.pipeline.remove import StillNeeded, plan_removal, remove
-from builder.pipeline.report import write_report
-from builder.pipeline.tag import AnotherRepository, tag_image
+from builder.pipeline.packages.copy import copy_image
+from builder.pipeline.packages.differences import diff_packages
+from builder.pipeline.packages.existing import push_layout
+from builder.pipeline.packages.listing import list_packages
+from builder.pipeline.packages.package import NotAnImage, inspect_image, inspect_layout
+from builder.pipeline.packages.pull import pull_image
+from builder.pipeline.packages.remove import StillNeeded, plan_removal, remove
+from builder.pipeline.packages.report import write_report
+from builder.pipeline.packages.tag import AnotherRepository, tag_image
 from builder.registry.client import connect
 from builder.registry.credentials import Purpose, acting_for
 from builder.registry.errors import NotThere

@@ -15,7 +15,7 @@ import pytest
 from builder.model.golden import GoldenCase
 from builder.model.programs import Access
 from builder.model.signature import Datatype, Signature, TensorSpec
-from builder.pipeline.asking import ModelPrograms, model_programs
+from builder.pipeline.running.asking import ModelPrograms, model_programs
 from tests.contract.server.test_plain import colours, place_case, place_plain
 from tests.support import plain_models
 from tests.support.onnx_models import identity, place

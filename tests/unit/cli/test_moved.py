@@ -9,7 +9,7 @@ import pytest
 from builder.cli.tables import print_pull, print_push
 from builder.oci.digest import Digest
 from builder.oci.reference import PinnedReference
-from builder.pipeline.pull import PullResult
+from builder.pipeline.packages.pull import PullResult
 from builder.registry.push import Attached, PushResult
 from builder.registry.transfer import Moved, Outcome
 

@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 
 from builder.host.container import Mount
 from builder.model.programs import Access
-from builder.pipeline.asking import access_to, server_url
+from builder.pipeline.running.asking import access_to, server_url
 from builder.probe.runner import Limits
 
 

@@ -8,8 +8,8 @@ from typing import Any, cast
 import pytest
 
 from builder.host import Host
-from builder.pipeline.attend import Attendant, NotDrained, ServerEnded
-from builder.pipeline.run import FOR_USE, RunningService
+from builder.pipeline.running.attend import Attendant, NotDrained, ServerEnded
+from builder.pipeline.running.run import FOR_USE, RunningService
 from builder.probe.runner import RunningImage, RunState
 from tests.support.hosts import HastyClock
 

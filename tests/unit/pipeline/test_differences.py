@@ -7,8 +7,8 @@ from pathlib import Path
 
 from builder.model.face import Face
 from builder.model.measured import Measured, MeasuredParity
-from builder.pipeline.differences import PartChange, compare_packages
-from builder.pipeline.package import Package, inspect_layout
+from builder.pipeline.packages.differences import PartChange, compare_packages
+from builder.pipeline.packages.package import Package, inspect_layout
 from tests.support.faces import FACE, FACE_MODEL
 from tests.support.tiny_image import AMD64, tiny_layout
 

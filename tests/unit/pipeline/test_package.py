@@ -17,10 +17,10 @@ from builder.oci.layout import Layout
 from builder.oci.manifest import MalformedManifest
 from builder.oci.platform import Platform
 from builder.oci.reference import PinnedReference
-from builder.pipeline.deploy import served
-from builder.pipeline.modelpack import PackedModel, inspect_any
-from builder.pipeline.package import inspect_layout
-from builder.pipeline.report import read_report, report_in, write_report
+from builder.pipeline.packages.modelpack import PackedModel, inspect_any
+from builder.pipeline.packages.package import inspect_layout
+from builder.pipeline.packages.report import read_report, report_in, write_report
+from builder.pipeline.running.deploy import served
 from tests.support.faces import FACE
 from tests.support.tiny_image import AMD64, tiny_layout
 

@@ -22,7 +22,7 @@ from builder.oci.manifest import Document, Index, Manifest
 from builder.oci.platform import Platform
 from builder.oci.reference import PinnedReference, Reference
 from builder.oci.verify import MOST_JSON, TooLarge
-from builder.pipeline.report import fetch_report, read_report
+from builder.pipeline.packages.report import fetch_report, read_report
 from builder.registry.client import connect
 from builder.registry.credentials import Purpose, acting_for
 from builder.registry.pull import PlatformMissing, manifest_for

@@ -18,10 +18,10 @@ from builder.oci.layout import Layout
 from builder.oci.platform import Platform
 from builder.oci.reference import Reference
 from builder.pipeline.build import build
-from builder.pipeline.existing import engine_image, is_path, layout_image
-from builder.pipeline.package import exposed_ports
+from builder.pipeline.packages.existing import engine_image, is_path, layout_image
+from builder.pipeline.packages.package import exposed_ports
+from builder.pipeline.packages.pull import pull_image
 from builder.pipeline.prove import image_to_load, probed
-from builder.pipeline.pull import pull_image
 from builder.plan.spec import IN_THE_CACHE, BuildSpec
 from builder.probe.runner import ProbedImage
 

@@ -15,8 +15,8 @@ from builder.oci.digest import Digest
 from builder.oci.graph import layer_contents, layer_roles
 from builder.oci.layout import is_layout
 from builder.oci.platform import Platform
-from builder.pipeline.copy import source_reference
-from builder.pipeline.package import Package, inspect_image, inspect_layout
+from builder.pipeline.packages.copy import source_reference
+from builder.pipeline.packages.package import Package, inspect_image, inspect_layout
 from builder.registry.credentials import acting_for
 
 SCHEMA = 1

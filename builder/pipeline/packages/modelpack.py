@@ -14,7 +14,7 @@ from builder.oci.manifest import Document, Manifest, parse_object
 from builder.oci.platform import Platform
 from builder.oci.reference import PinnedReference, Reference
 from builder.oci.verify import MOST_JSON, TooLarge
-from builder.pipeline.package import NotAnImage, Package, inspect_image, inspect_layout
+from builder.pipeline.packages.package import NotAnImage, Package, inspect_image, inspect_layout
 from builder.registry.client import connect
 from builder.registry.credentials import Purpose, acting_for
 

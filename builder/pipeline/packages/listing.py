@@ -12,8 +12,8 @@ from builder.host import Host
 from builder.model.modelpack import MANIFEST_TYPE
 from builder.oci.platform import Platform
 from builder.oci.reference import Reference
-from builder.pipeline.modelpack import inspect_modelpack
-from builder.pipeline.package import NotAnImage, Package, look_at
+from builder.pipeline.packages.modelpack import inspect_modelpack
+from builder.pipeline.packages.package import NotAnImage, Package, look_at
 from builder.registry.credentials import acting_for
 from builder.registry.errors import NotThere
 from builder.registry.listing import list_repositories, list_tags

@@ -18,11 +18,11 @@ from builder.oci.graph import layout_graph
 from builder.oci.layout import Layout, is_layout
 from builder.oci.platform import Platform
 from builder.oci.reference import Reference
-from builder.pipeline.attached import attach
 from builder.pipeline.checks import check_cache
+from builder.pipeline.packages.attached import attach
+from builder.pipeline.packages.pull import pull_image
+from builder.pipeline.packages.report import attach_report, report_in
 from builder.pipeline.prove import prove
-from builder.pipeline.pull import pull_image
-from builder.pipeline.report import attach_report, report_in
 from builder.pipeline.steps import Steps
 from builder.plan.image import LayerRole
 from builder.plan.spec import Attachment

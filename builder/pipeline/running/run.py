@@ -17,10 +17,10 @@ from builder.host import Host
 from builder.host.container import ALL_GPUS, Published
 from builder.host.docker import DockerEngine, connect, require
 from builder.oci.platform import Platform
-from builder.pipeline.asking import ModelPrograms, access_to, programs_for, scheme_of
 from builder.pipeline.checks import check_cache
-from builder.pipeline.found import FoundImage, find_built, find_existing
 from builder.pipeline.prove import foreign, is_native
+from builder.pipeline.running.asking import ModelPrograms, access_to, programs_for, scheme_of
+from builder.pipeline.running.found import FoundImage, find_built, find_existing
 from builder.pipeline.steps import Steps
 from builder.plan.spec import BuildSpec, Engine
 from builder.probe.docker import DockerRunner

@@ -9,7 +9,7 @@ from builder.errors import UsageError
 from builder.host import Host
 from builder.host.clock import rfc3339
 from builder.host.docker import connect
-from builder.pipeline.asking import server_url
+from builder.pipeline.running.asking import server_url
 from builder.probe.runner import RunState
 from builder.probe.services import DIGEST, IMAGE, NAME, OWNER, SCHEME, SINCE, Service, find_services
 

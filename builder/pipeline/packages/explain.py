@@ -13,7 +13,7 @@ from builder.oci.graph import layer_roles
 from builder.oci.layout import Layout
 from builder.oci.platform import Platform
 from builder.pipeline.cache import parse_size
-from builder.pipeline.existing import opened_image
+from builder.pipeline.packages.existing import opened_image
 from builder.probe.contents import read_contents
 from builder.probe.parts import LayerParts, Part, image_parts
 

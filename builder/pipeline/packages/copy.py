@@ -14,9 +14,9 @@ from builder.oci.digest import Digest
 from builder.oci.graph import Graph, layout_graph
 from builder.oci.layout import Layout
 from builder.oci.reference import PinnedReference, Reference
-from builder.pipeline.attached import attach
-from builder.pipeline.existing import is_path
-from builder.pipeline.report import attach_report, report_in
+from builder.pipeline.packages.attached import attach
+from builder.pipeline.packages.existing import is_path
+from builder.pipeline.packages.report import attach_report, report_in
 from builder.pipeline.steps import Steps
 from builder.plan.spec import Attachment
 from builder.registry.credentials import acting_for

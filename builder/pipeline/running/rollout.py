@@ -14,8 +14,8 @@ from builder.errors import MbuildError
 from builder.host import Host
 from builder.host.kubectl import Kubectl
 from builder.oci.platform import Platform
-from builder.pipeline.deploy import with_weights_volume
-from builder.pipeline.differences import Comparison, diff_packages
+from builder.pipeline.packages.differences import Comparison, diff_packages
+from builder.pipeline.running.deploy import with_weights_volume
 from builder.registry.credentials import acting_for
 
 SCHEMA = 1

@@ -21,7 +21,7 @@ from builder.oci.reference import PinnedReference, Reference
 from builder.oci.unpack import unpack_layers
 from builder.pipeline.cache import sweep_cache
 from builder.pipeline.checks import check_cache, check_output
-from builder.pipeline.report import bring_report
+from builder.pipeline.packages.report import bring_report
 from builder.pipeline.steps import Steps
 from builder.plan.image import LayerRole
 from builder.registry.credentials import acting_for

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from builder.errors import MbuildError, ProbeError
 from builder.host import Host
-from builder.pipeline.run import RunningService
+from builder.pipeline.running.run import RunningService
 from builder.probe.runner import RunState
 
 _TICK = 0.1

@@ -13,9 +13,9 @@ from builder.oci.graph import layer_roles
 from builder.oci.layout import is_layout
 from builder.oci.platform import Platform
 from builder.oci.reference import PinnedReference, Reference
-from builder.pipeline.attached import find_weights_volume
-from builder.pipeline.copy import source_reference
-from builder.pipeline.package import Package, inspect_image, inspect_layout
+from builder.pipeline.packages.attached import find_weights_volume
+from builder.pipeline.packages.copy import source_reference
+from builder.pipeline.packages.package import Package, inspect_image, inspect_layout
 from builder.plan.image import LayerRole
 from builder.registry.push import require_registry
 

@@ -1,0 +1,1 @@
+"""Images in use: run here, and deployed on a cluster."""
