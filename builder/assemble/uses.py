@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from builder.canonical import canonical_json
 from builder.errors import UsageError
@@ -103,7 +104,7 @@ def _weights(image: SplitImage) -> _Made:
         created=created,
         settings={"Labels": {**spoken, USE: Use.WEIGHTS}},
         diff_ids=[part.diff_id for part in image.models],
-        history=[{"created": created, "created_by": f"mbuild: {part.blob.role}"} for part in image.models],
+        history=_history(image, of_models=True),
     )
     return config, image.models, {**spoken_annotations(image), USE: Use.WEIGHTS}
 
@@ -115,15 +116,15 @@ def _server(image: SplitImage, weights: Digest) -> _Made:
         **fields,
         "config": {**settings, "Labels": {**image.config.labels, **said}},
         "rootfs": {"type": "layers", "diff_ids": [str(part.diff_id) for part in image.server]},
-        "history": _without_models(image),
+        "history": _history(image, of_models=False),
     }
     return ImageConfig(canonical_json(config)), image.server, {**image.annotations, **said}
 
 
-def _without_models(image: SplitImage) -> list[object]:
-    """What made layers of models is the end of the history, and steps without a layer stay."""
+def _history(image: SplitImage, *, of_models: bool) -> list[Any]:
+    """What made the layers of models; or all else, steps without a layer too."""
     made_by = {f"mbuild: {role}" for role in _MODELS}
-    return [item for item in image.config.history if item.get("created_by") not in made_by]
+    return [item for item in image.config.history if (item.get("created_by") in made_by) is of_models]
 
 
 def _about(subject: Descriptor, made: Sequence[_Made]) -> Graph:

@@ -13,6 +13,7 @@ from builder.cli.output import show
 from builder.cli.session import host_session
 from builder.cli.tables import Row, print_rows
 from builder.errors import UsageError
+from builder.model.attached import attachment_name
 from builder.oci.reference import Reference
 
 if TYPE_CHECKING:
@@ -79,4 +80,4 @@ def _rows(removal: Removal, word: str) -> Iterator[Row]:
         tags = f" with its tags {', '.join(image.tags)}" if image.tags else ""
         yield word, f"{removal.repository.familiar}@{image.descriptor.digest}{platform}{tags}"
     for attached in removal.attached:
-        yield word, f"{attached.digest}, attached to it: {attached.artifact_type or attached.media_type}"
+        yield word, f"{attached.digest}, attached to it: {attachment_name(attached) or attached.media_type}"

@@ -13,6 +13,7 @@ from functools import partial
 
 from builder.errors import RegistryError, UsageError
 from builder.host import Host
+from builder.model.attached import attachment_name
 from builder.oci.descriptor import INDEX_TYPES, Descriptor
 from builder.oci.digest import Digest
 from builder.oci.manifest import Document, Index, Manifest
@@ -93,7 +94,10 @@ class Removal:
     lists: tuple[tuple[str, Digest], ...]
 
     def to_json(self) -> dict[str, object]:
-        attached = [{"digest": str(one.digest), "artifact_type": one.artifact_type or None} for one in self.attached]
+        attached = [
+            {"digest": str(one.digest), "what": attachment_name(one), "artifact_type": one.artifact_type or None}
+            for one in self.attached
+        ]
         return {
             "repository": str(self.repository),
             "tags": [one.to_json() for one in self.loose],
