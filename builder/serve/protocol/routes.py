@@ -213,8 +213,11 @@ class Routes:
 
     @staticmethod
     def _send(exchange: Exchange, response: Response) -> None:
+        """Of the protocol only inference comes compressed, as from Triton: tritonclient's asyncio client asks for gzip
+        always, and reads it nowhere else."""
         accepted = exchange.request.headers.get("accept-encoding", "")
-        exchange.reply(compressed(response, accepted) if accepted and response.body else response)
+        packs = accepted and response.body and not exchange.request.target.startswith("/v2")
+        exchange.reply(compressed(response, accepted) if packs else response)
 
     def _index(self, exchange: Exchange) -> Response:
         try:

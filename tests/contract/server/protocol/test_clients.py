@@ -101,6 +101,10 @@ def test_asyncio(server: Endpoint) -> None:
     async def ask() -> Any:
         async with triton_aio.InferenceServerClient(server.address) as client:
             assert await client.is_server_ready()
+            assert (await client.get_model_metadata("simple"))["name"] == "simple"
+            assert (await client.get_model_config("simple"))["name"] == "simple"
+            assert len((await client.get_inference_statistics("simple"))["model_stats"]) == 1
+            assert {"simple"} <= {each["name"] for each in await client.get_model_repository_index()}
             return await asyncio.gather(*(client.infer("simple", rows(triton_aio)) for _ in range(8)))
 
     for result in asyncio.run(ask()):
