@@ -136,9 +136,20 @@ def run(mbuild: Mbuild) -> Iterator[Start]:
         each.process.wait()
 
 
+HEARS = "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); "
+"""For a program that then becomes the one that is meant: a shell lets what it starts in the background ignore SIGINT,
+and these tests may be among that."""
+BECOMES = "os.execv(sys.argv[1], sys.argv[1:])"
+
+
 def in_pipes(argv: list[str], env: dict[str, str]) -> Run:
     process = subprocess.Popen(
-        argv, env=env, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+        [sys.executable, "-c", HEARS + BECOMES, *argv],
+        env=env,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
     )
     found = Run(process)
     for stream, into in ((process.stdout, found.out), (process.stderr, found.err)):
@@ -150,9 +161,9 @@ def in_pipes(argv: list[str], env: dict[str, str]) -> Run:
 def on_terminal(argv: list[str], env: dict[str, str]) -> Run:
     """Through a program that makes the terminal its own, so that Ctrl-C reaches whom it reaches in a shell."""
     ours, theirs = pty.openpty()
-    own = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+    owns = "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
     process = subprocess.Popen(
-        [sys.executable, "-c", own, *argv],
+        [sys.executable, "-c", HEARS + owns + BECOMES, *argv],
         env=env,
         cwd=ROOT,
         stdin=theirs,
