@@ -13,6 +13,7 @@ import typer
 from builder.canonical import readable_json
 from builder.cli import options
 from builder.cli.session import host_session
+from builder.errors import UsageError
 from builder.host.fs import atomic_write
 from builder.oci.layout import is_layout
 from builder.oci.platform import Platform
@@ -20,7 +21,15 @@ from builder.oci.reference import Reference
 
 if TYPE_CHECKING:
     from builder.deploy.documents import Document
+    from builder.deploy.pod import PodOptions
     from builder.deploy.served import Served
+
+
+class NoSetting(UsageError):
+    code = "no-setting"
+    message = "--env is {given!r}, which gives no name a value"
+    hint = "for example --env MBUILD_ACCESS_LOG=1; docs/server.md lists the settings"
+
 
 app = typer.Typer(help="Write what runs an image elsewhere, by its digest.", no_args_is_help=True)
 
@@ -116,6 +125,29 @@ def settings_for(image: str, username: str, password_stdin: bool, plain_http: bo
     """What the options for a registry come to: none for a layout."""
     registry = "" if is_layout(Path(image)) else Reference.parse(image).registry
     return options.registry_settings(registry, username, password_stdin, plain_http) if registry else {}
+
+
+def pod_options(
+    pull_secrets: list[str] | None, env: list[str] | None, env_from: list[str] | None, gpus: int, gpu_labels: bool
+) -> PodOptions:
+    """Raises NoSetting, and what PodOptions does."""
+    from builder.deploy.pod import PodOptions
+
+    return PodOptions(
+        pull_secrets=tuple(pull_secrets or ()),
+        env=tuple(map(setting, env or ())),
+        env_from=tuple(env_from or ()),
+        gpus=gpus,
+        by_gpu_labels=gpu_labels,
+    )
+
+
+def setting(given: str) -> tuple[str, str]:
+    """Name and value. Raises NoSetting."""
+    name, equals, value = given.partition("=")
+    if not name or not equals:
+        raise NoSetting(given=given)
+    return name, value
 
 
 def put(

@@ -26,8 +26,9 @@ from builder.cli.deploy import (
     ReplicasOption,
     RepositoryOption,
     find,
+    pod_options,
+    setting,
 )
-from builder.cli.deploy_kubernetes import pod_options, setting
 from builder.errors import UsageError
 from builder.host.fs import atomic_write
 

@@ -17,7 +17,6 @@ from builder.errors import UsageError
 
 if TYPE_CHECKING:
     from builder.deploy.compared import DocumentChange
-    from builder.deploy.pod import PodOptions
     from builder.deploy.wanted import Reach
     from builder.pipeline.running.rollout import Rollout
 
@@ -44,12 +43,6 @@ class CanaryNeedsFrom(UsageError):
     code = "canary-needs-from"
     message = "{given} was given without {other}"
     hint = "a canary has two images: mbuild deploy kubernetes NEW --canary 10 --from OLD"
-
-
-class NoSetting(UsageError):
-    code = "no-setting"
-    message = "--env is {given!r}, which gives no name a value"
-    hint = "for example --env MBUILD_ACCESS_LOG=1; docs/server.md lists the settings"
 
 
 def register(app: typer.Typer) -> None:
@@ -107,7 +100,7 @@ def kubernetes_command(
         cpu=cpu,
         memory=memory,
         weights_volume=weights_volume,
-        pod=pod_options(pull_secret, env, env_from, gpus, gpu_labels),
+        pod=deploy.pod_options(pull_secret, env, env_from, gpus, gpu_labels),
         reach=_reach(ingress, ingress_class, tls_secret, gateway, host, service_monitor, from_namespace),
     )
     images = [image, *([running] if running else [])]
@@ -125,29 +118,6 @@ def _version(kubernetes: str, weights_volume: bool) -> str:
 
     versions_for(kubernetes)
     return require_image_volumes(kubernetes) if weights_volume else kubernetes
-
-
-def pod_options(
-    pull_secrets: list[str] | None, env: list[str] | None, env_from: list[str] | None, gpus: int, gpu_labels: bool
-) -> PodOptions:
-    """Raises NoSetting, and what PodOptions does."""
-    from builder.deploy.pod import PodOptions
-
-    return PodOptions(
-        pull_secrets=tuple(pull_secrets or ()),
-        env=tuple(map(setting, env or ())),
-        env_from=tuple(env_from or ()),
-        gpus=gpus,
-        by_gpu_labels=gpu_labels,
-    )
-
-
-def setting(given: str) -> tuple[str, str]:
-    """Name and value. Raises NoSetting."""
-    name, equals, value = given.partition("=")
-    if not name or not equals:
-        raise NoSetting(given=given)
-    return name, value
 
 
 def _reach(  # one parameter for each option of the command line
@@ -200,7 +170,10 @@ def kserve_command(
     from builder.deploy.schemas import require_valid
     from builder.deploy.wanted import Wanted
 
-    version, pod = _version(kubernetes, weights_volume), pod_options(pull_secret, env, env_from, gpus, gpu_labels)
+    version, pod = (
+        _version(kubernetes, weights_volume),
+        deploy.pod_options(pull_secret, env, env_from, gpus, gpu_labels),
+    )
     wanted = Wanted(namespace=namespace, replicas=replicas, most=max_replicas, cpu=cpu, memory=memory, pod=pod)
     login = (username, password_stdin, plain_http)
     (served,) = deploy.find_all([image], name, repository, platform, *login, weights_volume)
