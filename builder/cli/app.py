@@ -191,6 +191,3 @@ def _complain(word: str, code: str, message: str, hint: str = "") -> None:
 
 
 logging.getLogger("urllib3").setLevel(logging.ERROR)
-
-if __name__ == "__main__":
-    main()

@@ -8,6 +8,7 @@ API v1.41 is relied on. The SDK is imported by who uses it: many a command talks
 from __future__ import annotations
 
 import os
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import takewhile
@@ -23,6 +24,7 @@ from builder.host.docker_calls import EngineFailed, mapped
 from builder.host.docker_containers import Container, Containers
 from builder.oci.digest import Digest
 
+_DEFAULT_SOCKET = Path("/var/run/docker.sock")
 _ANSWER_SECONDS = 3
 _CALL_SECONDS = 600
 _LINES_KEPT = 30
@@ -184,9 +186,11 @@ class DockerEngine:
 
 def connect(environ: Mapping[str, str] | None = None) -> DockerEngine | None:
     """The engine that ``docker`` would talk to, or None where none answers within a few seconds."""
+    environ = os.environ if environ is None else environ
+    if not _is_named(environ) and not _DEFAULT_SOCKET.exists():
+        return None
     import docker
 
-    environ = os.environ if environ is None else environ
     remote_shell = environ.get("DOCKER_HOST", "").startswith("ssh://")
     try:
         client = docker.from_env(
@@ -197,6 +201,18 @@ def connect(environ: Mapping[str, str] | None = None) -> DockerEngine | None:
         return None
     client.api.timeout = _CALL_SECONDS
     return engine
+
+
+def _is_named(environ: Mapping[str, str]) -> bool:
+    """Whether something names an engine. Where nothing does, and the default socket is not there, the SDK need not be
+    loaded to find that nobody answers."""
+    if sys.platform == "win32" or environ.get("DOCKER_HOST") or environ.get("DOCKER_CONTEXT"):
+        return True
+    try:
+        settings = (Path(environ.get("DOCKER_CONFIG") or Path.home() / ".docker") / "config.json").read_bytes()
+    except OSError:
+        return False
+    return b'"currentContext"' in settings
 
 
 def require(environ: Mapping[str, str] | None = None) -> DockerEngine:

@@ -145,8 +145,16 @@ def _apply(source: Path, names: Sequence[str], target: Path) -> None:
             _clear(target / name.removeprefix(WHITEOUT))
     for name in names:
         if not name.startswith(WHITEOUT):
-            _clear(target / name)
-            os.link(source / name, target / name, follow_symlinks=False)
+            _link(f"{source}/{name}", f"{target}/{name}")
+
+
+def _link(source: str, place: str) -> None:
+    """Of thousands of files few lie in a place that is taken, so that is only looked at where it is."""
+    try:
+        os.link(source, place, follow_symlinks=False)
+    except FileExistsError:
+        _clear(Path(place))
+        os.link(source, place, follow_symlinks=False)
 
 
 def _make_directory(place: Path) -> None:

@@ -52,7 +52,11 @@ class Source:
     """A Python file of the tree and where its bytecode goes in the image."""
 
     entry: FileEntry
-    target: PurePosixPath
+    target_name: str
+
+    @property
+    def target(self) -> PurePosixPath:
+        return self.entry.path.parent / "__pycache__" / self.target_name
 
 
 def compile_bytecode(interpreter: StagedTree, tree: StagedTree, python: str, host: Host) -> StagedTree:
@@ -80,10 +84,10 @@ def compile_bytecode(interpreter: StagedTree, tree: StagedTree, python: str, hos
 def python_sources(tree: StagedTree, python: str) -> tuple[Source, ...]:
     """The files that Python could import, in the order of their paths."""
     tag = "cpython-" + "".join(python.split(".")[:2])
+    files = ((entry, entry.path.name) for entry in tree.entries if entry.kind is EntryKind.FILE)
+    modules = ((entry, name.removesuffix(".py")) for entry, name in files if name.endswith(".py"))
     return tuple(
-        Source(entry=entry, target=entry.path.parent / "__pycache__" / f"{entry.path.stem}.{tag}.pyc")
-        for entry in tree.entries
-        if entry.kind is EntryKind.FILE and entry.path.suffix == ".py" and entry.path.stem.isidentifier()
+        Source(entry=entry, target_name=f"{module}.{tag}.pyc") for entry, module in modules if module.isidentifier()
     )
 
 

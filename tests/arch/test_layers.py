@@ -19,6 +19,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("formats", "convert", "targets", "base", "servers", "render", "assemble", "registry", "probe", "deploy"),
     ("pipeline", "doctor"),
     ("cli",),
+    ("__main__",),
 )
 SELF_CONTAINED = ("serve/", "servers/triton_backend/", "convert/workers/")
 DOORS = {

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -219,3 +223,28 @@ def test_no_engine_is_none_at_once() -> None:
     assert connect({"DOCKER_HOST": "nonsense"}) is None
 
     assert time.monotonic() - began < 5
+
+
+def test_the_engine_of_the_current_context_is_found(
+    engine: DockerEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = os.environ["DOCKER_HOST"]
+    monkeypatch.delenv("DOCKER_HOST")
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    (tmp_path / "config.json").write_text(json.dumps({"currentContext": "elsewhere"}))
+    meta = tmp_path / "contexts" / "meta" / hashlib.sha256(b"elsewhere").hexdigest() / "meta.json"
+    meta.parent.mkdir(parents=True)
+    endpoint = {"Host": address, "SkipTLSVerify": False}
+    meta.write_text(json.dumps({"Name": "elsewhere", "Metadata": {}, "Endpoints": {"docker": endpoint}}))
+
+    found = connect()
+
+    assert found is not None
+    assert found.version == engine.version
+
+
+def test_where_nothing_names_an_engine_and_none_listens_the_sdk_is_not_loaded() -> None:
+    code = "import sys, builder.host.docker as door; door._DEFAULT_SOCKET = door.Path('/nowhere'); "
+    code += "print(door.connect({'DOCKER_CONFIG': '/nowhere'}), 'docker' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["None", "False"]

@@ -178,7 +178,7 @@ def test_a_password_goes_to_no_other_host_in_the_clear(make_host: MakeHost, layo
 
 def mbuild(*arguments: object, stdin: str = "", environ: dict[str, str] | None = None) -> tuple[int, str, set[str]]:
     """Runs it; exit status, everything that it printed, and every command line that this machine showed meanwhile."""
-    argv = [sys.executable, "-m", "builder.cli.app", *map(str, arguments)]
+    argv = [sys.executable, "-m", "builder", *map(str, arguments)]
     environ = {"PATH": os.environ["PATH"], "MBUILD_DEBUG": "1", **(environ or {})}
     pipe = subprocess.PIPE
     seen: set[str] = set()
