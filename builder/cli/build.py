@@ -52,6 +52,7 @@ def build_command(
     sm: options.SmOption = "",
     cuda_libs: options.CudaLibsOption = CudaLibraries.AUTO,
     test: Annotated[bool, typer.Option("--test/--no-test", help="Run the image and replay the golden cases.")] = True,
+    test_again: options.TestAgainOption = False,
     max_size: options.MaxSizeOption = "",
     template_dir: options.TemplateOption = None,
     report: options.ReportOption = None,
@@ -75,6 +76,7 @@ def build_command(
             template_dir=template_dir,
             max_size=max_size,
             force=force,
+            test_again=test_again,
             attach=options.attachments(modelpack=modelpack, weights_image=weights_image),
         )
         with host_session() as host:

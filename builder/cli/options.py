@@ -103,6 +103,9 @@ QuantizeOption = Annotated[
 MeasureOption = Annotated[
     bool, typer.Option("--measure-again", help="With --quantize auto: choose anew, whatever the lock has.")
 ]
+TestAgainOption = Annotated[
+    bool, typer.Option("--test-again", help="Also an image that passed its test on this machine before.")
+]
 SmOption = Annotated[
     str,
     typer.Option(

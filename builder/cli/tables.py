@@ -215,6 +215,8 @@ def print_report(report: ProbeReport) -> None:
 def _report_rows(report: ProbeReport) -> Iterator[Row]:
     worst = max((case.worst_absolute for case in report.cases), default=0.0)
     yield "test", f"passed ({report.runner}): {amount(len(report.cases), 'golden cases')} by JSON and binary"
+    if report.is_remembered:
+        yield "", f"at {rfc3339(report.at)}, this image on this machine; --test-again runs it once more"
     if report.emulator:
         yield "", f"emulated ({report.emulator}): times and memory are the emulator's"
     yield (

@@ -13,6 +13,11 @@ def rfc3339(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def seconds_of(text: str) -> int:
+    """Back from ``rfc3339``. Raises ValueError for any other text."""
+    return int(datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC).timestamp())
+
+
 class Clock(Protocol):
     """Seconds since 1970 (``now``), seconds from any fixed point (``monotonic``), and waiting."""
 

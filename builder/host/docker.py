@@ -59,6 +59,12 @@ class DockerEngine:
         return str(self._about.get("Version", ""))
 
     @property
+    def identity(self) -> str:
+        """Another text for another engine, version of it, or kernel below it; empty where it does not say who it is."""
+        identity = self._info.get("ID")
+        return f"{identity} {self.version} {self._info.get('KernelVersion')}" if identity else ""
+
+    @property
     def has_buildkit(self) -> bool:
         """Linux engines since API 1.39 build with BuildKit when asked for ``version=2``."""
         api = tuple(int(part) for part in str(self._about.get("ApiVersion", "0")).split("."))

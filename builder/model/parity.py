@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 
@@ -110,6 +111,12 @@ class TensorComparison:
             "mismatch": self.mismatch,
         }
 
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        facts = {name: fact for name, fact in value.items() if name != "passed"}
+        largest = {name: float(facts[name]) for name in ("max_absolute", "max_relative")}
+        return cls(**{**facts, **largest, "worst_index": tuple(facts["worst_index"])})
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CaseReport:
@@ -129,6 +136,10 @@ class CaseReport:
 
     def to_json(self) -> dict[str, object]:
         return {"name": self.name, "passed": self.passed, "tensors": [tensor.to_json() for tensor in self.tensors]}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        return cls(name=value["name"], tensors=tuple(map(TensorComparison.from_json, value["tensors"])))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

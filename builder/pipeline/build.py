@@ -45,6 +45,7 @@ from builder.pipeline.stage import stage_layers, stage_model, stage_server
 from builder.pipeline.steps import Steps
 from builder.plan.image import ImagePlan, LayerPlan
 from builder.plan.spec import BuildSpec, Delivery, Engine
+from builder.probe.report import ProbeReport
 from builder.registry.credentials import acting_for
 from builder.registry.push import PushResult, push_graph
 from builder.registry.versions import require_free
@@ -301,7 +302,9 @@ def _test(
     if not delivery.test:
         return (None,) * len(images)
     with steps.effect("test") as note:
-        proofs = prove_each(images, None if delivery.load is False else daemon, host)
+        daemon = None if delivery.load is False else daemon
+        proofs = prove_each(images, daemon, host, again=delivery.test_again)
+        note.is_cached = all(isinstance(proof, ProbeReport) and proof.is_remembered for proof in proofs)
         told = [f"{one.config.platform}: {proof.summary}" for one, proof in zip(images, proofs, strict=True)]
         note.detail = "; ".join(told) if len(proofs) > 1 else proofs[0].summary
     return proofs

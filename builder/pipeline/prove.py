@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from builder import __version__
 from builder.assemble.image import AssembledImage
 from builder.assemble.load import load_into
+from builder.canonical import content_key
 from builder.errors import UsageError
 from builder.events import Warned
 from builder.host import Host
@@ -19,6 +21,11 @@ from builder.probe.embedded import EmbeddedRunner
 from builder.probe.emulator import OLDEST, emulator_names, find_emulator
 from builder.probe.report import ProbeReport, look_at, probe
 from builder.probe.runner import EMULATED, ImageRunner, Limits, ProbedImage
+
+REVISION = 1
+"""Of what a test looks at: a higher one when it looks at more, so that what passed before is tested again."""
+
+_TESTS = "tests"
 
 
 class ForeignPlatform(UsageError):
@@ -48,19 +55,22 @@ class NotRun:
 Proof = ProbeReport | NotRun
 
 
-def prove_each(images: Sequence[AssembledImage], daemon: DockerEngine | None, host: Host) -> tuple[Proof, ...]:
-    """``prove`` of each image; one of several that this machine cannot run is looked at instead, with a warning.
+def prove_each(
+    images: Sequence[AssembledImage], daemon: DockerEngine | None, host: Host, *, again: bool = False
+) -> tuple[Proof, ...]:
+    """``prove`` of each image, unless it passed here before, and not ``again``; one of several that this machine cannot
+    run is looked at instead, with a warning.
 
     Raises what ``prove`` does.
     """
-    return tuple(_proofs(images, daemon, host))
+    return tuple(_proofs(images, daemon, host, again))
 
 
-def _proofs(images: Sequence[AssembledImage], daemon: DockerEngine | None, host: Host) -> Iterator[Proof]:
+def _proofs(images: Sequence[AssembledImage], daemon: DockerEngine | None, host: Host, again: bool) -> Iterator[Proof]:
     for image in images:
         platform, machine = image.config.platform, Platform.of_this_machine()
         if len(images) == 1 or can_run(platform, host):
-            yield prove(image, daemon, host)
+            yield _prove_once(image, daemon, host, again)
             continue
         reason = f"this machine ({machine}) cannot run it, and has no {emulator_names(platform)}"
         message = f"the image for {platform} was not run: {reason}; only its files were checked"
@@ -100,15 +110,39 @@ def prove(image: AssembledImage, daemon: DockerEngine | None, host: Host) -> Pro
 
     Raises ForeignPlatform, ProbeError and its kinds, or ToolMissing where the machine can run nothing.
     """
-    platform = image.config.platform
+    return _prove(image, *_runner(image.config.platform, daemon, host), daemon, host)
+
+
+def _prove_once(image: AssembledImage, daemon: DockerEngine | None, host: Host, again: bool) -> ProbeReport:
+    """What an earlier test said of this image in this place, or a test. GPUs come and go while a machine is up, so that
+    an image for them is always tested."""
+    runner, limits = _runner(image.config.platform, daemon, host)
+    facts = {"image": str(image.digest), "place": runner.place, "mbuild": __version__, "revision": REVISION}
+    key = content_key(facts)
+    known = None if again or not runner.place else host.store.record(_TESTS, key)
+    if known is not None:
+        return replace(ProbeReport.from_json(known), is_remembered=True)
+    report = _prove(image, runner, limits, daemon, host)
+    if runner.place and not report.device.is_gpu_image:
+        host.store.put_record(_TESTS, key, report.to_json())
+    return report
+
+
+def _runner(platform: Platform, daemon: DockerEngine | None, host: Host) -> tuple[ImageRunner, Limits]:
+    """Who runs an image here, and on which terms."""
     if is_native(platform):
-        runner: ImageRunner = DockerRunner(host, daemon) if daemon else EmbeddedRunner(host)
-        name = load_into(daemon, image, []) if daemon else ""
-        return probe(probed(image, name), runner, (), Limits(), host)
+        return DockerRunner(host, daemon) if daemon else EmbeddedRunner(host), Limits()
     emulator = find_emulator(platform, host)
     if emulator is None:
         raise foreign([platform])
-    return probe(probed(image), EmbeddedRunner(host, emulator), (), EMULATED, host)
+    return EmbeddedRunner(host, emulator), EMULATED
+
+
+def _prove(
+    image: AssembledImage, runner: ImageRunner, limits: Limits, daemon: DockerEngine | None, host: Host
+) -> ProbeReport:
+    name = load_into(daemon, image, []) if daemon and is_native(image.config.platform) else ""
+    return probe(probed(image, name), runner, (), limits, host)
 
 
 def probed(image: AssembledImage, engine_name: str = "") -> ProbedImage:

@@ -25,9 +25,10 @@ class StepRecord:
 
 @dataclass(slots=True)
 class Note:
-    """What a running step wants to say of itself: one short phrase."""
+    """What a running step wants to say of itself: one short phrase, and of an effect whether it was there already."""
 
     detail: str = ""
+    is_cached: bool = False
 
 
 class Steps:
@@ -41,18 +42,18 @@ class Steps:
         """A step whose result the store keeps: it was cached when it put nothing new there."""
         store = self._host.store
         written = store.written
-        return self._timed(name, lambda: store.written == written)
+        return self._timed(name, lambda _: store.written == written)
 
     def effect(self, name: str) -> AbstractContextManager[Note]:
-        """A step that acts on the world outside the store, and so is never cached."""
-        return self._timed(name, lambda: False)
+        """A step that acts on the world outside the store; it says itself where nothing was to be done."""
+        return self._timed(name, lambda note: note.is_cached)
 
     @contextmanager
-    def _timed(self, name: str, cached: Callable[[], bool]) -> Iterator[Note]:
+    def _timed(self, name: str, cached: Callable[[Note], bool]) -> Iterator[Note]:
         note, clock, events = Note(), self._host.clock, self._host.events
         events.emit(StepStarted(step=name))
         began = clock.monotonic()
         yield note
-        record = StepRecord(name=name, seconds=clock.monotonic() - began, cached=cached(), detail=note.detail)
+        record = StepRecord(name=name, seconds=clock.monotonic() - began, cached=cached(note), detail=note.detail)
         self.records.append(record)
         events.emit(StepFinished(step=name, seconds=record.seconds, cached=record.cached, detail=note.detail))

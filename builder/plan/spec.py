@@ -85,7 +85,7 @@ class Attachment(StrEnum):
 class Delivery:
     """What is to be done with the image. ``tags`` are its names, and where it is pushed; ``load`` None: into the local
     engine if there is one; ``max_size``: how many bytes its layers may have, as in 900MB; empty: any; ``force``: push
-    over a version that is there."""
+    over a version that is there; ``test_again``: also an image that passed its test here."""
 
     tags: tuple[Reference, ...]
     push: bool
@@ -96,6 +96,7 @@ class Delivery:
     template_dir: Path | None
     max_size: str = ""
     force: bool = False
+    test_again: bool = False
     attach: tuple[Attachment, ...] = ()
 
     @property

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import Any, Self
 
 from builder.oci.entry import EntryKind
 from builder.probe.closure import image_closure, library_problems
@@ -41,6 +42,10 @@ class Check:
     def to_json(self) -> dict[str, object]:
         findings = [{"text": finding.text, "foreign": finding.foreign} for finding in self.findings]
         return {"name": self.name, "passed": self.passed, "findings": findings}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        return cls(name=value["name"], findings=tuple(Finding(**finding) for finding in value["findings"]))
 
 
 def static_checks(image: ProbedImage, contents: ImageContents) -> tuple[Check, ...]:

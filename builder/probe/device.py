@@ -19,6 +19,7 @@ from builder.probe.gpu import FACTS
 from builder.probe.runner import ImageRunner, Limits, ProbedImage, RunningImage
 
 _ALLOW_CPU = ("MBUILD_ALLOW_CPU", "1")
+CPU = "CPU"
 NO_GPU = "CPU (no GPU here)"
 _POLL_SECONDS = 0.02
 _GPU_MEMORY_BYTES = 16 << 30
@@ -64,6 +65,11 @@ class Device:
             "refused_without_gpu": self.refusal.to_json() if self.refusal else None,
         }
 
+    @property
+    def is_gpu_image(self) -> bool:
+        """Whether a GPU is what it was made for."""
+        return self.provider != CPU
+
 
 def terms_for(image: ProbedImage, contents: ImageContents, runner: ImageRunner, limits: Limits, host: Host) -> Terms:
     """Starts a GPU image once where there is no GPU, to see that it refuses."""
@@ -79,7 +85,7 @@ def terms_for(image: ProbedImage, contents: ImageContents, runner: ImageRunner, 
 def device_of(running: RunningImage, terms: Terms, host: Host) -> Device:
     """What serves, by the server's own words; a finding where it should be a GPU and is not."""
     if not terms.is_for_gpu:
-        return Device(provider="CPU")
+        return Device(provider=CPU)
     if not terms.limits.gpus:
         return Device(provider=NO_GPU, refusal=terms.refusal)
     figures, said = _asked(running, "/metrics", host), _asked(running, "/v2", host)

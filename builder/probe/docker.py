@@ -33,6 +33,10 @@ class DockerRunner:
         self._engine = engine
 
     @property
+    def place(self) -> str:
+        return self._engine.identity
+
+    @property
     def has_gpu(self) -> bool:
         return self._engine.has_gpu
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import astuple
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import builder
@@ -44,6 +45,8 @@ _KILL_SECONDS = 5
 _KILLED = 137
 _LIBRARIES = f"/usr/lib/{os.uname().machine}-linux-gnu"
 """Where Debian's loader looks without being told."""
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
+"""Another text after each start of the kernel (its admin-guide/sysctl/kernel.rst)."""
 _TICK, _LOOK_SECONDS = 0.002, 0.1
 
 
@@ -85,6 +88,13 @@ class EmbeddedRunner:
     @property
     def emulator(self) -> str:
         return self._emulator.name if self._emulator else ""
+
+    @property
+    def place(self) -> str:
+        try:
+            return f"{_BOOT.read_text().strip()} {self.emulator}"
+        except OSError:
+            return ""
 
     @property
     def has_gpu(self) -> bool:
@@ -226,6 +236,7 @@ class RunningSandbox:
         self._pid = int(answer["pid"])
         self._released = False
         self._end: RunState | None = None
+        self._hearing = Lock()
         self._kept = ExitStack()
         self.address = (own_address(answer["host"]), int(answer["port"]))
         self.memory_limit = str(answer["memory"])
@@ -253,11 +264,13 @@ class RunningSandbox:
         return follow_file(self._sandbox.scratch.log, lambda: self.state().running, self._clock)
 
     def state(self) -> RunState:
-        if self._end is None and (said := self._sandbox.hear(0)):
-            self._end = RunState(running=False, exit_code=said["code"], out_of_memory=said["out_of_memory"])
-        if self._end is None and self._sandbox.process.poll() is not None:
-            self._end = RunState(running=False, exit_code=_KILLED)
-        return self._end or RunState(running=True)
+        """Of several threads that ask, one hears."""
+        with self._hearing:
+            if self._end is None and (said := self._sandbox.hear(0)):
+                self._end = RunState(running=False, exit_code=said["code"], out_of_memory=said["out_of_memory"])
+            if self._end is None and self._sandbox.process.poll() is not None:
+                self._end = RunState(running=False, exit_code=_KILLED)
+            return self._end or RunState(running=True)
 
     def peak_memory(self) -> int | None:
         return peak_resident(self._pid)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -76,6 +76,11 @@ class Replay:
         json, binary = self.json.to_json(), self.binary.to_json()
         return {"model": self.model, "case": self.case, "json": json, "binary": binary}
 
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        json, binary = (CaseReport.from_json(value[form]) for form in Form)
+        return cls(model=value["model"], case=value["case"], json=json, binary=binary)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Latency:
@@ -87,6 +92,10 @@ class Latency:
 
     def to_json(self) -> dict[str, object]:
         return {"requests": self.requests, "p50_ms": round(self.p50_ms, 3), "p99_ms": round(self.p99_ms, 3)}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        return cls(**value)
 
 
 def wait_until_ready(running: RunningImage, limits: Limits, clock: Clock) -> float:

@@ -3,12 +3,15 @@ is a ProbeError (exit code 9), with the container's last log lines once it has s
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from typing import Any, Self
 
 from builder.errors import ProbeError
 from builder.events import Warned
 from builder.host import Host
+from builder.host.clock import rfc3339, seconds_of
 from builder.probe.cases import ModelCases, carried_cases
 from builder.probe.checks import Check, Finding, static_checks
 from builder.probe.contents import ImageContents, read_contents
@@ -47,7 +50,8 @@ class ProbeReport:
     enforced the limit: a cgroup, the engine, or rlimit (best effort). ``peak_memory_bytes`` is the most that was
     resident of the server's process (builder/probe/memory.py); ``start`` is where ``ready_seconds`` went. Both are None
     where nothing tells. ``emulator`` names what stood in for the image's processor, and then times and memory are its
-    own; it is empty where nothing did. ``device`` is what served."""
+    own; it is empty where nothing did. ``device`` is what served. ``at`` is when it was, in seconds since 1970, and
+    ``is_remembered`` where that was an earlier test of the same image (docs/adr/0019-tests-remembered.md)."""
 
     runner: str
     emulator: str
@@ -62,6 +66,8 @@ class ProbeReport:
     stop_seconds: float
     exit_code: int
     checks: tuple[Check, ...]
+    at: int
+    is_remembered: bool = False
 
     @property
     def latency(self) -> Latency:
@@ -72,7 +78,8 @@ class ProbeReport:
     def summary(self) -> str:
         by = f" under {self.emulator}" if self.emulator else ""
         on = f" on the {self.device.provider}" if self.device.refusal else ""
-        return f"golden cases: {len(self.cases)} right{by}{on}, ready in {self.ready_seconds:.2f} s"
+        when = f" at {rfc3339(self.at)}" if self.is_remembered else ""
+        return f"golden cases: {len(self.cases)} right{by}{on}{when}, ready in {self.ready_seconds:.2f} s"
 
     def to_json(self) -> dict[str, object]:
         return {
@@ -88,7 +95,30 @@ class ProbeReport:
             "stop_seconds": round(self.stop_seconds, 3),
             "exit_code": self.exit_code,
             "checks": [check.to_json() for check in self.checks],
+            "at": rfc3339(self.at),
+            "remembered": self.is_remembered,
         }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """Of an image that is for no GPU: what a GPU image said is not read."""
+        return cls(
+            runner=value["runner"],
+            emulator=value["emulator"] or "",
+            device=Device(provider=value["provider"]),
+            ready_seconds=value["ready_seconds"],
+            start=StartSplit.from_json(value["start"]) if value["start"] else None,
+            cases=tuple(map(Replay.from_json, value["cases"])),
+            latency_json=Latency.from_json(value["latency"]["json"]),
+            latency_binary=Latency.from_json(value["latency"]["binary"]),
+            peak_memory_bytes=value["peak_memory_bytes"],
+            memory_limit=value["memory_limit"],
+            stop_seconds=value["stop_seconds"],
+            exit_code=value["exit_code"],
+            checks=tuple(map(Check.from_json, value["checks"])),
+            at=seconds_of(value["at"]),
+            is_remembered=value["remembered"],
+        )
 
 
 def probe(
@@ -127,6 +157,7 @@ def probe(
             stop_seconds=seconds,
             exit_code=code,
             checks=(*checks, *terms.checks, *seen),
+            at=int(host.clock.now()),
         )
 
 

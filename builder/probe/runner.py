@@ -159,6 +159,11 @@ class ImageRunner(Protocol):
     def emulator(self) -> str: ...
 
     @property
+    def place(self) -> str:
+        """Where it runs them: another text once another kernel, engine or emulator does. Empty where nothing tells."""
+        ...
+
+    @property
     def has_gpu(self) -> bool:
         """Whether it can give a container a GPU."""
         ...

@@ -6,8 +6,9 @@ Servers that log no ``ready`` event with their seconds, as ours does (docs/serve
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 _PARTS = ("seconds_imports", "seconds_sessions", "seconds_warm_up")
 
@@ -28,6 +29,10 @@ class StartSplit:
             "sessions": round(self.sessions, 3),
             "warm_up": round(self.warm_up, 3),
         }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, float]) -> Self:
+        return cls(**value)
 
     def __str__(self) -> str:
         return (

@@ -190,7 +190,14 @@ def test_the_second_build_does_nothing_again(mbuild: Mbuild, digits: Path) -> No
     first = mbuild.json(digits)
     second = mbuild.json(digits, "--locked")
     assert second["image"] == first["image"]
-    assert all(step["cached"] for step in second["steps"] if step["name"] not in ("test", "load")), second["steps"]
+    assert all(step["cached"] for step in second["steps"] if step["name"] != "load"), second["steps"]
+    assert second["test"] == {**first["test"], "remembered": True}
+    assert f"at {first['test']['at']}, this image on this machine" in mbuild(digits).stdout
+
+    third = mbuild.json(digits, "--test-again")
+    assert not third["test"]["remembered"]
+    assert third["test"]["start"] != first["test"]["start"]
+    assert [step["name"] for step in third["steps"] if not step["cached"] and step["name"] != "load"] == ["test"]
 
 
 def test_plan_and_render_show_the_same_image(mbuild: Mbuild, digits: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import socket
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -130,6 +131,21 @@ def test_sigterm_reaches_the_server(prepared: Prepared, host: Host, tmp_path: Pa
         assert running.stop(10) == 7
         assert (running.state().running, running.state().exit_code) == (False, 7)
         assert running.log().startswith("{")
+
+
+def test_all_who_ask_at_once_hear_of_its_end(prepared: Prepared, host: Host, tmp_path: Path) -> None:
+    with started(prepared, python_image(host, tmp_path, "looks_around")) as running:
+        said(running, host)
+
+        def ask_until_it_ends(_: int) -> int | None:
+            while running.state().running:
+                pass
+            return running.state().exit_code
+
+        with ThreadPoolExecutor(4) as askers:
+            ends = askers.map(ask_until_it_ends, range(4))
+            running.kill()
+            assert list(ends) == [137] * 4
 
 
 def test_a_server_that_is_deaf_is_killed_after_the_grace(prepared: Prepared, host: Host, tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +11,45 @@ import pytest
 
 from builder.assemble.image import AssembledImage
 from builder.events import Warned
+from builder.model.parity import CaseReport, TensorComparison
 from builder.oci.platform import Platform
 from builder.pipeline import prove
 from builder.pipeline.prove import ForeignPlatform, NotRun, image_to_load, prove_each
+from builder.probe.checks import Check, Finding
+from builder.probe.device import CPU, NO_GPU, Device
+from builder.probe.embedded import EmbeddedRunner
 from builder.probe.emulator import Emulator
+from builder.probe.replay import Latency, Replay
+from builder.probe.report import ProbeReport
+from builder.probe.start import StartSplit
 from tests.support.hosts import RecordedEvents, real_host
 from tests.support.tiny_image import tiny_layout
 
 OWN = Platform.of_this_machine()
 OTHER = Platform.parse("linux/arm64" if OWN.architecture == "amd64" else "linux/amd64")
+
+
+TENSOR = TensorComparison(
+    name="label", elements=7, failing=0, max_absolute=2e-7, max_relative=math.inf, worst_index=(1, 0), expected="0"
+)
+CASE = CaseReport(name="one", tensors=(TENSOR,))
+LATENCY = Latency(requests=100, p50_ms=0.25, p99_ms=1.5)
+REPORT = ProbeReport(
+    runner="embedded",
+    emulator="",
+    device=Device(provider=CPU),
+    ready_seconds=0.25,
+    start=StartSplit(process=0.125, imports=0.062, sessions=0.031, warm_up=0.0),
+    cases=(Replay(model="digits", case="one", json=CASE, binary=CASE),),
+    latency_json=LATENCY,
+    latency_binary=LATENCY,
+    peak_memory_bytes=65_000_000,
+    memory_limit="cgroup",
+    stop_seconds=0.125,
+    exit_code=0,
+    checks=(Check(name="no-outbound"), Check(name="setuid", findings=(Finding(text="of the base", foreign=True),))),
+    at=1_795_348_800,
+)
 
 
 @dataclass
@@ -27,9 +58,11 @@ class Probes:
 
     asked: list[tuple[Platform, str]]
 
-    def __call__(self, image: Any, runner: Any, cases: Any, limits: Any, host: Any) -> str:
+    provider: str = CPU
+
+    def __call__(self, image: Any, runner: Any, cases: Any, limits: Any, host: Any) -> ProbeReport:
         self.asked.append((image.config.platform, runner.emulator))
-        return str(image.config.platform)
+        return replace(REPORT, device=Device(provider=self.provider), emulator=runner.emulator)
 
 
 @pytest.fixture
@@ -81,3 +114,50 @@ def test_an_engine_is_given_the_image_of_its_machine(tmp_path: Path) -> None:
     assert image_to_load([other, own]) == own
     assert image_to_load([other]) == other
     assert image_to_load([other, other]) is None
+
+
+# what passed before
+
+
+def test_what_passed_here_is_told_and_not_run_again(tmp_path: Path, probes: Probes) -> None:
+    host, images = real_host(tmp_path / "cache", {}), [image(tmp_path, OWN)]
+    (first,), (second,) = prove_each(images, None, host), prove_each(images, None, host)
+    assert len(probes.asked) == 1
+    assert second == replace(REPORT, is_remembered=True)
+    assert first == REPORT
+    assert "at 2026-11-22T12:00:00Z" in second.summary
+
+
+def test_it_is_run_again_when_asked_for(tmp_path: Path, probes: Probes) -> None:
+    host, images = real_host(tmp_path / "cache", {}), [image(tmp_path, OWN)]
+    prove_each(images, None, host)
+    assert prove_each(images, None, host, again=True) == (REPORT,)
+    assert len(probes.asked) == 2
+
+
+@pytest.mark.parametrize("place", ["another start of the kernel", ""])
+def test_it_is_run_again_where_the_place_is_another_or_unknown(
+    tmp_path: Path, probes: Probes, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    host, images = real_host(tmp_path / "cache", {}), [image(tmp_path, OWN)]
+    prove_each(images, None, host)
+    monkeypatch.setattr(EmbeddedRunner, "place", place)
+    for _ in range(2):
+        prove_each(images, None, host)
+    assert len(probes.asked) == (2 if place else 3)
+
+
+def test_another_image_and_one_for_gpus_are_run(tmp_path: Path, probes: Probes) -> None:
+    host = real_host(tmp_path / "cache", {})
+    prove_each([image(tmp_path / "a", OWN)], None, host)
+    probes.provider = NO_GPU
+    others = [replace(image(tmp_path / "b", OWN), manifest=image(tmp_path / "b", OTHER).manifest)]
+    for _ in range(2):
+        prove_each(others, None, host)
+    assert len(probes.asked) == 3
+
+
+def test_a_machine_says_when_it_was_started(tmp_path: Path) -> None:
+    place = EmbeddedRunner(real_host(tmp_path / "cache", {})).place
+    assert place == EmbeddedRunner(real_host(tmp_path / "cache", {})).place
+    assert len(place.strip()) == 36
