@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from . import VERSION
 from .around import Around
-from .device import usual_threads
+from .device import device_in, usual_threads
 from .http.connection import Connections
 from .http.listener import BACKLOG, CannotListen, accept_all, listen, stop_new_connections
 from .limits import available, largest_body, memory
@@ -59,7 +59,7 @@ def serve(environ: Mapping[str, str]) -> int:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy only moves bytes here; its threads would cost start time
     try:
         listener = listen(settings.host, settings.port)
-        count = settings.processes or (1 if around.device(log).is_gpu else available())
+        count = settings.processes or (1 if device_in(settings, around.survey, log).is_gpu else available())
         if count > 1:
             return _serve_in_several(count, settings, log, started, around, listener)
         return asyncio.run(Server(settings, log, started, around).run(listener))
@@ -74,7 +74,7 @@ def _serve_in_several(
     from .workers.several import import_all, share
     from .workers.supervisor import Supervisor
 
-    device = around.device(log)
+    device = device_in(settings, around.survey, log)
 
     def serve_one(worker: Worker) -> int:
         try:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .device import CPU, Device, begin_survey
+from .device import Device, begin_survey
 from .environment import surroundings
 from .http.connection import Connection, Connections
 from .observe.logs import Log
@@ -38,10 +38,6 @@ class Around:
     def of(cls, settings: Settings, environ: Mapping[str, str], log: Log) -> Around:
         """Raises SettingError and CannotStart. No thread may run yet."""
         return cls(_gate(settings, log), _tracer(surroundings(environ), log), begin_survey(settings))
-
-    def device(self, log: Log) -> Device:
-        """Where models run. Raises CannotStart."""
-        return self.survey.device(log) if self.survey else CPU
 
     def join(self, connections: Connections, log: Log) -> Callable[[], asyncio.BaseProtocol]:
         """Takes its places; what makes a connection for each client."""

@@ -13,6 +13,7 @@ from .starting import CannotStart
 
 if TYPE_CHECKING:
     from .gpu.survey import Survey
+    from .observe.logs import Log
 
 CPU_PROVIDER, CUDA_PROVIDER = "CPUExecutionProvider", "CUDAExecutionProvider"
 TENSORRT_PROVIDER = "TensorrtExecutionProvider"
@@ -35,7 +36,7 @@ class Device:
     """``wanted`` is the provider that the image is for, empty in one for the CPU. ``why`` says why ``provider`` is
     another; ``name`` is what people call a GPU, ``uuid`` what its driver does. ``plugin`` is the library that has the
     provider, where that is not onnxruntime, and ``engine`` says in words what it runs of a model. ``below`` are
-    providers, with their options, for what that one does not take; ``engine_cache`` keeps what it compiles."""
+    providers, with their options, for what that one does not take; ``engine_cache`` keeps what it compiles. ``run_threads``: how many threads of the CPU one run gets."""
 
     provider: str = CPU_PROVIDER
     wanted: str = ""
@@ -50,6 +51,7 @@ class Device:
     engine: str = ""
     below: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     engine_cache: str = ""
+    run_threads: int = 1
 
     @property
     def is_gpu(self) -> bool:
@@ -77,8 +79,13 @@ class Device:
 CPU = Device()
 
 
+def device_in(settings: Settings, survey: Survey | None, log: Log) -> Device:
+    """Where models run by what was found so far. Raises CannotStart."""
+    return replace(survey.device(log) if survey else CPU, run_threads=settings.run_threads)
+
+
 def usual_threads(device: Device) -> int:
-    return min(_THREADS, available()) if device.is_gpu else available()
+    return min(_THREADS, available()) if device.is_gpu else max(1, available() // device.run_threads)
 
 
 def begin_survey(settings: Settings) -> Survey | None:

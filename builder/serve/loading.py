@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .device import CPU, Device, GpuUnusable
+from .device import Device, GpuUnusable, device_in
 from .observe.logs import Log
 from .settings import Settings
 from .starting import CannotStart
@@ -28,7 +28,7 @@ class Loaded:
 
 def open_models(settings: Settings, log: Log, survey: Survey | None, names: Sequence[str] = ()) -> list[AnyModel]:
     """Where the image's device is, before anything large is imported. Raises CannotStart and ModelUnusable."""
-    device = survey.device(log) if survey else CPU
+    device = device_in(settings, survey, log)
     from .models import engine
 
     try:
@@ -36,7 +36,8 @@ def open_models(settings: Settings, log: Log, survey: Survey | None, names: Sequ
     except GpuUnusable as error:
         if survey is None:
             raise
-        return engine.load_models(Path(settings.models), names, survey.instead(error, log))
+        survey.instead(error, log)
+        return engine.load_models(Path(settings.models), names, device_in(settings, survey, log))
 
 
 def load(settings: Settings, log: Log, survey: Survey | None) -> Loaded:
@@ -70,7 +71,7 @@ def load(settings: Settings, log: Log, survey: Survey | None) -> Loaded:
     }
     if settings.selftest:
         facts |= {"selftest_cases": cases, "seconds_selftest": round(time.perf_counter() - checked, 3)}
-    device = survey.device(log) if survey else CPU
+    device = device_in(settings, survey, log)
     return Loaded(served, device, {**device.said, **facts})
 
 

@@ -33,6 +33,9 @@ class Settings:
     host: str = setting(EVERY_ADDRESS, "MBUILD_HOST", "address to listen on; * is every one, IPv4 and IPv6")
     port: int = setting(8000, "MBUILD_PORT", "port to listen on; 0 takes a free one", high=65535)
     threads: int = setting(0, "MBUILD_THREADS", "inference threads; 0 takes the container's CPU quota", high=1024)
+    run_threads: int = setting(
+        1, "MBUILD_RUN_THREADS", "threads of one run; more answer one sooner, and fewer of many", low=1, high=1024
+    )
     server_name: str = setting(
         "mbuild-serve", "MBUILD_SERVER_NAME", "name in /v2; triton for clients that insist on it"
     )

@@ -118,6 +118,10 @@ class Call:
             own = self._exchange.received_ns + self._request.timeout_us * 1000
             self.deadline_ns = min(self.deadline_ns, own)
         self.queued_ns = time.monotonic_ns()
+        if self._inference.may_run_here(self._served, self._request, self._exchange):
+            self.work_run([self])
+            self.ran()
+            return
         self.batching = self._served.batching
         self.group = self._served.group(self._request)
         self._inference.runs.submit(self)
@@ -146,6 +150,8 @@ class Call:
         self._guard(self._run)
         self._spent.compute_infer = time.monotonic_ns() - started
         self._leads, self._run_rows = self._refusal is None, self.rows
+        if self._leads:
+            self._served.brief.ran(self._request.size, self._spent.compute_infer)
 
     @staticmethod
     def work_run(calls: list[Call]) -> None:

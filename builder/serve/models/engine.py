@@ -1,7 +1,8 @@
 """Models in onnxruntime: load, compare with what was declared, run.
 
 One session for each model, used by several threads at once; each run uses one thread of its own (measured: more lose
-as soon as another core is busy, and spinning makes it worse). Plain models (plain.py) stand around one of these.
+as soon as another core is busy, and spinning makes it worse), unless MBUILD_RUN_THREADS says otherwise. Plain models
+(plain.py) stand around one of these.
 """
 
 from __future__ import annotations
@@ -145,7 +146,7 @@ def _open(folder: ModelFolder, device: Device) -> tuple[Any, Device, Engine | No
     if device.provider == TENSORRT_PROVIDER and not folder.settings.get("providers"):
         return _compile(folder, device)
     if not device.is_gpu or not device.plugin or folder.settings.get("providers"):
-        return _session(folder, _options(), device), device, None
+        return _session(folder, _options(device), device), device, None
     from .engine_files import choose
 
     choice = choose(folder, device.capability)
@@ -171,12 +172,12 @@ def _compile(folder: ModelFolder, device: Device) -> tuple[Any, Device, Engine |
 
     how = compiled(folder, device.engine_cache)
     try:
-        session = _session(folder, _options(), device.told(how.options))
+        session = _session(folder, _options(device), device.told(how.options))
     except GpuUnusable as error:
         if not how.is_refused(error):
             raise
         how = how.without_sizes()
-        session = _session(folder, _options(), device.told(how.options))
+        session = _session(folder, _options(device), device.told(how.options))
     return session, replace(device, engine=how.said), how.engine
 
 
@@ -184,7 +185,7 @@ def _plugged(folder: ModelFolder, graph: Path, device: Device) -> Any:
     """Raises GpuUnusable where the provider cannot be had, and what onnxruntime raises of the graph."""
     from ..gpu.plugin import PluginUnusable, add_to
 
-    options = _options()
+    options = _options(device)
     try:
         add_to(options, device.provider, Path(onnxruntime.__file__).parent.parent / device.plugin, dict(device.options))
     except PluginUnusable as error:
@@ -195,9 +196,9 @@ def _plugged(folder: ModelFolder, graph: Path, device: Device) -> Any:
     return session
 
 
-def _options() -> Any:
+def _options(device: Device) -> Any:
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
+    options.intra_op_num_threads = device.run_threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 4
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")

@@ -20,6 +20,7 @@ from .batching import ALONE, Batching
 from .call import Call, decodes_slowly
 from .executor import Executor, Job
 from .inline import INLINE_FREE_NS, answer_at_once
+from .lone import Asker, Brief
 from .runs import Runs
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class Served:
     __slots__ = (
         "_inputs",
         "batching",
+        "brief",
         "debt_ns",
         "find_later",
         "inline_size",
@@ -66,6 +68,7 @@ class Served:
         is_quick = model.is_graph and warm.seconds < _INLINE_SECONDS and not held_back
         self.inline_size = warm.size if is_quick else -1
         self.debt_ns = 0
+        self.brief = Brief(is_steady=model.is_graph and "BYTES" not in model.signature.datatypes.values())
         self.watched = 0
         """How many of the next runs on the loop are timed closely."""
 
@@ -153,6 +156,7 @@ class Inference:
         self.codec = codec
         self.pending = 0
         self._checks: Executor | None = None
+        self._asker = Asker()
         self.tells = False
         """Whether each exchange gets an account of what was done."""
 
@@ -167,6 +171,11 @@ class Inference:
             served.metrics.failed("REJECTED", 0)
             raise Refusal(503, "too many requests are waiting (MBUILD_QUEUE)", headers=(("Retry-After", "1"),))
         self.begin(served, exchange).start()
+
+    def may_run_here(self, served: Served, request: InferRequest, exchange: Exchange) -> bool:
+        """Whether a request that was decoded stays on the loop (lone.py)."""
+        is_alone = self._asker.is_alone(exchange.connection, exchange.received_ns) and self.pending == 1
+        return is_alone and request.size <= served.brief.size
 
     def settle(self, served: Served) -> None:
         """Finds out beside the requests, and one model after the other, what would have made the start longer."""
