@@ -36,7 +36,8 @@ class Device:
     """``wanted`` is the provider that the image is for, empty in one for the CPU. ``why`` says why ``provider`` is
     another; ``name`` is what people call a GPU, ``uuid`` what its driver does. ``plugin`` is the library that has the
     provider, where that is not onnxruntime, and ``engine`` says in words what it runs of a model. ``below`` are
-    providers, with their options, for what that one does not take; ``engine_cache`` keeps what it compiles. ``run_threads``: how many threads of the CPU one run gets."""
+    providers, with their options, for what that one does not take; ``engine_cache`` keeps what it compiles.
+    ``run_threads``: how many of the CPU a run has."""
 
     provider: str = CPU_PROVIDER
     wanted: str = ""
