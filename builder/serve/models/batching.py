@@ -28,7 +28,7 @@ class Batching:
     preferred: tuple[int, ...] = ()
     """Rows that are not held back."""
     shared: bool = True
-    """What waits is divided among the threads that have nothing to do; off where a run is quicker than a thread."""
+    """What waits, and what runs, is divided evenly among the threads; off where a run is quicker than a thread."""
 
 
 class Waiter(Protocol):
@@ -63,16 +63,17 @@ class _Group(Generic[Call]):
             return 0
         return self.calls[0].queued_ns + batching.delay_ns
 
-    def size(self, others_idle: int) -> int:
-        """How many of the oldest calls make up the next run."""
+    def size(self, others_idle: int, running: Sequence[int]) -> int:
+        """How many of the oldest calls make up the next run; ``running`` are the rows of each that has not ended."""
         batching = self.batching
         if batching is None:
             return 1
         limit = batching.max_rows
         if preferred := self._preferred(limit):
             return preferred
-        if batching.shared and others_idle:
-            limit = min(limit, -(-self.rows // (others_idle + 1)))
+        if batching.shared:  # a run that takes all there is makes its last call wait for it, and the next thread for calls
+            threads = 1 + others_idle + len(running)
+            limit = min(limit, -(-(self.rows + sum(running)) // threads))
         rows = number = 0
         for call in self.calls:
             rows += call.rows
@@ -99,6 +100,7 @@ class Waiting(Generic[Call]):
 
     def __init__(self) -> None:
         self._groups: dict[Hashable, _Group[Call]] = {}
+        self._running: dict[Hashable, list[int]] = {}
 
     def __len__(self) -> int:
         return sum(len(group.calls) for group in self._groups.values())
@@ -114,7 +116,8 @@ class Waiting(Generic[Call]):
         group.rows += call.rows
 
     def take(self, now_ns: int, others_idle: int = 0) -> list[Call]:
-        """The calls of the next run, oldest first; empty where nothing is due. They may be gone or late by now."""
+        """The calls of the next run, oldest first; empty where nothing is due. They may be gone or late by now. Whoever
+        has run them says so (``ended``)."""
         groups = self._groups
         if not groups:
             return []
@@ -122,11 +125,23 @@ class Waiting(Generic[Call]):
         group = min(due, key=lambda each: each.calls[0].queued_ns, default=None)
         if group is None or group.due_ns() > now_ns:
             return []
-        calls = [group.calls.popleft() for _ in range(group.size(others_idle))]
-        group.rows -= sum(call.rows for call in calls)
+        key = group.calls[0].group
+        running = self._running.setdefault(key, [])
+        calls = [group.calls.popleft() for _ in range(group.size(others_idle, running))]
+        rows = sum(call.rows for call in calls)
+        running.append(rows)
+        group.rows -= rows
         if not group.calls:
-            del groups[calls[0].group]
+            del groups[key]
         return calls
+
+    def ended(self, calls: Sequence[Call]) -> None:
+        """The run of these, which ``take`` gave."""
+        key = calls[0].group
+        running = self._running[key]
+        running.remove(sum(call.rows for call in calls))
+        if not running:
+            del self._running[key]
 
     def remove(self, unwanted: Callable[[Call], bool]) -> list[Call]:
         """Takes out the calls that are gone or late, so that no thread sees them."""

@@ -121,6 +121,7 @@ class Runs:
             self._work(calls)
             with self._lock:
                 self._free += 1
+                self._waiting.ended(calls)
             for call in calls:
                 if not self._returned.give(call.ran):
                     return

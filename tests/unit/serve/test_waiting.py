@@ -50,6 +50,32 @@ def test_the_next_run(rows: list[int], batching: Batching, idle: int, run: list[
     assert taken(waiting(rows, batching), idle=idle) == run
 
 
+@pytest.mark.parametrize(
+    ("running", "idle", "run"),
+    [([], 0, 8), ([4], 0, 6), ([8], 0, 8), ([1], 0, 5), ([8, 8, 8], 0, 8), ([1, 1, 1], 0, 3), ([1], 2, 3)],
+)
+def test_what_waits_and_what_runs_is_divided_evenly(running: list[int], idle: int, run: int) -> None:
+    batching = Batching(max_rows=8)
+    queue = waiting([], batching)
+    for rows in running:
+        queue.add(Waits("g", rows, batching, 0))
+        assert taken(queue) == [rows]
+    for _ in range(8):
+        queue.add(Waits("g", 1, batching, 1))
+    assert len(taken(queue, idle=idle)) == run
+
+
+def test_runs_that_have_ended_and_runs_of_others_count_no_more() -> None:
+    queue = waiting([1] * 6, Batching(max_rows=8, shared=False))
+    first = queue.take(0)
+    for group in ("g", "other"):
+        for _ in range(6):
+            queue.add(Waits(group, 1, Batching(max_rows=8), 1))
+    queue.ended(first)
+    assert len(queue.take(9)) == 6
+    assert len(queue.take(9)) == 6
+
+
 def test_a_delay_holds_back_until_the_oldest_is_due_or_the_run_is_full() -> None:
     slow = Batching(max_rows=4, delay_ns=1000)
     queue = waiting([1, 1], slow)
