@@ -71,7 +71,8 @@ class _Group(Generic[Call]):
         limit = batching.max_rows
         if preferred := self._preferred(limit):
             return preferred
-        if batching.shared:  # a run that takes all there is makes its last call wait for it, and the next thread for calls
+        if batching.shared:
+            # A run of all there is makes its last call wait for the whole of it, and leaves the next thread nothing.
             threads = 1 + others_idle + len(running)
             limit = min(limit, -(-(self.rows + sum(running)) // threads))
         rows = number = 0
