@@ -14,8 +14,8 @@ def rfc3339(seconds: int) -> str:
 
 
 def seconds_of(text: str) -> int:
-    """Back from ``rfc3339``. Raises ValueError for any other text."""
-    return int(datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC).timestamp())
+    """Whole seconds since 1970 of a time as ``rfc3339`` writes it. Raises ValueError for what is no time."""
+    return int(datetime.fromisoformat(text).timestamp())
 
 
 class Clock(Protocol):

@@ -35,10 +35,12 @@ def digits(place: Path, mbuild: Mbuild) -> Iterator[Row]:
     """The demo: from an empty cache, and again."""
     model = Path(shutil.copytree(ROOT / "examples" / "digits", place / "digits"))
     cold = seconds(lambda: mbuild.run(model), runs=1)
-    warm = seconds(lambda: mbuild.run(model))
+    again = seconds(lambda: mbuild.run(model))
+    tested = seconds(lambda: mbuild.run(model, "--test-again"))
     yield from sizes(mbuild.run(model))
     yield Row("examples/digits, built and tested from an empty cache", f"{cold:.1f} s", "bar: 180 s")
-    yield Row("examples/digits, built and tested again", f"{warm:.1f} s", f"{warm / cold:.2f} of the first time")
+    yield Row("the same again, and its test told", f"{again:.1f} s", f"bar: 2 s; {again / cold:.2f} of the first time")
+    yield Row("the same again, and tested again", f"{tested:.1f} s", f"{tested / cold:.2f} of the first time")
 
 
 def tabulated(rows: list[Row]) -> str:
