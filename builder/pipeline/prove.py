@@ -19,7 +19,7 @@ from builder.probe.checks import Check
 from builder.probe.docker import DockerRunner
 from builder.probe.embedded import EmbeddedRunner
 from builder.probe.emulator import OLDEST, emulator_names, find_emulator
-from builder.probe.report import ProbeReport, look_at, probe
+from builder.probe.report import ProbeReport, look_at, probe, require_passed
 from builder.probe.runner import EMULATED, ImageRunner, Limits, ProbedImage
 
 REVISION = 1
@@ -121,7 +121,9 @@ def _prove_once(image: AssembledImage, daemon: DockerEngine | None, host: Host, 
     key = content_key(facts)
     known = None if again or not runner.place else host.store.record(_TESTS, key)
     if known is not None:
-        return replace(ProbeReport.from_json(known), is_remembered=True)
+        told = replace(ProbeReport.from_json(known), is_remembered=True)
+        require_passed(told.checks, host)
+        return told
     report = _prove(image, runner, limits, daemon, host)
     if runner.place and not report.device.is_gpu_image:
         host.store.put_record(_TESTS, key, report.to_json())

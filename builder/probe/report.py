@@ -133,7 +133,7 @@ def probe(
     cases = cases or carried_cases(contents)
     terms = terms_for(image, contents, runner, limits, host)
     limits = terms.limits
-    _require(terms.checks, host)
+    require_passed(terms.checks, host)
     with closing(runner.start(image, limits)) as running:
         ready = wait_until_ready(running, limits, host.clock)
         replays = replay(running, cases, limits)
@@ -142,7 +142,7 @@ def probe(
         device, behaviour = device_of(running, terms, host), _behaviour(running)
         seconds, code = _stop(running, limits, host)
         seen = (*device.checks, behaviour, _writes(running))
-        _require(seen, host)
+        require_passed(seen, host)
         return ProbeReport(
             runner=runner.name,
             emulator=runner.emulator,
@@ -168,11 +168,11 @@ def look_at(image: ProbedImage, host: Host) -> tuple[Check, ...]:
 
 def _static(image: ProbedImage, contents: ImageContents, host: Host) -> tuple[Check, ...]:
     checks = static_checks(image, contents)
-    _require(checks, host)
+    require_passed(checks, host)
     return checks
 
 
-def _require(checks: tuple[Check, ...], host: Host) -> None:
+def require_passed(checks: tuple[Check, ...], host: Host) -> None:
     """Raise CheckFailed for the first rule that is broken by us; warn where a base image of others breaks one."""
     for check in checks:
         if not check.passed:

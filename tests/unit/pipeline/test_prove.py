@@ -126,6 +126,9 @@ def test_what_passed_here_is_told_and_not_run_again(tmp_path: Path, probes: Prob
     assert second == replace(REPORT, is_remembered=True)
     assert first == REPORT
     assert "at 2026-11-22T12:00:00Z" in second.summary
+    assert isinstance(host.events, RecordedEvents)
+    (warning,) = [event for event in host.events.events if isinstance(event, Warned)]
+    assert warning.message == "the base image breaks the rule setuid: of the base"
 
 
 def test_it_is_run_again_when_asked_for(tmp_path: Path, probes: Probes) -> None:
