@@ -271,6 +271,6 @@ def refusal_for(error: Exception, inference: Inference, served: Served) -> Refus
             inference.log.failure(error.message, error, model=name, **facts)
         return error
     if isinstance(error, MemoryError):
-        return Refusal(503, "out of memory for this request", "OTHER")
+        return Refusal(503, "out of memory for this request", "BACKEND")
     inference.log.failure(f"{type(error).__name__}: {error}", error, model=name)
-    return Refusal(500, "the server made a mistake with this request; its log says more", "OTHER")
+    return Refusal(500, "the server made a mistake with this request; its log says more", "BACKEND")
