@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 
 from builder.elf.tree import follow
 from builder.host.store import Store
-from builder.oci.descriptor import GZIP_LAYER_TYPES, Descriptor
+from builder.oci.descriptor import Descriptor
 from builder.oci.entry import EntryKind
 from builder.oci.layout import Layout
 from builder.oci.manifest import Manifest
@@ -45,8 +45,8 @@ class ImageContents:
 
 
 def read_contents(layout: Layout, manifest: Manifest, store: Store) -> ImageContents:
-    """Stack the layers; what a compressed one holds is remembered in the store by its digest, since reading it again
-    costs a second. Raises WrongBytes, UnreadableLayer, UnsafeLayer, OversizedFile or DiskFull."""
+    """Stack the layers; what one holds is remembered in the store by its digest, since reading it again costs a second,
+    compressed or large as it is. Raises WrongBytes, UnreadableLayer, UnsafeLayer, OversizedFile or DiskFull."""
     files: dict[PurePosixPath, ImageFile] = {}
     kept: dict[PurePosixPath, bytes] = {}
     for number, descriptor in enumerate(manifest.layers):
@@ -64,8 +64,6 @@ def read_contents(layout: Layout, manifest: Manifest, store: Store) -> ImageCont
 
 def _layer(layout: Layout, descriptor: Descriptor, store: Store) -> LayerContents:
     scratch = store.root / "tmp"
-    if descriptor.media_type not in GZIP_LAYER_TYPES:
-        return read_layer(layout, descriptor, scratch)
     key = f"{REVISION}-{descriptor.digest.hex}"
     if record := store.record(_RECORDS, key):
         return LayerContents.from_json(record)

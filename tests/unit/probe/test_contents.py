@@ -97,13 +97,14 @@ def test_links_are_followed_inside_the_image(tmp_path: Path) -> None:
     assert read.resolve(PurePosixPath("/nowhere")) is None
 
 
-def test_what_is_remembered_of_a_layer_is_what_was_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize("compressed", [True, False])
+def test_what_is_remembered_of_a_layer_is_what_was_read(tmp_path: Path, compressed: bool) -> None:
     program = Path(sys.executable).read_bytes()
     members: list[Member] = [
         ("etc/ld.so.conf", b"/opt/lib\n"), ("bin/python", program), ("bin/py", "python"), (".wh.gone", b""),
         ("opt/.wh..wh..opq", b""),
     ]  # fmt: skip
-    layout, manifest = image(tmp_path, members, compressed=True)
+    layout, manifest = image(tmp_path, members, compressed=compressed)
     store = Store(tmp_path / "store")
     first = read_contents(layout, manifest, store)
     layout.blob_path(manifest.layers[0].digest).unlink()
