@@ -170,10 +170,8 @@ def kserve_command(
     from builder.deploy.schemas import require_valid
     from builder.deploy.wanted import Wanted
 
-    version, pod = (
-        _version(kubernetes, weights_volume),
-        deploy.pod_options(pull_secret, env, env_from, gpus, gpu_labels),
-    )
+    version = _version(kubernetes, weights_volume)
+    pod = deploy.pod_options(pull_secret, env, env_from, gpus, gpu_labels)
     wanted = Wanted(namespace=namespace, replicas=replicas, most=max_replicas, cpu=cpu, memory=memory, pod=pod)
     login = (username, password_stdin, plain_http)
     (served,) = deploy.find_all([image], name, repository, platform, *login, weights_volume)

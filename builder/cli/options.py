@@ -104,7 +104,7 @@ MeasureOption = Annotated[
     bool, typer.Option("--measure-again", help="With --quantize auto: choose anew, whatever the lock has.")
 ]
 TestAgainOption = Annotated[
-    bool, typer.Option("--test-again", help="Also an image that passed its test on this machine before.")
+    bool, typer.Option("--test-again", help="Test also an image that passed on this machine before.")
 ]
 SmOption = Annotated[
     str,

@@ -21,6 +21,7 @@ from builder.host.build_context import context_chunks
 from builder.host.buildkit import trace_lines
 from builder.host.container import ContainerSpec, EngineImage
 from builder.host.docker_calls import EngineFailed, mapped
+from builder.host.docker_config import docker_config
 from builder.host.docker_containers import Container, Containers
 from builder.oci.digest import Digest
 
@@ -215,7 +216,7 @@ def _is_named(environ: Mapping[str, str]) -> bool:
     if sys.platform == "win32" or environ.get("DOCKER_HOST") or environ.get("DOCKER_CONTEXT"):
         return True
     try:
-        settings = (Path(environ.get("DOCKER_CONFIG") or Path.home() / ".docker") / "config.json").read_bytes()
+        settings = docker_config(environ).read_bytes()
     except OSError:
         return False
     return b'"currentContext"' in settings

@@ -110,41 +110,48 @@ def prove(image: AssembledImage, daemon: DockerEngine | None, host: Host) -> Pro
 
     Raises ForeignPlatform, ProbeError and its kinds, or ToolMissing where the machine can run nothing.
     """
-    return _prove(image, *_runner(image.config.platform, daemon, host), daemon, host)
+    return _prove(image, _way(image.config.platform, daemon, host), host)
 
 
 def _prove_once(image: AssembledImage, daemon: DockerEngine | None, host: Host, again: bool) -> ProbeReport:
     """What an earlier test said of this image in this place, or a test. GPUs come and go while a machine is up, so that
     an image for them is always tested."""
-    runner, limits = _runner(image.config.platform, daemon, host)
-    facts = {"image": str(image.digest), "place": runner.place, "mbuild": __version__, "revision": REVISION}
-    key = content_key(facts)
-    known = None if again or not runner.place else host.store.record(_TESTS, key)
+    way = _way(image.config.platform, daemon, host)
+    place = way.runner.place
+    key = content_key({"image": str(image.digest), "place": place, "mbuild": __version__, "revision": REVISION})
+    known = None if again or not place else host.store.record(_TESTS, key)
     if known is not None:
         told = replace(ProbeReport.from_json(known), is_remembered=True)
         require_passed(told.checks, host)
         return told
-    report = _prove(image, runner, limits, daemon, host)
-    if runner.place and not report.device.is_gpu_image:
+    report = _prove(image, way, host)
+    if place and not report.device.is_gpu_image:
         host.store.put_record(_TESTS, key, report.to_json())
     return report
 
 
-def _runner(platform: Platform, daemon: DockerEngine | None, host: Host) -> tuple[ImageRunner, Limits]:
-    """Who runs an image here, and on which terms."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Way:
+    """Who runs an image here, and on which terms; ``engine`` has to have it first."""
+
+    runner: ImageRunner
+    limits: Limits
+    engine: DockerEngine | None = None
+
+
+def _way(platform: Platform, daemon: DockerEngine | None, host: Host) -> _Way:
     if is_native(platform):
-        return DockerRunner(host, daemon) if daemon else EmbeddedRunner(host), Limits()
+        runner = DockerRunner(host, daemon) if daemon else EmbeddedRunner(host)
+        return _Way(runner=runner, limits=Limits(), engine=daemon)
     emulator = find_emulator(platform, host)
     if emulator is None:
         raise foreign([platform])
-    return EmbeddedRunner(host, emulator), EMULATED
+    return _Way(runner=EmbeddedRunner(host, emulator), limits=EMULATED)
 
 
-def _prove(
-    image: AssembledImage, runner: ImageRunner, limits: Limits, daemon: DockerEngine | None, host: Host
-) -> ProbeReport:
-    name = load_into(daemon, image, []) if daemon and is_native(image.config.platform) else ""
-    return probe(probed(image, name), runner, (), limits, host)
+def _prove(image: AssembledImage, way: _Way, host: Host) -> ProbeReport:
+    name = load_into(way.engine, image, []) if way.engine else ""
+    return probe(probed(image, name), way.runner, (), way.limits, host)
 
 
 def probed(image: AssembledImage, engine_name: str = "") -> ProbedImage:

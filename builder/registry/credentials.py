@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 from builder.errors import UsageError
 from builder.host import Host
+from builder.host.docker_config import docker_config
 from builder.host.run import Command, ProgramMissing
 
 _KEYS = {"docker.io": "https://index.docker.io/v1/"}
@@ -103,7 +104,7 @@ def _from_environment(registry: str, purpose: Purpose, environ: Mapping[str, str
 
 
 def _from_docker(registry: str, host: Host) -> Credentials | None:
-    path = _config_path(host.environ)
+    path = docker_config(host.environ)
     config = _read_config(path)
     helpers = config.get("credHelpers") or {}
     name = helpers.get(_KEYS.get(registry, registry)) or helpers.get(registry) or config.get("credsStore")
@@ -113,11 +114,6 @@ def _from_docker(registry: str, host: Host) -> Credentials | None:
         if _same_registry(key, registry) and (credentials := _from_entry(entry, path)):
             return credentials
     return None
-
-
-def _config_path(environ: Mapping[str, str]) -> Path:
-    directory = environ.get("DOCKER_CONFIG")
-    return Path(directory or Path(environ.get("HOME") or Path.home(), ".docker"), "config.json")
 
 
 def _read_config(path: Path) -> dict[str, Any]:

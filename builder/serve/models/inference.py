@@ -1,7 +1,8 @@
 """What accepts inference requests: the models with their counters, and the bound on what waits for them.
 
-Runs go to the inference threads first come first served; only a model that was measured to be tiny runs on the loop,
-and only while nothing waits. What is accepted is bounded: more is refused with 503.
+Runs go to the inference threads first come first served. On the loop runs a model that was measured to be tiny, while
+nothing waits (inline.py), and what a lone client asks for (lone.py). What is accepted is bounded: more is refused with
+503.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ goes to a thread. In that moment a health check, or a second client, is not hear
 from __future__ import annotations
 
 _MOMENT_NS = 30_000_000
+"""So long nobody minds not to be heard."""
 _UNSTEADY = 10
 """Moments that a run may take which was to take one, before the model is one whose inputs do not tell."""
 _ALONE_NS = 200_000_000

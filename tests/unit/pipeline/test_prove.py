@@ -57,7 +57,6 @@ class Probes:
     """Stands for the probe: what it was asked to run, by whom."""
 
     asked: list[tuple[Platform, str]]
-
     provider: str = CPU
 
     def __call__(self, image: Any, runner: Any, cases: Any, limits: Any, host: Any) -> ProbeReport:
